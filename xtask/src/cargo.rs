@@ -1,0 +1,22 @@
+//! Where the workspace is, and how to call cargo in it.
+
+use std::path::Path;
+use std::process::Command;
+
+/// The workspace root: the folder above this crate.
+pub fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
+
+/// The cargo that started us, so that a `+toolchain` chosen by the caller holds for everything below.
+pub fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Cargo working in the workspace root.
+pub fn cargo_in_root() -> Command {
+    let mut command = cargo();
+    command.current_dir(root());
+    command
+}

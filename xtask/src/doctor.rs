@@ -1,0 +1,34 @@
+//! `cargo xtask doctor`: which backends work here.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::forward::{self, Backend};
+
+/// Say for every backend whether it is usable here, or why not and what to do, and self-test its device
+#[derive(clap::Args)]
+pub struct Args {
+    /// Backends to look at; all of them are compiled in for it
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "cpu,wgpu,cuda"
+    )]
+    backend: Vec<Backend>,
+}
+
+/// Builds the program with the backends asked for and lets it look.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    forward::run(&args.backend, argv(args))
+}
+
+fn argv(args: &Args) -> Vec<OsString> {
+    vec![
+        "doctor".into(),
+        "--backend".into(),
+        forward::comma_list(&args.backend).into(),
+    ]
+}

@@ -1,0 +1,169 @@
+//! `cargo xtask test`: set up what is needed, run every check.
+
+mod counts;
+mod isa;
+mod steps;
+mod vulkan;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{cargo, tidy};
+use counts::Counts;
+use steps::{Steps, Verdict};
+
+/// Every test build shares this selection, so that dependencies are built once.
+const SELECTION: [&str; 3] = ["--workspace", "--all-features", "--locked"];
+
+/// Set up what is needed and run every check: format, lints, tidy, docs, tests on every instruction set and on Vulkan
+///
+/// Installs a software Vulkan driver where there is none (apt-get, as root or by `sudo -n`) and clippy and rustfmt
+/// where rustup has them. What cannot be set up is a failure with the remedy, never a silent skip. All steps run even
+/// after one failed.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Run only tests whose name contains this, and none of the other checks
+    #[arg(long, value_name = "NAME")]
+    filter: Option<String>,
+
+    /// Leave out the slow repeats: other instruction sets, documentation
+    #[arg(long)]
+    quick: bool,
+
+    /// Leave out the tests of kernels-wgpu
+    #[arg(long)]
+    skip_wgpu: bool,
+}
+
+/// Runs the steps; the exit status is a failure when any of them failed.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let mut steps = Steps::start();
+    if args.skip_wgpu {
+        steps.skip("Vulkan driver", "--skip-wgpu");
+    } else {
+        steps.step("Vulkan driver", |_| vulkan::ensure());
+    }
+    if args.filter.is_none() {
+        static_checks(args, &mut steps);
+    }
+    tests(args, &mut steps);
+    Ok(steps.close())
+}
+
+fn static_checks(args: &Args, steps: &mut Steps) {
+    steps.step("format", |_| {
+        component("fmt", "rustfmt")?;
+        steps::run(cargo::cargo_in_root().args(["fmt", "--all", "--check"]))
+    });
+    steps.step("tidy", |_| {
+        let status = tidy::run(&tidy::Args::default())?;
+        ensure!(status == ExitCode::SUCCESS, "the violations stand above");
+        Ok(())
+    });
+    steps.step("lints", |_| {
+        component("clippy", "clippy")?;
+        let mut clippy = cargo::cargo_in_root();
+        steps::run(clippy.arg("clippy").args(SELECTION).args([
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    });
+    if args.quick {
+        steps.skip("documentation", "--quick");
+    } else {
+        steps.step("documentation", |_| {
+            let mut doc = cargo::cargo_in_root();
+            doc.env("RUSTDOCFLAGS", "-D warnings");
+            steps::run(doc.arg("doc").args(SELECTION).arg("--no-deps"))
+        });
+    }
+}
+
+fn tests(args: &Args, steps: &mut Steps) {
+    let filter = args.filter.as_deref();
+    let cargo_test = |subcommand: &[&str]| {
+        let mut command = cargo::cargo_in_root();
+        command.args(subcommand).args(SELECTION);
+        if args.skip_wgpu {
+            command.args(["--exclude", "kernels-wgpu"]);
+        }
+        command
+    };
+    let mut programs = Vec::new();
+    let built = steps.step("build the tests", |_| {
+        programs = isa::build(&mut cargo_test(&["test"]), "kernels-cpu")?;
+        Ok(())
+    });
+    if built == Verdict::Failed {
+        for name in ["tests", "documentation tests", "instruction sets"] {
+            steps.skip(name, "not built");
+        }
+        return;
+    }
+    steps.step("tests", |counts| {
+        let result = if succeeds(cargo::cargo_in_root().args(["nextest", "--version"])) {
+            steps::run_tests(
+                cargo_test(&["nextest", "run"])
+                    .arg("--no-fail-fast")
+                    .args(filter),
+                counts,
+            )
+        } else {
+            let mut command = cargo_test(&["test"]);
+            command
+                .args(["--lib", "--bins", "--tests", "--no-fail-fast", "--"])
+                .args(filter);
+            steps::run_tests(&mut command, counts)
+        };
+        if let Some(name) = filter {
+            ensure!(
+                *counts
+                    != Counts {
+                        ignored: counts.ignored,
+                        ..Counts::default()
+                    },
+                "no test's name contains `{name}`"
+            );
+        }
+        result
+    });
+    steps.step("documentation tests", |counts| {
+        steps::run_tests(
+            cargo_test(&["test", "--doc"])
+                .args(["--no-fail-fast", "--"])
+                .args(filter),
+            counts,
+        )
+    });
+    for isa in isa::available() {
+        let name = format!("kernels-cpu with SIZEWISE_ISA={isa}");
+        if args.quick {
+            steps.skip(name, "--quick");
+        } else {
+            steps.step(name, |counts| isa::run(isa, &programs, filter, counts));
+        }
+    }
+}
+
+/// Installs a rustup component where cargo lacks the subcommand that it brings.
+fn component(subcommand: &str, name: &str) -> Result<()> {
+    if succeeds(cargo::cargo_in_root().args([subcommand, "--version"])) {
+        return Ok(());
+    }
+    println!("cargo {subcommand} is missing: installing {name}");
+    steps::run(
+        Command::new("rustup")
+            .args(["component", "add", name])
+            .current_dir(cargo::root()),
+    )
+    .with_context(|| {
+        format!("install {name}: `rustup component add {name}`, or your system's package")
+    })
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}

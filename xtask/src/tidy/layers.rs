@@ -1,0 +1,74 @@
+//! Names that a layer must not know (laws 1 and 10).
+
+use super::Violation;
+use super::source::{Part, SourceFile};
+
+/// Where the rule holds, the names, and why.
+struct Layer {
+    below: &'static [&'static str],
+    names: &'static [&'static str],
+    why: &'static str,
+}
+
+const LAYERS: [Layer; 2] = [
+    Layer {
+        below: &["model-zoo/src/"],
+        names: &["kernels_cpu", "kernels_wgpu", "kernels_cuda"],
+        why: "the zoo never names a concrete backend",
+    },
+    Layer {
+        below: &["model-zoo/src/large/", "model-zoo/src/small/"],
+        names: &["QuantScheme", "WeightData"],
+        why: "a model does not know how its weights are stored",
+    },
+];
+
+/// Names out of place in product code; tests may compare against anything.
+pub fn check(file: &SourceFile) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for layer in LAYERS
+        .iter()
+        .filter(|l| l.below.iter().any(|b| file.path.starts_with(b)))
+    {
+        let tokens = file.tokens.iter().filter(|t| t.part == Part::Product);
+        for token in tokens.filter(|t| layer.names.contains(&t.text.as_str())) {
+            found.push(Violation::at(
+                file,
+                token.line,
+                format!("`{}`: {}", token.text, layer.why),
+            ));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn violations(path: &str, text: &str) -> usize {
+        check(&SourceFile::new(path, text)).len()
+    }
+
+    #[test]
+    fn a_backend_named_in_the_zoo_is_found() {
+        let text = "use kernels_cpu::CpuBackend;";
+        assert_eq!(violations("model-zoo/src/session.rs", text), 1);
+        assert_eq!(violations("bench/src/backends.rs", text), 0);
+        assert_eq!(violations("model-zoo/tests/gpt.rs", text), 0);
+        assert_eq!(
+            violations(
+                "model-zoo/src/session.rs",
+                "#[cfg(test)] mod tests { use kernels_cpu::CpuBackend; }"
+            ),
+            0
+        );
+    }
+
+    #[test]
+    fn a_model_that_looks_into_its_weights_is_found() {
+        let text = "fn f(w: &WeightData) { match w { WeightData::Dense(_) => {} } }";
+        assert_eq!(violations("model-zoo/src/large/gpt.rs", text), 2);
+        assert_eq!(violations("model-zoo/src/shrink/quantize.rs", text), 0);
+    }
+}
