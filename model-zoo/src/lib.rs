@@ -1,1 +1,7 @@
-//! model-zoo
+//! Large and small models on top of the sizewise kernels, and the ways from large to small.
+
+pub mod data;
+mod error;
+pub mod random;
+
+pub use error::{Error, Result};
