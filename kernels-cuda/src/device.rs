@@ -1,0 +1,90 @@
+//! Opening a device, or saying why there is none.
+
+use crate::memory::Counters;
+use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
+use kernels::{Backend, DeviceId, DeviceInfo, Error, Result};
+use std::sync::Arc;
+
+pub(crate) const NAME: &str = "cuda";
+
+/// One NVIDIA GPU, with one stream.
+#[derive(Debug)]
+pub struct CudaBackend {
+    id: DeviceId,
+    info: DeviceInfo,
+    pub(crate) stream: Arc<CudaStream>,
+    pub(crate) counters: Counters,
+}
+
+fn unavailable(reason: impl Into<String>, remedy: impl Into<String>) -> Error {
+    Error::Unavailable { backend: NAME, reason: reason.into(), remedy: remedy.into() }
+}
+
+impl CudaBackend {
+    /// Opens device `ordinal` as the driver counts them (after `CUDA_VISIBLE_DEVICES`).
+    ///
+    /// # Errors
+    /// `Unavailable` if there is no driver, no such device, or the device cannot be opened.
+    pub fn new(ordinal: usize) -> Result<Self> {
+        // cudarc panics on the first call when libcuda is missing, so its presence is asked first.
+        // SAFETY: only tries to load the driver library, whose initialisers are NVIDIA's own.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(unavailable(
+                "no NVIDIA driver library (libcuda) is installed",
+                "install the NVIDIA driver for this GPU (580 or newer for CUDA 13), or run with `--backend cpu`",
+            ));
+        }
+        let count = CudaContext::device_count().map_err(|error| driver_error("counting devices", &error))?;
+        if ordinal >= count.max(0) as usize {
+            return Err(unavailable(
+                format!("device {ordinal} asked for, the driver reports {count}"),
+                "choose a device with `--device N`, check `nvidia-smi` and CUDA_VISIBLE_DEVICES, or run with `--backend cpu`",
+            ));
+        }
+        let context = CudaContext::new(ordinal).map_err(|error| driver_error("opening the device", &error))?;
+        let name = context.name().map_err(|error| driver_error("reading the device's name", &error))?;
+        let memory_bytes = context.total_mem().map_err(|error| driver_error("reading the device's memory", &error))? as u64;
+        let (major, minor) =
+            context.compute_capability().map_err(|error| driver_error("reading the compute capability", &error))?;
+        let units = context
+            .attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+            .map_err(|error| driver_error("reading the number of multiprocessors", &error))?;
+        let info = DeviceInfo {
+            name,
+            driver: driver_version(),
+            features: format!("sm_{major}{minor}"),
+            threads: units.max(0) as usize,
+            memory_bytes,
+            software: false,
+        };
+        Ok(CudaBackend { id: DeviceId::unique(), info, stream: context.default_stream(), counters: Counters::default() })
+    }
+}
+
+fn driver_version() -> String {
+    let mut version = 0;
+    // SAFETY: writes one integer through the pointer; the library is present, as `new` has checked.
+    match unsafe { sys::cuDriverGetVersion(&mut version) } {
+        sys::CUresult::CUDA_SUCCESS => format!("CUDA {}.{}", version / 1000, version % 1000 / 10),
+        _ => String::new(),
+    }
+}
+
+fn driver_error(what: &str, error: &DriverError) -> Error {
+    unavailable(
+        format!("{what} failed: {error}"),
+        "check `nvidia-smi`; a driver older than CUDA 13 (580) must be updated; or run with `--backend cpu`",
+    )
+}
+
+impl Backend for CudaBackend {
+    fn id(&self) -> DeviceId {
+        self.id
+    }
+    fn name(&self) -> &'static str {
+        NAME
+    }
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+}
