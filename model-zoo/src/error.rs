@@ -50,6 +50,9 @@ pub enum Error {
         /// The reason the system gave.
         source: std::io::Error,
     },
+    /// An op or a device failed.
+    #[error(transparent)]
+    Kernel(#[from] kernels::Error),
 }
 
 impl Error {

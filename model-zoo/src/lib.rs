@@ -1,7 +1,9 @@
 //! Large and small models on top of the sizewise kernels, and the ways from large to small.
 
+pub mod container;
 pub mod data;
 mod error;
+pub mod model;
 pub mod random;
 
 pub use error::{Error, Result};

@@ -21,12 +21,10 @@ pub fn digits() -> Result<Classification> {
         return Err(Error::config("digits", "the embedded file is damaged"));
     }
     let (train, test) = split::stratified(&labels, 10, SEED);
-    let side = |rows: &[usize]| -> Result<Examples> {
-        let pixels = rows.iter().flat_map(|row| &IMAGES[row * (PIXELS + 1)..][..PIXELS]);
-        let table = Table::new(rows.len(), PIXELS, pixels.map(|&pixel| f32::from(pixel)).collect())?;
-        Ok(Examples { inputs: Inputs::Table(table), labels: rows.iter().map(|&row| labels[row]).collect() })
-    };
-    let (train, test) = (side(&train)?, side(&test)?);
+    let pixels = IMAGES.chunks_exact(PIXELS + 1).flat_map(|image| &image[..PIXELS]);
+    let table = Table::new(labels.len(), PIXELS, pixels.map(|&pixel| f32::from(pixel)).collect())?;
+    let examples = Examples { inputs: Inputs::Table(table), labels };
+    let (train, test) = (examples.select(&train), examples.select(&test));
     let provenance = Provenance {
         source: "Optical Recognition of Handwritten Digits, test set, as in scikit-learn 1.9.1".into(),
         licence: "CC BY 4.0; E. Alpaydin, C. Kaynak (1998), UCI Machine Learning Repository, doi:10.24432/C50P49".into(),

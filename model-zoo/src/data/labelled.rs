@@ -53,25 +53,9 @@ pub(super) fn finite(path: &Path, line: u64, column: &str, text: &str, value: Op
 pub(super) fn assemble(path: &Path, data: Labelled, seed: u64) -> Result<Classification> {
     let (classes, labels) = classes(path, &data)?;
     let (train, test) = split::stratified(&labels, classes.len(), seed);
-    let (inputs, columns): (Box<dyn Fn(&[usize]) -> Result<Inputs>>, _) = match data.columns.as_slice() {
-        [] => return Err(Error::data(path, "there is no column besides the label")),
-        [Column { cells: Cells::Texts(texts), .. }] => {
-            let pick = |rows: &[usize]| Ok(Inputs::Text(rows.iter().map(|&row| texts[row].clone().into_bytes()).collect()));
-            (Box::new(pick), Vec::new())
-        }
-        columns => {
-            let (features, names) = features(path, columns)?;
-            let pick = move |rows: &[usize]| {
-                let values = rows.iter().flat_map(|&row| features.iter().map(move |feature| feature[row])).collect();
-                Table::new(rows.len(), features.len(), values).map(Inputs::Table)
-            };
-            (Box::new(pick), names)
-        }
-    };
-    let side = |rows: &[usize]| -> Result<Examples> {
-        Ok(Examples { inputs: inputs(rows)?, labels: rows.iter().map(|&row| labels[row]).collect() })
-    };
-    let (train, test) = (side(&train)?, side(&test)?);
+    let (inputs, columns) = inputs(path, data.columns, labels.len())?;
+    let examples = Examples { inputs, labels };
+    let (train, test) = (examples.select(&train), examples.select(&test));
     let provenance = Provenance {
         source: path.display().to_string(),
         licence: "the user's own data".into(),
@@ -110,14 +94,21 @@ fn classes(path: &Path, data: &Labelled) -> Result<(Vec<String>, Vec<u32>)> {
     Ok((names.into_iter().map(String::from).collect(), labels))
 }
 
-/// Columns of numbers and their names: text columns become one column per distinct text (1 where a row has it).
-fn features(path: &Path, columns: &[Column]) -> Result<(Vec<Vec<f32>>, Vec<String>)> {
-    let (mut features, mut names) = (Vec::new(), Vec::new());
+/// The texts of a lone text column; else a table and the names of its columns, where a text column becomes one column per
+/// distinct text (1 where a row has it).
+fn inputs(path: &Path, columns: Vec<Column>, rows: usize) -> Result<(Inputs, Vec<String>)> {
+    if columns.is_empty() {
+        return Err(Error::data(path, "there is no column besides the label"));
+    }
+    if let [Column { cells: Cells::Texts(texts), .. }] = columns.as_slice() {
+        return Ok((Inputs::Text(texts.iter().map(|text| text.as_bytes().to_vec()).collect()), Vec::new()));
+    }
+    let (mut features, mut names) = (Vec::<Vec<f32>>::new(), Vec::new());
     for Column { name, cells } in columns {
         match cells {
             Cells::Numbers(numbers) => {
-                features.push(numbers.clone());
-                names.push(name.clone());
+                features.push(numbers);
+                names.push(name);
             }
             Cells::Texts(texts) => {
                 let categories: BTreeSet<&str> = texts.iter().map(String::as_str).collect();
@@ -127,7 +118,7 @@ fn features(path: &Path, columns: &[Column]) -> Result<(Vec<Vec<f32>>, Vec<Strin
                          the only one besides the label to classify texts",
                         categories.len()
                     );
-                    return Err(Error::data_in(path, None, name, what));
+                    return Err(Error::data_in(path, None, &name, what));
                 }
                 for category in categories {
                     features.push(texts.iter().map(|text| f32::from(text == category)).collect());
@@ -136,7 +127,8 @@ fn features(path: &Path, columns: &[Column]) -> Result<(Vec<Vec<f32>>, Vec<Strin
             }
         }
     }
-    Ok((features, names))
+    let values = (0..rows).flat_map(|row| features.iter().map(move |feature| feature[row])).collect();
+    Ok((Inputs::Table(Table::new(rows, features.len(), values)?), names))
 }
 
 /// Names for a message, cut after the first 20.

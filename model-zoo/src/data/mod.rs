@@ -74,6 +74,20 @@ impl Inputs {
         self.len() == 0
     }
 
+    /// Copies of the examples at `indices`, in that order.
+    ///
+    /// # Panics
+    /// If an index is not below [`Inputs::len`], as slices do.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        match self {
+            Self::Table(table) => {
+                let values = indices.iter().flat_map(|&row| table.row(row)).copied().collect();
+                Self::Table(Table { rows: indices.len(), cols: table.cols, values })
+            }
+            Self::Text(texts) => Self::Text(indices.iter().map(|&index| texts[index].clone()).collect()),
+        }
+    }
+
     /// The numbers, for models that read tables.
     ///
     /// # Errors
@@ -104,6 +118,16 @@ pub struct Examples {
     pub inputs: Inputs,
     /// What it should say: an index into [`Classification::classes`] per example.
     pub labels: Vec<u32>,
+}
+
+impl Examples {
+    /// Copies of the examples at `indices`, in that order.
+    ///
+    /// # Panics
+    /// If an index is out of range, as slices do.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        Self { inputs: self.inputs.select(indices), labels: indices.iter().map(|&index| self.labels[index]).collect() }
+    }
 }
 
 /// A classification task with a fixed split. Both sides hold at least one example of every class.

@@ -8,14 +8,17 @@ use super::labelled::{Cells, Column, Labelled, finite, label_column};
 use crate::{Error, Result};
 
 pub(super) fn read(path: &Path, label: &str) -> Result<Labelled> {
-    let file = std::fs::File::open(path).map_err(Error::io(path))?;
+    let file = std::fs::read(path).map_err(Error::io(path))?;
+    let file = file.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&file);
     // Rows of another length are an error here too, but ours, with the numbers a reader needs.
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(file);
+    let mut begins = Lines { file, at: 0, line: 1 };
     let mut record = ByteRecord::new();
-    if !reader.read_byte_record(&mut record).map_err(|error| from_csv(path, error))? {
+    let unreadable = |error: csv::Error| Error::data(path, error.to_string());
+    if !reader.read_byte_record(&mut record).map_err(unreadable)? {
         return Err(Error::data(path, "the file is empty; a header line and rows were expected"));
     }
-    let header_line = line_of(&record);
+    let header_line = begins.line_of(&record);
     let names = (0..record.len())
         .map(|field| utf8(path, header_line, &format!("#{}", field + 1), &record[field]).map(String::from))
         .collect::<Result<Vec<_>>>()?;
@@ -23,8 +26,8 @@ pub(super) fn read(path: &Path, label: &str) -> Result<Labelled> {
 
     let mut cells: Vec<Vec<String>> = vec![Vec::new(); names.len()];
     let mut lines = Vec::new();
-    while reader.read_byte_record(&mut record).map_err(|error| from_csv(path, error))? {
-        let line = line_of(&record);
+    while reader.read_byte_record(&mut record).map_err(unreadable)? {
+        let line = begins.line_of(&record);
         if record.len() != names.len() {
             let what = format!("{} fields, but the header has {}", record.len(), names.len());
             return Err(Error::data_at(path, line, what));
@@ -62,14 +65,25 @@ fn utf8<'a>(path: &Path, line: u64, column: &str, field: &'a [u8]) -> Result<&'a
     })
 }
 
-fn line_of(record: &ByteRecord) -> u64 {
-    record.position().map_or(0, csv::Position::line)
+/// Counts the lines of a file up to where its records begin: the reader's own count is taken before it skips empty lines and
+/// the second half of `\r\n`.
+struct Lines<'a> {
+    file: &'a [u8],
+    at: usize,
+    line: u64,
 }
 
-fn from_csv(path: &Path, error: csv::Error) -> Error {
-    let line = error.position().map(csv::Position::line);
-    match error.into_kind() {
-        csv::ErrorKind::Io(source) => Error::Io { path: path.into(), source },
-        kind => Error::Data { path: path.into(), line, column: None, what: format!("{kind:?}") },
+impl Lines<'_> {
+    /// Line on which `record` begins; records must be given in order.
+    fn line_of(&mut self, record: &ByteRecord) -> u64 {
+        let start = record.position().map_or(0, |position| position.byte() as usize);
+        let is_break = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+        let skipped = self.file.iter().skip(start).take_while(is_break).count();
+        while self.at < start + skipped {
+            let (byte, next) = (self.file.get(self.at), self.file.get(self.at + 1));
+            self.line += u64::from(byte == Some(&b'\n') || (byte == Some(&b'\r') && next != Some(&b'\n')));
+            self.at += 1;
+        }
+        self.line
     }
 }
