@@ -30,20 +30,14 @@ Examples:
 Exit status: 0 measured, 2 slower than --baseline beyond the noise, 64 command line not understood,
 anything else: an error, explained above it.")]
 pub struct Args {
-    /// Measure only the kernels or only the models [default: both]
+    /// Measure only the kernels or only the models (default: both)
     what: Option<What>,
 
     /// Backends to measure. Each is compiled in on demand; one that cannot run becomes a row with the reason
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "cpu"
-    )]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "cpu")]
     backend: Vec<Backend>,
 
-    /// Tasks: digits, rust-lm, rust-snippets, or your own FILE.csv or FILE.jsonl (needs --label) [default: the first
-    /// three]
+    /// Tasks (default: digits,rust-lm,rust-snippets); your own FILE.csv or FILE.jsonl needs --label
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     task: Vec<String>,
 
@@ -51,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "COLUMN", requires = "task")]
     label: Option<String>,
 
-    /// Small models and short measurements, about two minutes on two cores [default]
+    /// Small models and short measurements, about two minutes on two cores (default)
     #[arg(long, conflicts_with = "full")]
     quick: bool,
 
@@ -67,7 +61,7 @@ pub struct Args {
     #[arg(long, value_name = "REGEX")]
     ops: Option<String>,
 
-    /// Worker threads [default: all cores]
+    /// Worker threads (default: all cores)
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 
@@ -75,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Folder for the results [default: target/sizewise/<utc>-<commit>]
+    /// Folder for the results (default: target/sizewise/UTC-COMMIT)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -122,10 +116,7 @@ fn argv(args: &Args) -> Vec<OsString> {
         }
     };
     option("--backend", Some(forward::comma_list(&args.backend).into()));
-    option(
-        "--task",
-        (!args.task.is_empty()).then(|| args.task.join(",").into()),
-    );
+    option("--task", (!args.task.is_empty()).then(|| args.task.join(",").into()));
     option("--label", args.label.as_ref().map(Into::into));
     option("--models", args.models.as_ref().map(Into::into));
     option("--ops", args.ops.as_ref().map(Into::into));
@@ -134,11 +125,7 @@ fn argv(args: &Args) -> Vec<OsString> {
     option("--out", args.out.as_ref().map(Into::into));
     option("--baseline", args.baseline.as_ref().map(Into::into));
     option("--device", args.device.as_ref().map(Into::into));
-    for (name, given) in [
-        ("--quick", args.quick),
-        ("--full", args.full),
-        ("--null", args.null),
-    ] {
+    for (name, given) in [("--quick", args.quick), ("--full", args.full), ("--null", args.null)] {
         if given {
             argv.push(name.into());
         }
@@ -160,10 +147,7 @@ mod tests {
 
     fn forwarded(line: &str) -> Result<String, clap::Error> {
         let line = Line::try_parse_from(std::iter::once("bench").chain(line.split_whitespace()))?;
-        Ok(argv(&line.args)
-            .join(" ".as_ref())
-            .into_string()
-            .expect("ASCII in, ASCII out"))
+        Ok(argv(&line.args).join(" ".as_ref()).into_string().expect("ASCII in, ASCII out"))
     }
 
     #[test]
@@ -176,22 +160,12 @@ mod tests {
         let line = "models --backend cpu,wgpu --task digits,mail.csv --label spam --models gpt|svm --ops matmul \
                     --threads 2 --seed 7 --out d --baseline r --device llvmpipe --full --null -- --later 1";
         let expected = line.replace(" -- ", " ");
-        assert_eq!(
-            forwarded(line).unwrap(),
-            expected.split_whitespace().collect::<Vec<_>>().join(" ")
-        );
+        assert_eq!(forwarded(line).unwrap(), expected.split_whitespace().collect::<Vec<_>>().join(" "));
     }
 
     #[test]
     fn wrong_lines_are_refused_before_anything_is_built() {
-        for line in [
-            "--backend gpu",
-            "--quick --full",
-            "--threads 0",
-            "--label y",
-            "--seed x",
-            "everything",
-        ] {
+        for line in ["--backend gpu", "--quick --full", "--threads 0", "--label y", "--seed x", "everything"] {
             assert!(forwarded(line).is_err(), "{line}");
         }
     }

@@ -24,12 +24,5 @@ pub struct Args {
 
 /// Builds the program and compares.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    forward::run(
-        &[],
-        vec![
-            "compare".into(),
-            args.before.clone().into(),
-            args.after.clone().into(),
-        ],
-    )
+    forward::run(&[], vec!["compare".into(), args.before.clone().into(), args.after.clone().into()])
 }

@@ -11,12 +11,7 @@ use crate::forward::{self, Backend};
 #[derive(clap::Args)]
 pub struct Args {
     /// Backends to look at; all of them are compiled in for it
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "cpu,wgpu,cuda"
-    )]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "cpu,wgpu,cuda")]
     backend: Vec<Backend>,
 }
 
@@ -26,9 +21,5 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn argv(args: &Args) -> Vec<OsString> {
-    vec![
-        "doctor".into(),
-        "--backend".into(),
-        forward::comma_list(&args.backend).into(),
-    ]
+    vec!["doctor".into(), "--backend".into(), forward::comma_list(&args.backend).into()]
 }

@@ -32,11 +32,7 @@ impl Backend {
 
 /// `cpu,wgpu`: the list as `--backend` takes it.
 pub fn comma_list(backends: &[Backend]) -> String {
-    backends
-        .iter()
-        .map(|b| b.name())
-        .collect::<Vec<_>>()
-        .join(",")
+    backends.iter().map(|b| b.name()).collect::<Vec<_>>().join(",")
 }
 
 /// Builds `sizewise-bench` (release) with the features `backends` need and runs it with `args`.
@@ -50,23 +46,10 @@ pub fn run(backends: &[Backend], args: Vec<OsString>) -> Result<ExitCode> {
 
 fn command(backends: &[Backend], args: Vec<OsString>) -> Command {
     let mut command = cargo::cargo();
-    command.args([
-        "run",
-        "--release",
-        "--package",
-        "bench",
-        "--bin",
-        "sizewise-bench",
-    ]);
+    command.args(["run", "--release", "--package", "bench", "--bin", "sizewise-bench"]);
     // The working directory stays the caller's: paths in `args` are relative to it.
-    command
-        .arg("--manifest-path")
-        .arg(cargo::root().join("Cargo.toml"));
-    let beyond_default: Vec<Backend> = backends
-        .iter()
-        .copied()
-        .filter(|b| *b != Backend::Cpu)
-        .collect();
+    command.arg("--manifest-path").arg(cargo::root().join("Cargo.toml"));
+    let beyond_default: Vec<Backend> = backends.iter().copied().filter(|b| *b != Backend::Cpu).collect();
     if !beyond_default.is_empty() {
         command.arg("--features").arg(comma_list(&beyond_default));
     }
@@ -84,10 +67,7 @@ fn become_process(mut command: Command) -> Result<ExitCode> {
 fn become_process(mut command: Command) -> Result<ExitCode> {
     ctrlc::set_handler(|| {})?;
     let status = command.status()?;
-    Ok(status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .map_or(ExitCode::FAILURE, ExitCode::from))
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 #[cfg(test)]
@@ -96,26 +76,14 @@ mod tests {
 
     fn argv(backends: &[Backend], args: &[&str]) -> Vec<String> {
         let command = command(backends, args.iter().map(OsString::from).collect());
-        let all: Vec<String> = command
-            .get_args()
-            .map(|a| a.to_string_lossy().into_owned())
-            .collect();
+        let all: Vec<String> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
         assert_eq!(all[6], "--manifest-path");
         [&all[..6], &all[8..]].concat()
     }
 
     #[test]
     fn the_cpu_alone_needs_no_feature() {
-        let expected = [
-            "run",
-            "--release",
-            "--package",
-            "bench",
-            "--bin",
-            "sizewise-bench",
-            "--",
-            "doctor",
-        ];
+        let expected = ["run", "--release", "--package", "bench", "--bin", "sizewise-bench", "--", "doctor"];
         assert_eq!(argv(&[Backend::Cpu], &["doctor"]), expected);
         assert_eq!(argv(&[], &["doctor"]), expected);
     }

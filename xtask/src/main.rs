@@ -42,11 +42,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let status = if error.use_stderr() {
-                ExitCode::from(USAGE_ERROR)
-            } else {
-                ExitCode::SUCCESS
-            };
+            let status = if error.use_stderr() { ExitCode::from(USAGE_ERROR) } else { ExitCode::SUCCESS };
             // Printing fails only when the reader is gone: then there is nobody left to tell.
             let _ = error.print();
             return status;

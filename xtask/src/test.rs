@@ -5,6 +5,7 @@ mod isa;
 mod steps;
 mod vulkan;
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
@@ -64,12 +65,7 @@ fn static_checks(args: &Args, steps: &mut Steps) {
     steps.step("lints", |_| {
         component("clippy", "clippy")?;
         let mut clippy = cargo::cargo_in_root();
-        steps::run(clippy.arg("clippy").args(SELECTION).args([
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]))
+        steps::run(clippy.arg("clippy").args(SELECTION).args(["--all-targets", "--", "-D", "warnings"]))
     });
     if args.quick {
         steps.skip("documentation", "--quick");
@@ -105,38 +101,19 @@ fn tests(args: &Args, steps: &mut Steps) {
     }
     steps.step("tests", |counts| {
         let result = if succeeds(cargo::cargo_in_root().args(["nextest", "--version"])) {
-            steps::run_tests(
-                cargo_test(&["nextest", "run"])
-                    .arg("--no-fail-fast")
-                    .args(filter),
-                counts,
-            )
+            steps::run_tests(cargo_test(&["nextest", "run"]).arg("--no-fail-fast").args(filter), counts)
         } else {
             let mut command = cargo_test(&["test"]);
-            command
-                .args(["--lib", "--bins", "--tests", "--no-fail-fast", "--"])
-                .args(filter);
+            command.args(["--lib", "--bins", "--tests", "--no-fail-fast", "--"]).args(filter);
             steps::run_tests(&mut command, counts)
         };
         if let Some(name) = filter {
-            ensure!(
-                *counts
-                    != Counts {
-                        ignored: counts.ignored,
-                        ..Counts::default()
-                    },
-                "no test's name contains `{name}`"
-            );
+            ensure!(*counts != Counts { ignored: counts.ignored, ..Counts::default() }, "no test's name contains `{name}`");
         }
         result
     });
     steps.step("documentation tests", |counts| {
-        steps::run_tests(
-            cargo_test(&["test", "--doc"])
-                .args(["--no-fail-fast", "--"])
-                .args(filter),
-            counts,
-        )
+        steps::run_tests(cargo_test(&["test", "--doc"]).args(["--no-fail-fast", "--"]).args(filter), counts)
     });
     for isa in isa::available() {
         let name = format!("kernels-cpu with SIZEWISE_ISA={isa}");
@@ -146,6 +123,28 @@ fn tests(args: &Args, steps: &mut Steps) {
             steps.step(name, |counts| isa::run(isa, &programs, filter, counts));
         }
     }
+    if args.quick {
+        steps.skip("examples", "--quick");
+    } else if filter.is_none() {
+        examples(steps);
+    }
+}
+
+/// The crates below `examples/` stand outside the workspace, as a user's own would.
+fn examples(steps: &mut Steps) {
+    let mut manifests: Vec<PathBuf> = match cargo::root().join("examples").read_dir() {
+        Ok(entries) => entries.flatten().map(|entry| entry.path().join("Cargo.toml")).filter(|m| m.is_file()).collect(),
+        Err(_) => Vec::new(),
+    };
+    manifests.sort();
+    for manifest in manifests {
+        let name = manifest.strip_prefix(cargo::root()).unwrap_or(&manifest).display().to_string();
+        steps.step(name, |counts| {
+            let mut test = cargo::cargo_in_root();
+            test.args(["test", "--locked", "--target-dir", "target", "--manifest-path"]).arg(&manifest);
+            steps::run_tests(&mut test, counts)
+        });
+    }
 }
 
 /// Installs a rustup component where cargo lacks the subcommand that it brings.
@@ -154,14 +153,8 @@ fn component(subcommand: &str, name: &str) -> Result<()> {
         return Ok(());
     }
     println!("cargo {subcommand} is missing: installing {name}");
-    steps::run(
-        Command::new("rustup")
-            .args(["component", "add", name])
-            .current_dir(cargo::root()),
-    )
-    .with_context(|| {
-        format!("install {name}: `rustup component add {name}`, or your system's package")
-    })
+    steps::run(Command::new("rustup").args(["component", "add", name]).current_dir(cargo::root()))
+        .with_context(|| format!("install {name}: `rustup component add {name}`, or your system's package"))
 }
 
 fn succeeds(command: &mut Command) -> bool {

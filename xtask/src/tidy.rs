@@ -33,10 +33,7 @@ pub struct Violation {
 
 impl Violation {
     fn new(place: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            place: place.into(),
-            message: message.into(),
-        }
+        Self { place: place.into(), message: message.into() }
     }
 
     fn at(file: &SourceFile, line: usize, message: impl Into<String>) -> Self {
@@ -70,9 +67,5 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         files.iter().map(unsafe_rooms::count).sum::<usize>(),
         found.len()
     );
-    Ok(if found.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -24,15 +24,8 @@ impl Counts {
     pub fn from_line(line: &str) -> Option<Self> {
         let plain = without_colours(line);
         let line = plain.trim_start();
-        let libtest = line
-            .strip_prefix("test result: ")
-            .and_then(|l| l.split_once(". "))
-            .map(|(_, counts)| counts);
-        let nextest = || {
-            line.strip_prefix("Summary [")
-                .and_then(|l| l.split_once(" run: "))
-                .map(|(_, counts)| counts)
-        };
+        let libtest = line.strip_prefix("test result: ").and_then(|l| l.split_once(". ")).map(|(_, counts)| counts);
+        let nextest = || line.strip_prefix("Summary [").and_then(|l| l.split_once(" run: ")).map(|(_, counts)| counts);
         let mut counts = Self::default();
         for part in libtest.or_else(nextest)?.split([';', ',']) {
             let mut words = part.split_whitespace();
@@ -70,23 +63,9 @@ mod tests {
     #[test]
     fn both_runners_are_read() {
         let libtest = "test result: FAILED. 5 passed; 2 failed; 1 ignored; 0 measured; 9 filtered out; finished in 0.1s";
-        assert_eq!(
-            Counts::from_line(libtest),
-            Some(Counts {
-                passed: 5,
-                failed: 2,
-                ignored: 1
-            })
-        );
+        assert_eq!(Counts::from_line(libtest), Some(Counts { passed: 5, failed: 2, ignored: 1 }));
         let nextest = "\u{1b}[31;1m     Summary\u{1b}[0m [   0.004s] \u{1b}[1m7\u{1b}[0m tests run: \u{1b}[1m4\u{1b}[0m passed (1 slow), 1 failed, 1 timed out, 3 skipped";
-        assert_eq!(
-            Counts::from_line(nextest),
-            Some(Counts {
-                passed: 4,
-                failed: 2,
-                ignored: 3
-            })
-        );
+        assert_eq!(Counts::from_line(nextest), Some(Counts { passed: 4, failed: 2, ignored: 3 }));
     }
 
     #[test]

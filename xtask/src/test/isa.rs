@@ -15,8 +15,7 @@ pub fn available() -> Vec<&'static str> {
     let mut names = vec!["scalar"];
     #[cfg(target_arch = "x86_64")]
     {
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
-        {
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
             names.push("avx2");
         }
         if std::arch::is_x86_feature_detected!("avx512f") {
@@ -27,19 +26,11 @@ pub fn available() -> Vec<&'static str> {
 }
 
 /// Runs the test programs of `kernels-cpu` with its kernels held to `isa`.
-pub fn run(
-    isa: &str,
-    programs: &[PathBuf],
-    filter: Option<&str>,
-    counts: &mut Counts,
-) -> Result<()> {
+pub fn run(isa: &str, programs: &[PathBuf], filter: Option<&str>, counts: &mut Counts) -> Result<()> {
     ensure!(!programs.is_empty(), "kernels-cpu has no test programs");
     for program in programs {
         let mut command = Command::new(program);
-        command
-            .env("SIZEWISE_ISA", isa)
-            .current_dir(cargo::root().join("kernels-cpu"))
-            .args(filter);
+        command.env("SIZEWISE_ISA", isa).current_dir(cargo::root().join("kernels-cpu")).args(filter);
         steps::run_tests(&mut command, counts)?;
     }
     Ok(())
@@ -47,28 +38,19 @@ pub fn run(
 
 /// Builds every test that `cargo_test` selects and returns the test programs of `package`.
 pub fn build(cargo_test: &mut Command, package: &str) -> Result<Vec<PathBuf>> {
-    cargo_test
-        .args(["--no-run", "--message-format=json-render-diagnostics"])
-        .stderr(std::process::Stdio::inherit());
+    cargo_test.args(["--no-run", "--message-format=json-render-diagnostics"]).stderr(std::process::Stdio::inherit());
     let output = cargo_test.output().context("cannot start cargo")?;
     ensure!(output.status.success(), "the tests do not build");
     let manifest = cargo::root().join(package).join("Cargo.toml");
-    Ok(String::from_utf8(output.stdout)?
-        .lines()
-        .filter_map(|line| test_program(line, &manifest))
-        .collect())
+    Ok(String::from_utf8(output.stdout)?.lines().filter_map(|line| test_program(line, &manifest)).collect())
 }
 
 /// The program that one line of cargo's JSON messages tells of, if it is a test of the package with this manifest.
 fn test_program(line: &str, manifest: &Path) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(line).ok()?;
-    let of_package = message["manifest_path"]
-        .as_str()
-        .is_some_and(|path| Path::new(path) == manifest);
+    let of_package = message["manifest_path"].as_str().is_some_and(|path| Path::new(path) == manifest);
     let is_test = message["profile"]["test"].as_bool().unwrap_or(false);
-    (of_package && is_test)
-        .then(|| message["executable"].as_str().map(PathBuf::from))
-        .flatten()
+    (of_package && is_test).then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
 }
 
 #[cfg(test)]
@@ -83,18 +65,9 @@ mod tests {
             )
         };
         let ours = Path::new("/w/kernels-cpu/Cargo.toml");
-        assert_eq!(
-            test_program(&line("/w/kernels-cpu/Cargo.toml", true), ours),
-            Some("/t/a".into())
-        );
-        assert_eq!(
-            test_program(&line("/w/kernels-cpu/Cargo.toml", false), ours),
-            None
-        );
-        assert_eq!(
-            test_program(&line("/w/kernels/Cargo.toml", true), ours),
-            None
-        );
+        assert_eq!(test_program(&line("/w/kernels-cpu/Cargo.toml", true), ours), Some("/t/a".into()));
+        assert_eq!(test_program(&line("/w/kernels-cpu/Cargo.toml", false), ours), None);
+        assert_eq!(test_program(&line("/w/kernels/Cargo.toml", true), ours), None);
         assert_eq!(test_program("not json", ours), None);
     }
 }

@@ -37,18 +37,11 @@ pub enum Verdict {
 impl Steps {
     /// Nothing has run yet; the clock starts.
     pub fn start() -> Self {
-        Self {
-            started: Instant::now(),
-            rows: Vec::new(),
-        }
+        Self { started: Instant::now(), rows: Vec::new() }
     }
 
     /// Runs `work`, which adds the tests it sees to the counts. A step without tests counts as one check itself.
-    pub fn step(
-        &mut self,
-        name: impl Into<String>,
-        work: impl FnOnce(&mut Counts) -> Result<()>,
-    ) -> Verdict {
+    pub fn step(&mut self, name: impl Into<String>, work: impl FnOnce(&mut Counts) -> Result<()>) -> Verdict {
         let name = name.into();
         println!("\n==> {name}");
         let started = Instant::now();
@@ -65,28 +58,15 @@ impl Steps {
                 (Outcome::Failed(format!("{error:#}")), Verdict::Failed)
             }
         };
-        self.rows.push(Row {
-            name,
-            took: started.elapsed(),
-            counts,
-            outcome,
-        });
+        self.rows.push(Row { name, took: started.elapsed(), counts, outcome });
         verdict
     }
 
     /// Lists a step that does not run, with the reason.
     pub fn skip(&mut self, name: impl Into<String>, why: impl Into<String>) {
-        let counts = Counts {
-            ignored: 1,
-            ..Counts::default()
-        };
+        let counts = Counts { ignored: 1, ..Counts::default() };
         let outcome = Outcome::Skipped(why.into());
-        self.rows.push(Row {
-            name: name.into(),
-            took: Duration::ZERO,
-            counts,
-            outcome,
-        });
+        self.rows.push(Row { name: name.into(), took: Duration::ZERO, counts, outcome });
     }
 
     /// All tests seen so far.
@@ -107,18 +87,11 @@ impl Steps {
                 Outcome::Skipped(why) => ("skipped", why.as_str()),
             };
             let tests = row.counts.passed + row.counts.failed;
-            let line = format!(
-                "{word:>8} {:>7.1} s {tests:>6}  {}  {why}",
-                row.took.as_secs_f64(),
-                row.name
-            );
+            let line = format!("{word:>8} {:>7.1} s {tests:>6}  {}  {why}", row.took.as_secs_f64(), row.name);
             println!("{}", line.trim_end());
         }
         let sum = self.counts();
-        let failed = self
-            .rows
-            .iter()
-            .any(|row| matches!(row.outcome, Outcome::Failed(_)));
+        let failed = self.rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)));
         println!(
             "\ntest result: {}. {} passed; {} failed; {} ignored; 0 measured; 0 filtered out; finished in {:.2}s",
             if failed { "FAILED" } else { "ok" },
@@ -127,19 +100,13 @@ impl Steps {
             sum.ignored,
             self.started.elapsed().as_secs_f64()
         );
-        if failed {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
-        }
+        if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
 
 /// Runs `command` to its end; anything but success is an error.
 pub fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", shown(command)))?;
+    let status = command.status().with_context(|| format!("cannot start {}", shown(command)))?;
     if !status.success() {
         bail!("{}: {status}", shown(command));
     }
@@ -149,22 +116,12 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// Like [`run`], passing its output on and adding the tests that its closing lines tell of.
 pub fn run_tests(command: &mut Command, counts: &mut Counts) -> Result<()> {
     let start = format!("cannot start {}", shown(command));
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context(start)?;
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context(start)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let seen = std::thread::scope(|scope| {
-        let from_stderr =
-            scope.spawn(|| stderr.map_or(Ok(Counts::default()), |s| pass_on(s, std::io::stderr())));
+        let from_stderr = scope.spawn(|| stderr.map_or(Ok(Counts::default()), |s| pass_on(s, std::io::stderr())));
         let from_stdout = stdout.map_or(Ok(Counts::default()), |s| pass_on(s, std::io::stdout()));
-        [
-            from_stdout,
-            from_stderr
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        ]
+        [from_stdout, from_stderr.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
     });
     let status = child.wait()?;
     for part in seen {
@@ -192,9 +149,7 @@ fn pass_on(from: impl Read, mut to: impl Write) -> std::io::Result<Counts> {
 fn shown(command: &Command) -> String {
     let program = command.get_program().to_string_lossy();
     let name = program.rsplit('/').next().unwrap_or_default().to_owned();
-    command
-        .get_args()
-        .fold(name, |line, arg| line + " " + &arg.to_string_lossy())
+    command.get_args().fold(name, |line, arg| line + " " + &arg.to_string_lossy())
 }
 
 #[cfg(all(test, unix))]
@@ -211,19 +166,8 @@ mod tests {
     fn tests_are_counted_on_both_streams_and_the_status_is_kept() {
         let mut counts = Counts::default();
         let line = "test result: ok. 2 passed; 0 failed; 1 ignored";
-        run_tests(
-            &mut shell(&format!("echo '{line}'; echo '{line}' >&2")),
-            &mut counts,
-        )
-        .unwrap();
-        assert_eq!(
-            counts,
-            Counts {
-                passed: 4,
-                failed: 0,
-                ignored: 2
-            }
-        );
+        run_tests(&mut shell(&format!("echo '{line}'; echo '{line}' >&2")), &mut counts).unwrap();
+        assert_eq!(counts, Counts { passed: 4, failed: 0, ignored: 2 });
         assert!(run_tests(&mut shell("exit 3"), &mut counts).is_err());
     }
 
@@ -233,17 +177,7 @@ mod tests {
         assert_eq!(steps.step("a", |_| bail!("planted")), Verdict::Failed);
         assert_eq!(steps.step("b", |_| Ok(())), Verdict::Passed);
         steps.skip("c", "--quick");
-        assert_eq!(
-            steps.counts(),
-            Counts {
-                passed: 1,
-                failed: 1,
-                ignored: 1
-            }
-        );
-        assert_eq!(
-            format!("{:?}", steps.close()),
-            format!("{:?}", ExitCode::FAILURE)
-        );
+        assert_eq!(steps.counts(), Counts { passed: 1, failed: 1, ignored: 1 });
+        assert_eq!(format!("{:?}", steps.close()), format!("{:?}", ExitCode::FAILURE));
     }
 }

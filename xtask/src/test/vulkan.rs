@@ -8,12 +8,8 @@ use anyhow::{Context, Result, bail};
 use super::{steps, succeeds};
 
 /// Where the Vulkan loader on Linux looks for driver manifests (Khronos, "Loader Interface to Vulkan Drivers").
-const MANIFEST_FOLDERS: [&str; 4] = [
-    "/etc/vulkan/icd.d",
-    "/usr/local/share/vulkan/icd.d",
-    "/usr/share/vulkan/icd.d",
-    "/run/opengl-driver/share/vulkan/icd.d",
-];
+const MANIFEST_FOLDERS: [&str; 4] =
+    ["/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/usr/share/vulkan/icd.d", "/run/opengl-driver/share/vulkan/icd.d"];
 
 /// Drivers that run on the CPU, by the start of their manifest's file name.
 const SOFTWARE_DRIVERS: [&str; 2] = ["lvp_icd", "vk_swiftshader_icd"];
@@ -35,8 +31,7 @@ pub fn ensure() -> Result<()> {
     }
     println!("no Vulkan driver: installing {}", PACKAGES.join(" "));
     install()?;
-    let driver =
-        find().context("the packages are installed, yet there is no Vulkan driver manifest")?;
+    let driver = find().context("the packages are installed, yet there is no Vulkan driver manifest")?;
     println!("Vulkan driver: {}", driver.display());
     Ok(())
 }
@@ -53,14 +48,9 @@ fn find() -> Option<PathBuf> {
 }
 
 fn manifests<'a>(folders: impl Iterator<Item = &'a Path>) -> Vec<PathBuf> {
-    let entries = folders
-        .filter_map(|folder| folder.read_dir().ok())
-        .flatten()
-        .flatten();
-    let mut found: Vec<PathBuf> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|e| e == "json"))
-        .collect();
+    let entries = folders.filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
+    let mut found: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
     found.sort();
     found
 }
@@ -70,18 +60,12 @@ fn choose(manifests: &[PathBuf], has_gpu: bool) -> Option<PathBuf> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         SOFTWARE_DRIVERS.iter().any(|start| name.starts_with(start))
     };
-    manifests
-        .iter()
-        .find(|path| has_gpu || is_software(path))
-        .cloned()
+    manifests.iter().find(|path| has_gpu || is_software(path)).cloned()
 }
 
 fn has_gpu() -> bool {
-    let render_node =
-        |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("renderD");
-    let has_render_node = Path::new("/dev/dri")
-        .read_dir()
-        .is_ok_and(|mut d| d.any(|e| e.is_ok_and(render_node)));
+    let render_node = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("renderD");
+    let has_render_node = Path::new("/dev/dri").read_dir().is_ok_and(|mut d| d.any(|e| e.is_ok_and(render_node)));
     has_render_node || Path::new("/dev/nvidia0").exists() || Path::new("/dev/dxg").exists()
 }
 
@@ -105,7 +89,7 @@ fn install() -> Result<()> {
         let mut command = Command::new(as_root.get_program());
         command
             .args(as_root.get_args())
-            .args(["-q", "-y"])
+            .args(["-q", "-y", "-o", "DPkg::Lock::Timeout=300"])
             .args(args)
             .env("DEBIAN_FRONTEND", "noninteractive");
         steps::run(&mut command).with_context(|| remedy)
@@ -123,10 +107,7 @@ mod tests {
         let nvidia = PathBuf::from("/etc/vulkan/icd.d/nvidia_icd.json");
         let lavapipe = PathBuf::from("/usr/share/vulkan/icd.d/lvp_icd.x86_64.json");
         assert_eq!(choose(std::slice::from_ref(&nvidia), false), None);
-        assert_eq!(
-            choose(std::slice::from_ref(&nvidia), true),
-            Some(nvidia.clone())
-        );
+        assert_eq!(choose(std::slice::from_ref(&nvidia), true), Some(nvidia.clone()));
         assert_eq!(choose(&[nvidia, lavapipe.clone()], false), Some(lavapipe));
         assert_eq!(choose(&[], true), None);
     }

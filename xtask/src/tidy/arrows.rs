@@ -16,17 +16,7 @@ const ARROWS: [(&str, &[&str], &[&str]); 7] = [
     ("kernels-wgpu", &["kernels"], &[]),
     ("kernels-cuda", &["kernels"], &[]),
     ("model-zoo", &["kernels"], &["kernels-cpu"]),
-    (
-        "bench",
-        &[
-            "kernels",
-            "kernels-cpu",
-            "kernels-wgpu",
-            "kernels-cuda",
-            "model-zoo",
-        ],
-        &[],
-    ),
+    ("bench", &["kernels", "kernels-cpu", "kernels-wgpu", "kernels-cuda", "model-zoo"], &[]),
     ("xtask", &[], &[]),
 ];
 
@@ -36,47 +26,30 @@ pub fn workspace_metadata() -> Result<Value> {
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .output()
         .context("cannot run cargo metadata")?;
-    ensure!(
-        output.status.success(),
-        "cargo metadata: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
+    ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// Normal, build and dev dependencies among our crates, against the table.
 pub fn check(metadata: &Value) -> Result<Vec<Violation>> {
-    let arrows: BTreeMap<&str, _> = ARROWS
-        .iter()
-        .map(|(name, uses, tests)| (*name, (*uses, *tests)))
-        .collect();
+    let arrows: BTreeMap<&str, _> = ARROWS.iter().map(|(name, uses, tests)| (*name, (*uses, *tests))).collect();
     let packages = list(metadata, "packages")?;
-    let names = packages
-        .iter()
-        .map(|p| text(p, "name"))
-        .collect::<Result<Vec<_>>>()?;
+    let names = packages.iter().map(|p| text(p, "name")).collect::<Result<Vec<_>>>()?;
     let mut found = Vec::new();
     for (package, name) in packages.iter().zip(&names) {
         let place = format!("{name}/Cargo.toml");
         let Some((uses, tests)) = arrows.get(name) else {
-            found.push(Violation::new(
-                place,
-                format!("crate {name} is not in the table of arrows"),
-            ));
+            found.push(Violation::new(place, format!("crate {name} is not in the table of arrows")));
             continue;
         };
         for dependency in list(package, "dependencies")? {
             let target = text(dependency, "name")?;
             let for_tests = dependency["kind"] == "dev";
             let ours = names.contains(&target);
-            let allowed = uses.contains(&target)
-                || (for_tests && (target == *name || tests.contains(&target)));
+            let allowed = uses.contains(&target) || (for_tests && (target == *name || tests.contains(&target)));
             if ours && !allowed {
                 let kind = if for_tests { "dev-" } else { "" };
-                found.push(Violation::new(
-                    &*place,
-                    format!("{name} must have no {kind}dependency on {target}"),
-                ));
+                found.push(Violation::new(&*place, format!("{name} must have no {kind}dependency on {target}")));
             }
         }
     }
@@ -84,15 +57,11 @@ pub fn check(metadata: &Value) -> Result<Vec<Violation>> {
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
-    value[key]
-        .as_array()
-        .with_context(|| format!("cargo metadata has no list `{key}`"))
+    value[key].as_array().with_context(|| format!("cargo metadata has no list `{key}`"))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str> {
-    value[key]
-        .as_str()
-        .with_context(|| format!("cargo metadata has no text `{key}`"))
+    value[key].as_str().with_context(|| format!("cargo metadata has no text `{key}`"))
 }
 
 #[cfg(test)]
@@ -117,18 +86,8 @@ mod tests {
     #[test]
     fn the_table_is_accepted() {
         for (from, uses, tests) in ARROWS {
-            uses.iter().for_each(|to| {
-                assert!(
-                    with_edge(from, to, Value::Null).is_empty(),
-                    "{from} -> {to}"
-                )
-            });
-            tests.iter().for_each(|to| {
-                assert!(
-                    with_edge(from, to, json!("dev")).is_empty(),
-                    "{from} -> {to}"
-                )
-            });
+            uses.iter().for_each(|to| assert!(with_edge(from, to, Value::Null).is_empty(), "{from} -> {to}"));
+            tests.iter().for_each(|to| assert!(with_edge(from, to, json!("dev")).is_empty(), "{from} -> {to}"));
         }
         assert!(with_edge("kernels", "serde", Value::Null).is_empty());
         assert!(with_edge("kernels", "kernels", json!("dev")).is_empty());
@@ -137,10 +96,7 @@ mod tests {
     #[test]
     fn any_other_edge_is_found_whatever_its_kind() {
         for kind in [Value::Null, json!("dev"), json!("build")] {
-            assert_eq!(
-                with_edge("kernels-wgpu", "kernels-cpu", kind.clone()).len(),
-                1
-            );
+            assert_eq!(with_edge("kernels-wgpu", "kernels-cpu", kind.clone()).len(), 1);
             assert_eq!(with_edge("kernels", "kernels-cpu", kind.clone()).len(), 1);
             assert_eq!(with_edge("xtask", "bench", kind).len(), 1);
         }

@@ -27,24 +27,11 @@ fn write(path: &Path, fresh: &str) -> Result<()> {
 
 fn generate() -> Result<String> {
     let output = cargo::cargo_in_root()
-        .args([
-            "run",
-            "--quiet",
-            "--package",
-            "bench",
-            "--bin",
-            "sizewise-bench",
-            "--",
-            "ops",
-        ])
+        .args(["run", "--quiet", "--package", "bench", "--bin", "sizewise-bench", "--", "ops"])
         .stderr(std::process::Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
-    ensure!(
-        output.status.success(),
-        "`sizewise-bench ops`: {}",
-        output.status
-    );
+    ensure!(output.status.success(), "`sizewise-bench ops`: {}", output.status);
     Ok(String::from_utf8(output.stdout)?)
 }
 
@@ -54,10 +41,7 @@ fn compare(committed: Option<&str>, fresh: &str) -> Option<Violation> {
         Some(_) => "is stale",
         None => "is missing",
     };
-    Some(Violation::new(
-        PATH,
-        format!("{what}; write it with `cargo xtask tidy --bless`"),
-    ))
+    Some(Violation::new(PATH, format!("{what}; write it with `cargo xtask tidy --bless`")))
 }
 
 #[cfg(test)]
@@ -67,11 +51,7 @@ mod tests {
     #[test]
     fn a_stale_or_missing_table_is_found() {
         assert_eq!(compare(Some("a\nb\n"), "a\nb\n"), None);
-        assert_eq!(
-            compare(Some("a\r\nb\r\n"), "a\nb\n"),
-            None,
-            "line ends are git's business"
-        );
+        assert_eq!(compare(Some("a\r\nb\r\n"), "a\nb\n"), None, "line ends are git's business");
         assert!(compare(Some("a\n"), "a\nb\n").is_some());
         assert!(compare(None, "a\n").is_some());
     }

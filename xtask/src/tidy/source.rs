@@ -55,19 +55,12 @@ impl SourceFile {
                 Err(error) => lex_error = Some(error.to_string()),
             }
         }
-        Self {
-            path,
-            text,
-            tokens,
-            lex_error,
-        }
+        Self { path, text, tokens, lex_error }
     }
 
     /// A file we cannot read is a violation: otherwise no rule would see into it.
     pub fn unreadable(&self) -> Option<Violation> {
-        self.lex_error
-            .as_ref()
-            .map(|error| Violation::new(&*self.path, format!("not Rust: {error}")))
+        self.lex_error.as_ref().map(|error| Violation::new(&*self.path, format!("not Rust: {error}")))
     }
 
     /// Tokens that read `text`.
@@ -83,27 +76,16 @@ fn flatten(stream: TokenStream, part: Part, out: &mut Vec<Token>) {
     for tree in stream {
         let part_here = if item_is_test { Part::Test } else { part };
         let line = tree.span().start().line;
-        let mut push = |text: String, line| {
-            out.push(Token {
-                text,
-                line,
-                part: part_here,
-            })
-        };
+        let mut push = |text: String, line| out.push(Token { text, line, part: part_here });
         let hash = matches!(&tree, TokenTree::Punct(p) if p.as_char() == '#');
         match tree {
             TokenTree::Group(group) => {
                 let (open, close) = delimiters(&group);
                 let is_attribute = previous_was_hash && group.delimiter() == Delimiter::Bracket;
-                let test_follows =
-                    is_attribute && group.stream().to_string().replace(' ', "") == "cfg(test)";
+                let test_follows = is_attribute && group.stream().to_string().replace(' ', "") == "cfg(test)";
                 push(open.into(), line);
                 flatten(group.stream(), part_here, out);
-                out.push(Token {
-                    text: close.into(),
-                    line: group.span_close().end().line,
-                    part: part_here,
-                });
+                out.push(Token { text: close.into(), line: group.span_close().end().line, part: part_here });
                 if group.delimiter() == Delimiter::Brace {
                     item_is_test = false;
                 }
@@ -139,8 +121,7 @@ pub fn read_all(root: &Path) -> Result<Vec<SourceFile>> {
 }
 
 fn read_folder(folder: &Path, prefix: &str, files: &mut Vec<SourceFile>) -> Result<()> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     for entry in entries {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else {
@@ -150,13 +131,8 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut Vec<SourceFile>) -> Resu
         let kind = entry.file_type()?;
         if kind.is_dir() && !name.starts_with('.') && name != "target" {
             read_folder(&entry.path(), &format!("{path}/"), files)?;
-        } else if kind.is_file()
-            && ENDINGS
-                .iter()
-                .any(|e| name.rsplit_once('.').is_some_and(|(_, end)| end == *e))
-        {
-            let text =
-                fs::read_to_string(entry.path()).with_context(|| format!("cannot read {path}"))?;
+        } else if kind.is_file() && ENDINGS.iter().any(|e| name.rsplit_once('.').is_some_and(|(_, end)| end == *e)) {
+            let text = fs::read_to_string(entry.path()).with_context(|| format!("cannot read {path}"))?;
             files.push(SourceFile::new(path, text));
         }
     }
@@ -169,10 +145,7 @@ mod tests {
 
     #[test]
     fn comments_and_strings_are_not_code() {
-        let file = SourceFile::new(
-            "a.rs",
-            "// unsafe\n/// unsafe\nfn f() { g(\"unsafe\", 'u') } /* unsafe */",
-        );
+        let file = SourceFile::new("a.rs", "// unsafe\n/// unsafe\nfn f() { g(\"unsafe\", 'u') } /* unsafe */");
         assert_eq!(file.named("unsafe").count(), 0);
         assert!(file.unreadable().is_none());
     }
@@ -181,16 +154,8 @@ mod tests {
     fn cfg_test_covers_one_item() {
         let text = "#[cfg(test)]\nuse a::b;\nfn c() {}\n#[cfg(test)]\nmod tests { fn d() { e } }\nfn f() {}";
         let file = SourceFile::new("a.rs", text);
-        let part = |name: &str| {
-            file.named(name)
-                .map(|t| t.part)
-                .next()
-                .expect("named in the text")
-        };
-        assert_eq!(
-            (part("b"), part("d"), part("e")),
-            (Part::Test, Part::Test, Part::Test)
-        );
+        let part = |name: &str| file.named(name).map(|t| t.part).next().expect("named in the text");
+        assert_eq!((part("b"), part("d"), part("e")), (Part::Test, Part::Test, Part::Test));
         assert_eq!((part("c"), part("f")), (Part::Product, Part::Product));
     }
 

@@ -4,12 +4,8 @@ use super::Violation;
 use super::source::SourceFile;
 
 /// Folders and files that hold kernels, device memory or foreign interfaces. Everything else is safe Rust.
-const ROOMS: [&str; 4] = [
-    "kernels-cpu/src/",
-    "kernels-cuda/src/",
-    "kernels-wgpu/src/memory.rs",
-    "kernels/src/conformance/guard.rs",
-];
+const ROOMS: [&str; 4] =
+    ["kernels-cpu/src/", "kernels-cuda/src/", "kernels-wgpu/src/memory.rs", "kernels/src/conformance/guard.rs"];
 
 /// `unsafe` outside its rooms.
 pub fn check(file: &SourceFile) -> Vec<Violation> {
@@ -17,9 +13,7 @@ pub fn check(file: &SourceFile) -> Vec<Violation> {
         return Vec::new();
     }
     let message = "`unsafe` outside kernel, memory and foreign-interface modules";
-    file.named("unsafe")
-        .map(|token| Violation::at(file, token.line, message))
-        .collect()
+    file.named("unsafe").map(|token| Violation::at(file, token.line, message)).collect()
 }
 
 /// How often `unsafe` is written.
@@ -38,9 +32,6 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert!(found[0].place.ends_with(":2"));
         assert!(check(&SourceFile::new("kernels-cpu/src/simd/avx2.rs", text)).is_empty());
-        assert_eq!(
-            count(&SourceFile::new("kernels-cpu/src/simd/avx2.rs", text)),
-            1
-        );
+        assert_eq!(count(&SourceFile::new("kernels-cpu/src/simd/avx2.rs", text)), 1);
     }
 }
