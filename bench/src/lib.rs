@@ -1,5 +1,18 @@
 //! Measures models and kernels side by side and writes the report.
 
+pub mod compare;
+pub mod crossover;
+pub mod figures;
+#[cfg(test)]
+mod fixture;
+pub mod html;
+pub mod machine;
+pub mod markdown;
 pub mod measure;
+pub mod pareto;
+pub mod recommend;
 pub mod report;
+pub mod run_dir;
 pub mod stats;
+pub mod table;
+pub mod terminal;

@@ -25,9 +25,7 @@ pub struct WallClock {
 impl WallClock {
     /// A clock that starts now.
     pub fn start() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 }
 
@@ -152,10 +150,7 @@ impl Measurement {
         let drift = drift(&self.samples_ns);
         let mut reasons = Vec::new();
         if summary.samples < self.min_samples {
-            reasons.push(format!(
-                "{} of at least {} samples",
-                summary.samples, self.min_samples
-            ));
+            reasons.push(format!("{} of at least {} samples", summary.samples, self.min_samples));
         } else if !(reach <= MAX_MEDIAN_REACH) {
             reasons.push(format!(
                 "median known to ±{:.0} % only (cv {:.0} %, {} samples)",
@@ -165,15 +160,8 @@ impl Measurement {
             ));
         }
         if let Some(drift) = drift.filter(|drift| drift.abs() > MAX_DRIFT) {
-            let settled = if self.settled {
-                ""
-            } else {
-                ", not settled after warm-up"
-            };
-            reasons.push(format!(
-                "drifted by {:+.0} % while measured{settled}",
-                drift * 100.0
-            ));
+            let settled = if self.settled { "" } else { ", not settled after warm-up" };
+            reasons.push(format!("drifted by {:+.0} % while measured{settled}", drift * 100.0));
         }
         match reasons.is_empty() {
             true => (Verdict::Valid, String::new()),
@@ -188,10 +176,7 @@ fn drift(samples: &[f64]) -> Option<f64> {
     if mann_whitney(first, second) >= 0.01 {
         return None;
     }
-    let (before, after) = (
-        quantile(&sorted(first)?, 0.5)?,
-        quantile(&sorted(second)?, 0.5)?,
-    );
+    let (before, after) = (quantile(&sorted(first)?, 0.5)?, quantile(&sorted(second)?, 0.5)?);
     Some(after / before - 1.0)
 }
 
@@ -207,13 +192,7 @@ pub fn measure(
     let stopped = || stop.load(Ordering::Relaxed);
     let mut measurements: Vec<Measurement> = subjects
         .iter_mut()
-        .map(|subject| {
-            if stopped() {
-                blank(subject, settings, Outcome::Interrupted)
-            } else {
-                warm_up(subject, settings, clock)
-            }
-        })
+        .map(|subject| if stopped() { blank(subject, settings, Outcome::Interrupted) } else { warm_up(subject, settings, clock) })
         .collect();
 
     let start_ns = clock.now_ns();
@@ -223,11 +202,7 @@ pub fn measure(
         let spent_ns = clock.now_ns().saturating_sub(start_ns);
         let in_budget = spent_ns < settings.budget_ns;
         let in_grace = spent_ns < settings.budget_ns.saturating_mul(2);
-        let wanted = if in_budget {
-            settings.max_samples
-        } else {
-            settings.min_samples
-        };
+        let wanted = if in_budget { settings.max_samples } else { settings.min_samples };
         let mut visited = false;
         if round % 2 == 0 {
             random.shuffle(&mut order);
@@ -235,13 +210,10 @@ pub fn measure(
             order.reverse();
         }
         for &index in &order {
-            let (Some(subject), Some(measurement)) =
-                (subjects.get_mut(index), measurements.get_mut(index))
-            else {
+            let (Some(subject), Some(measurement)) = (subjects.get_mut(index), measurements.get_mut(index)) else {
                 continue;
             };
-            let open =
-                measurement.outcome == Outcome::Done && measurement.samples_ns.len() < wanted;
+            let open = measurement.outcome == Outcome::Done && measurement.samples_ns.len() < wanted;
             if !open || !in_grace || stopped() {
                 continue;
             }
@@ -254,9 +226,7 @@ pub fn measure(
     }
     if stopped() {
         for measurement in &mut measurements {
-            if measurement.outcome == Outcome::Done
-                && measurement.samples_ns.len() < settings.max_samples
-            {
+            if measurement.outcome == Outcome::Done && measurement.samples_ns.len() < settings.max_samples {
                 measurement.outcome = Outcome::Interrupted;
             }
         }
@@ -274,19 +244,12 @@ fn visit(
     observe: &mut dyn FnMut(Sample<'_>),
 ) {
     let mut visited_ns = 0;
-    while visited_ns < settings.visit_ns.max(1)
-        && measurement.samples_ns.len() < settings.max_samples
-    {
+    while visited_ns < settings.visit_ns.max(1) && measurement.samples_ns.len() < settings.max_samples {
         let calls = measurement.calls_per_sample;
         match timed(subject, calls, clock) {
             Ok(ns) => {
                 measurement.samples_ns.push(ns as f64 / calls as f64);
-                observe(Sample {
-                    id: &subject.id,
-                    round,
-                    calls,
-                    ns,
-                });
+                observe(Sample { id: &subject.id, round, calls, ns });
                 // A clock that does not move must not keep the visit going for ever.
                 visited_ns += ns.max(1);
             }
@@ -312,8 +275,7 @@ fn warm_up(subject: &mut Subject<'_>, settings: &Settings, clock: &dyn Clock) ->
             Ok(ns) if ns < settings.min_sample_ns && calls < MAX_CALLS => {
                 let short_of = settings.min_sample_ns as f64 / ns.max(1) as f64;
                 // At most tenfold a step: the first call is cold and tells little.
-                measurement.calls_per_sample =
-                    ((calls as f64 * short_of.min(10.0)).ceil() as u64).min(MAX_CALLS);
+                measurement.calls_per_sample = ((calls as f64 * short_of.min(10.0)).ceil() as u64).min(MAX_CALLS);
                 times.clear();
             }
             Ok(ns) => times.push(ns as f64),
@@ -324,18 +286,13 @@ fn warm_up(subject: &mut Subject<'_>, settings: &Settings, clock: &dyn Clock) ->
         }
         if let Some([older, newer]) = times.len().checked_sub(2 * WINDOW).and_then(|from| {
             let (older, newer) = times.get(from..)?.split_at_checked(WINDOW)?;
-            Some([
-                quantile(&sorted(older)?, 0.5)?,
-                quantile(&sorted(newer)?, 0.5)?,
-            ])
+            Some([quantile(&sorted(older)?, 0.5)?, quantile(&sorted(newer)?, 0.5)?])
         }) && (newer / older - 1.0).abs() <= 0.05
         {
             measurement.settled = true;
             return measurement;
         }
-        if clock.now_ns().saturating_sub(start_ns) >= settings.warmup_ns
-            || times.len() >= settings.max_samples.max(1)
-        {
+        if clock.now_ns().saturating_sub(start_ns) >= settings.warmup_ns || times.len() >= settings.max_samples.max(1) {
             return measurement;
         }
     }
@@ -379,43 +336,23 @@ mod tests {
         }
     }
 
-    fn subject<'a>(
-        clock: &'a FakeClock,
-        id: &str,
-        mut cost_ns: impl FnMut() -> u64 + 'a,
-    ) -> Subject<'a> {
+    fn subject<'a>(clock: &'a FakeClock, id: &str, mut cost_ns: impl FnMut() -> u64 + 'a) -> Subject<'a> {
         let call = move || {
             clock.0.set(clock.0.get() + cost_ns());
             Ok(())
         };
-        Subject {
-            id: id.into(),
-            call: Box::new(call),
-        }
+        Subject { id: id.into(), call: Box::new(call) }
     }
 
     fn settings() -> Settings {
-        Settings {
-            visit_ns: 1,
-            ..Settings::quick(100_000_000, 42)
-        }
+        Settings { visit_ns: 1, ..Settings::quick(100_000_000, 42) }
     }
 
-    fn run(
-        clock: &FakeClock,
-        subjects: &mut [Subject<'_>],
-        settings: &Settings,
-    ) -> (Vec<Measurement>, Vec<String>) {
+    fn run(clock: &FakeClock, subjects: &mut [Subject<'_>], settings: &Settings) -> (Vec<Measurement>, Vec<String>) {
         let mut order = Vec::new();
-        let measurements = measure(
-            subjects,
-            settings,
-            clock,
-            &AtomicBool::new(false),
-            &mut |sample| {
-                order.push(sample.id.to_string());
-            },
-        );
+        let measurements = measure(subjects, settings, clock, &AtomicBool::new(false), &mut |sample| {
+            order.push(sample.id.to_string());
+        });
         (measurements, order)
     }
 
@@ -423,68 +360,34 @@ mod tests {
     fn a_steady_subject_is_valid_and_timed_in_batches() {
         let clock = FakeClock::default();
         let (measurements, _) = run(&clock, &mut [subject(&clock, "a", || 1_000)], &settings());
-        let [a] = measurements.as_slice() else {
-            panic!("one measurement")
-        };
+        let [a] = measurements.as_slice() else { panic!("one measurement") };
         assert_eq!(a.verdict(), (Verdict::Valid, String::new()));
-        assert_eq!(
-            (a.calls_per_sample, a.settled, a.samples_ns.len()),
-            (200, true, 400)
-        );
+        assert_eq!((a.calls_per_sample, a.settled, a.samples_ns.len()), (200, true, 400));
         assert_eq!(a.summary().unwrap().median, 1_000.0);
     }
 
     #[test]
     fn rounds_mirror_each_other() {
         let clock = FakeClock::default();
-        let mut subjects: Vec<_> = ["a", "b", "c", "d"]
-            .map(|id| subject(&clock, id, || 1_000_000))
-            .into();
+        let mut subjects: Vec<_> = ["a", "b", "c", "d"].map(|id| subject(&clock, id, || 1_000_000)).into();
         let (_, order) = run(&clock, &mut subjects, &settings());
         for pair in order.chunks_exact(8) {
             let (there, back) = pair.split_at(4);
             assert!(there.iter().eq(back.iter().rev()), "{pair:?}");
         }
-        assert!(
-            order.chunks_exact(8).any(|pair| pair[..4] != order[..4]),
-            "the order never changes"
-        );
+        assert!(order.chunks_exact(8).any(|pair| pair[..4] != order[..4]), "the order never changes");
     }
 
     #[test]
     fn the_budget_holds_but_for_the_minimum() {
         let clock = FakeClock::default();
-        let settings = Settings {
-            warmup_ns: 1,
-            ..settings()
-        };
-        let (measurements, _) = run(
-            &clock,
-            &mut [subject(&clock, "slow", || 15_000_000)],
-            &settings,
-        );
-        assert_eq!(
-            measurements[0].samples_ns.len(),
-            8,
-            "100 ms hold 7 samples; the eighth is the minimum"
-        );
-        let (measurements, _) = run(
-            &clock,
-            &mut [subject(&clock, "slower", || 60_000_000)],
-            &settings,
-        );
-        assert_eq!(
-            measurements[0].samples_ns.len(),
-            4,
-            "twice the budget is the end"
-        );
+        let settings = Settings { warmup_ns: 1, ..settings() };
+        let (measurements, _) = run(&clock, &mut [subject(&clock, "slow", || 15_000_000)], &settings);
+        assert_eq!(measurements[0].samples_ns.len(), 8, "100 ms hold 7 samples; the eighth is the minimum");
+        let (measurements, _) = run(&clock, &mut [subject(&clock, "slower", || 60_000_000)], &settings);
+        assert_eq!(measurements[0].samples_ns.len(), 4, "twice the budget is the end");
         assert_eq!(measurements[0].verdict().0, Verdict::Noisy);
-        assert!(
-            measurements[0]
-                .verdict()
-                .1
-                .contains("4 of at least 8 samples")
-        );
+        assert!(measurements[0].verdict().1.contains("4 of at least 8 samples"));
     }
 
     #[test]
@@ -500,21 +403,10 @@ mod tests {
             cost += 10_000;
             cost
         };
-        let mut subjects = [
-            subject(&clock, "jumpy", jumpy),
-            subject(&clock, "slowing", slowing),
-        ];
+        let mut subjects = [subject(&clock, "jumpy", jumpy), subject(&clock, "slowing", slowing)];
         let (measurements, _) = run(&clock, &mut subjects, &settings());
-        assert!(
-            measurements[0].verdict().1.contains("median known to"),
-            "{:?}",
-            measurements[0].verdict()
-        );
-        assert!(
-            measurements[1].verdict().1.contains("drifted by +"),
-            "{:?}",
-            measurements[1].verdict()
-        );
+        assert!(measurements[0].verdict().1.contains("median known to"), "{:?}", measurements[0].verdict());
+        assert!(measurements[1].verdict().1.contains("drifted by +"), "{:?}", measurements[1].verdict());
     }
 
     #[test]
@@ -527,31 +419,15 @@ mod tests {
         };
         let (measurements, _) = run(&clock, &mut [subject(&clock, "a", cooling)], &settings());
         assert!(measurements[0].settled);
-        assert!(
-            measurements[0]
-                .samples_ns
-                .iter()
-                .all(|ns| *ns < 1_100_000.0),
-            "the first sample is cold"
-        );
+        assert!(measurements[0].samples_ns.iter().all(|ns| *ns < 1_100_000.0), "the first sample is cold");
     }
 
     #[test]
     fn a_failing_subject_fails_alone() {
         let clock = FakeClock::default();
-        let broken = Subject {
-            id: "broken".into(),
-            call: Box::new(|| Err("no such op".into())),
-        };
-        let (measurements, _) = run(
-            &clock,
-            &mut [broken, subject(&clock, "a", || 1_000_000)],
-            &settings(),
-        );
-        assert_eq!(
-            measurements[0].verdict(),
-            (Verdict::Fail, "no such op".into())
-        );
+        let broken = Subject { id: "broken".into(), call: Box::new(|| Err("no such op".into())) };
+        let (measurements, _) = run(&clock, &mut [broken, subject(&clock, "a", || 1_000_000)], &settings());
+        assert_eq!(measurements[0].verdict(), (Verdict::Fail, "no such op".into()));
         assert_eq!(measurements[0].summary(), None);
         assert_eq!(measurements[1].verdict().0, Verdict::Valid);
     }
@@ -561,46 +437,23 @@ mod tests {
         let clock = FakeClock::default();
         let stop = AtomicBool::new(false);
         let taken = RefCell::new(0);
-        let mut subjects = [
-            subject(&clock, "a", || 1_000_000),
-            subject(&clock, "b", || 1_000_000),
-        ];
+        let mut subjects = [subject(&clock, "a", || 1_000_000), subject(&clock, "b", || 1_000_000)];
         let measurements = measure(&mut subjects, &settings(), &clock, &stop, &mut |_| {
             *taken.borrow_mut() += 1;
             stop.store(*taken.borrow() == 5, Ordering::Relaxed);
         });
-        assert_eq!(
-            measurements
-                .iter()
-                .map(|m| m.samples_ns.len())
-                .sum::<usize>(),
-            5
-        );
-        assert!(
-            measurements
-                .iter()
-                .all(|m| m.outcome == Outcome::Interrupted)
-        );
+        assert_eq!(measurements.iter().map(|m| m.samples_ns.len()).sum::<usize>(), 5);
+        assert!(measurements.iter().all(|m| m.outcome == Outcome::Interrupted));
         let mut subjects = [subject(&clock, "a", || 1_000_000)];
         stop.store(true, Ordering::Relaxed);
         let measurements = measure(&mut subjects, &settings(), &clock, &stop, &mut |_| {});
-        assert_eq!(
-            measurements[0].verdict(),
-            (Verdict::Skip, NOT_REACHED.into())
-        );
+        assert_eq!(measurements[0].verdict(), (Verdict::Skip, NOT_REACHED.into()));
     }
 
     #[test]
     fn a_clock_that_stands_still_ends() {
         let clock = FakeClock::default();
-        let (measurements, _) = run(
-            &clock,
-            &mut [subject(&clock, "free", || 0)],
-            &Settings {
-                max_samples: 3,
-                ..settings()
-            },
-        );
+        let (measurements, _) = run(&clock, &mut [subject(&clock, "free", || 0)], &Settings { max_samples: 3, ..settings() });
         assert_eq!(measurements[0].samples_ns.len(), 3);
     }
 
@@ -608,9 +461,7 @@ mod tests {
     fn the_same_seed_takes_the_same_order() {
         let orders = [42, 42, 43].map(|seed| {
             let clock = FakeClock::default();
-            let mut subjects: Vec<_> = ["a", "b", "c"]
-                .map(|id| subject(&clock, id, || 1_000_000))
-                .into();
+            let mut subjects: Vec<_> = ["a", "b", "c"].map(|id| subject(&clock, id, || 1_000_000)).into();
             run(&clock, &mut subjects, &Settings { seed, ..settings() }).1
         });
         assert_eq!(orders[0], orders[1]);

@@ -120,15 +120,9 @@ pub struct NoiseFloor {
 impl NoiseFloor {
     /// The floor of pairs of medians of identical work: max |a − b| / min(a, b). `None` without pairs.
     pub fn of_pairs(pairs: &[(f64, f64)]) -> Option<Self> {
-        let share = pairs
-            .iter()
-            .filter(|(a, b)| *a > 0.0 && *b > 0.0)
-            .map(|(a, b)| (a - b).abs() / a.min(*b))
-            .reduce(f64::max)?;
-        Some(Self {
-            share,
-            pairs: pairs.len() as u32,
-        })
+        let share =
+            pairs.iter().filter(|(a, b)| *a > 0.0 && *b > 0.0).map(|(a, b)| (a - b).abs() / a.min(*b)).reduce(f64::max)?;
+        Some(Self { share, pairs: pairs.len() as u32 })
     }
 }
 
@@ -269,31 +263,15 @@ pub struct KernelRow {
 
 impl KernelRow {
     /// A row nothing has been measured for: SKIP, "not reached".
-    pub fn new(
-        op: &str,
-        backend: &str,
-        dtype: &str,
-        weight: &str,
-        shape: &[(&str, u64)],
-        threads: u32,
-    ) -> Self {
-        let dims: Vec<String> = shape
-            .iter()
-            .map(|(name, size)| format!("{name}={size}"))
-            .collect();
+    pub fn new(op: &str, backend: &str, dtype: &str, weight: &str, shape: &[(&str, u64)], threads: u32) -> Self {
+        let dims: Vec<String> = shape.iter().map(|(name, size)| format!("{name}={size}")).collect();
         Self {
-            id: format!(
-                "{op}/{backend}/{dtype}/{weight}/{}/threads={threads}",
-                dims.join(",")
-            ),
+            id: format!("{op}/{backend}/{dtype}/{weight}/{}/threads={threads}", dims.join(",")),
             op: op.into(),
             backend: backend.into(),
             dtype: dtype.into(),
             weight: weight.into(),
-            shape: shape
-                .iter()
-                .map(|(name, size)| ((*name).into(), *size))
-                .collect(),
+            shape: shape.iter().map(|(name, size)| ((*name).into(), *size)).collect(),
             threads,
             median_ns: None,
             p10_ns: None,
@@ -332,10 +310,7 @@ impl KernelRow {
 
     /// Times of the row as an interval, p10 to p90, for ranking.
     pub fn spread(&self) -> Option<Interval> {
-        Some(Interval {
-            low: self.p10_ns?,
-            high: self.p90_ns?,
-        })
+        Some(Interval { low: self.p10_ns?, high: self.p90_ns? })
     }
 }
 
@@ -403,27 +378,22 @@ pub struct Quality {
 impl Quality {
     /// The 95 % interval.
     pub fn interval(&self) -> Interval {
-        Interval {
-            low: self.ci_low,
-            high: self.ci_high,
-        }
+        Interval { low: self.ci_low, high: self.ci_high }
+    }
+
+    /// The value, turned so that more is better.
+    pub fn upward(&self) -> f64 {
+        if self.metric.higher_is_better() { self.value } else { -self.value }
     }
 
     /// How much better `self` is than `other`, positive when better whatever the metric's direction.
     pub fn gain_over(&self, other: &Quality) -> f64 {
-        let difference = self.value - other.value;
-        if self.metric.higher_is_better() {
-            difference
-        } else {
-            -difference
-        }
+        self.upward() - other.upward()
     }
 
     /// Better than `other` with intervals that do not overlap.
     pub fn clearly_better_than(&self, other: &Quality) -> bool {
-        self.metric == other.metric
-            && self.gain_over(other) > 0.0
-            && !self.interval().overlaps(other.interval())
+        self.metric == other.metric && self.gain_over(other) > 0.0 && !self.interval().overlaps(other.interval())
     }
 }
 
@@ -448,10 +418,7 @@ pub struct Latency {
 impl Latency {
     /// Times of the row as an interval, p10 to p90, for ranking.
     pub fn spread(&self) -> Interval {
-        Interval {
-            low: self.p10,
-            high: self.p90,
-        }
+        Interval { low: self.p10, high: self.p90 }
     }
 }
 
@@ -485,8 +452,8 @@ pub struct ModelRow {
     pub backend: String,
     /// Examples per call; latency and rate are of such calls, per example.
     pub batch: u64,
-    /// Training examples used.
-    pub train_examples: u64,
+    /// Training examples used, for a point of a learning curve; null for the whole training split.
+    pub train_subset: Option<u64>,
     /// Parameters.
     pub params: Option<u64>,
     /// Parameters that are not zero.
@@ -516,7 +483,8 @@ pub struct ModelRow {
 }
 
 impl ModelRow {
-    /// A row nothing has been measured for: SKIP, "not reached". Batch 1; set `batch` and `train_examples`, then
+    /// A row nothing has been measured for: SKIP, "not reached". Batch 1 and
+    /// the whole training split; set `batch` and `train_subset`, then
     /// add to `id` what tells the row from its siblings.
     pub fn new(task: &str, family: Family, model: &str, variant: &str, backend: &str) -> Self {
         Self {
@@ -528,7 +496,7 @@ impl ModelRow {
             task: task.into(),
             backend: backend.into(),
             batch: 1,
-            train_examples: 0,
+            train_subset: None,
             params: None,
             nonzero_params: None,
             file_bytes: None,
@@ -567,7 +535,10 @@ impl ModelRow {
     pub fn label(&self) -> String {
         let mut label = format!("{} {}", self.model, self.variant);
         if self.batch > 1 {
-            label += &format!(" (batch {})", self.batch);
+            label += &format!(", batch {}", self.batch);
+        }
+        if let Some(examples) = self.train_subset {
+            label += &format!(", {examples} examples");
         }
         label
     }
@@ -576,8 +547,14 @@ impl ModelRow {
     pub fn ranked(&self) -> Option<(&Quality, &Latency)> {
         match self.verdict {
             Verdict::Valid => Some((self.quality.as_ref()?, self.latency_ms.as_ref()?)),
-            _ => None,
+            Verdict::Noisy | Verdict::Skip | Verdict::Fail => None,
         }
+    }
+
+    /// Whether the row is the model as one would use it: the whole training split, one example a call. The others
+    /// are points of batch and learning curves; they feed crossovers, not fronts and advice.
+    pub fn is_main(&self) -> bool {
+        self.batch == 1 && self.train_subset.is_none()
     }
 }
 
@@ -667,26 +644,12 @@ impl Report {
     /// [`ReportError`], always with the path: unreadable, too large, truncated or ill-typed JSON (with line and
     /// column), another schema, or a report that contradicts itself.
     pub fn read(path: &Path) -> Result<Self, ReportError> {
-        let path = if path.is_dir() {
-            path.join("report.json")
-        } else {
-            path.to_path_buf()
-        };
-        let read = |source| ReportError::Read {
-            path: path.clone(),
-            source,
-        };
+        let path = if path.is_dir() { path.join("report.json") } else { path.to_path_buf() };
+        let read = |source| ReportError::Read { path: path.clone(), source };
         let mut text = Vec::new();
-        File::open(&path)
-            .map_err(read)?
-            .take(MAX_FILE_BYTES + 1)
-            .read_to_end(&mut text)
-            .map_err(read)?;
+        File::open(&path).map_err(read)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut text).map_err(read)?;
         if text.len() as u64 > MAX_FILE_BYTES {
-            return Err(ReportError::TooLarge {
-                path,
-                limit: MAX_FILE_BYTES,
-            });
+            return Err(ReportError::TooLarge { path, limit: MAX_FILE_BYTES });
         }
         Self::parse(&text, &path)
     }
@@ -700,23 +663,14 @@ impl Report {
         struct Version {
             schema: u32,
         }
-        let json = |source| ReportError::Json {
-            path: path.to_path_buf(),
-            source,
-        };
+        let json = |source| ReportError::Json { path: path.to_path_buf(), source };
         // The version comes first: a later layout should be named, not reported as an unknown field.
         let Version { schema } = serde_json::from_slice(text).map_err(json)?;
         if schema != SCHEMA {
-            return Err(ReportError::Schema {
-                path: path.to_path_buf(),
-                found: schema,
-            });
+            return Err(ReportError::Schema { path: path.to_path_buf(), found: schema });
         }
         let report: Self = serde_json::from_slice(text).map_err(json)?;
-        report.check().map_err(|what| ReportError::Invalid {
-            path: path.to_path_buf(),
-            what,
-        })?;
+        report.check().map_err(|what| ReportError::Invalid { path: path.to_path_buf(), what })?;
         Ok(report)
     }
 
@@ -727,55 +681,34 @@ impl Report {
     /// A sentence naming the row and what is wrong with it.
     pub fn check(&self) -> Result<(), String> {
         let mut ids = BTreeSet::new();
-        for id in self
-            .kernels
-            .iter()
-            .map(|row| &row.id)
-            .chain(self.models.iter().map(|row| &row.id))
-        {
+        for id in self.kernels.iter().map(|row| &row.id).chain(self.models.iter().map(|row| &row.id)) {
             if !ids.insert(id.as_str()) {
                 return Err(format!("row id {id:?} occurs twice"));
             }
         }
         for finding in self.crossovers.iter().chain(&self.advice) {
-            if let Some(missing) = finding
-                .evidence
-                .iter()
-                .find(|id| !ids.contains(id.as_str()))
-            {
-                return Err(format!(
-                    "{:?} cites {missing:?}, which is no row",
-                    finding.text
-                ));
+            if let Some(missing) = finding.evidence.iter().find(|id| !ids.contains(id.as_str())) {
+                return Err(format!("{:?} cites {missing:?}, which is no row", finding.text));
             }
         }
         finite("run", "wall_s", Some(self.wall_s))?;
-        finite(
-            "run",
-            "noise_floor",
-            self.noise_floor.map(|floor| floor.share),
-        )?;
+        finite("run", "noise_floor", self.noise_floor.map(|floor| floor.share))?;
         for (backend, limits) in &self.limits {
             finite(backend, "peak_f32_gflop_per_s", limits.peak_f32_gflop_per_s)?;
-            finite(
-                backend,
-                "peak_bf16_gflop_per_s",
-                limits.peak_bf16_gflop_per_s,
-            )?;
-            finite(
-                backend,
-                "peak_int8_gflop_per_s",
-                limits.peak_int8_gflop_per_s,
-            )?;
+            finite(backend, "peak_bf16_gflop_per_s", limits.peak_bf16_gflop_per_s)?;
+            finite(backend, "peak_int8_gflop_per_s", limits.peak_int8_gflop_per_s)?;
             finite(backend, "bandwidth_gb_per_s", limits.bandwidth_gb_per_s)?;
         }
         self.kernels.iter().try_for_each(check_kernel)?;
+        let mut metrics: BTreeMap<&str, Metric> = BTreeMap::new();
         self.models.iter().try_for_each(|row| {
             if !self.tasks.iter().any(|task| task.name == row.task) {
-                return Err(format!(
-                    "row {:?}: task {:?} is not among the tasks",
-                    row.id, row.task
-                ));
+                return Err(format!("row {:?}: task {:?} is not among the tasks", row.id, row.task));
+            }
+            if let Some(quality) = &row.quality
+                && *metrics.entry(&row.task).or_insert(quality.metric) != quality.metric
+            {
+                return Err(format!("row {:?}: its metric differs from other rows of {:?}", row.id, row.task));
             }
             check_model(row)
         })
@@ -783,12 +716,7 @@ impl Report {
 }
 
 fn check_kernel(row: &KernelRow) -> Result<(), String> {
-    check_verdict(
-        &row.id,
-        row.verdict,
-        &row.reason,
-        row.median_ns.is_some() && row.spread().is_some(),
-    )?;
+    check_verdict(&row.id, row.verdict, &row.reason, row.median_ns.is_some() && row.spread().is_some())?;
     finite(&row.id, "gflop_per_s", row.gflop_per_s)?;
     finite(&row.id, "gb_per_s", row.gb_per_s)?;
     finite(&row.id, "share_of_limit", row.share_of_limit)?;
@@ -807,19 +735,11 @@ fn check_model(row: &ModelRow) -> Result<(), String> {
     finite(&row.id, "energy_j", row.energy_j)?;
     finite(&row.id, "cost_per_million", row.cost_per_million)?;
     if let Some(quality) = &row.quality {
-        ordered(
-            &row.id,
-            "0 ≤ ci_low ≤ quality ≤ ci_high",
-            &[0.0, quality.ci_low, quality.value, quality.ci_high],
-        )?;
+        ordered(&row.id, "0 ≤ ci_low ≤ quality ≤ ci_high", &[0.0, quality.ci_low, quality.value, quality.ci_high])?;
     }
     if let Some(latency) = &row.latency_ms {
         let p99 = latency.p99.unwrap_or(latency.p90);
-        ordered(
-            &row.id,
-            "p10 ≤ p50 ≤ p90 ≤ p99",
-            &[0.0, latency.p10, latency.p50, latency.p90, p99],
-        )?;
+        ordered(&row.id, "p10 ≤ p50 ≤ p90 ≤ p99", &[0.0, latency.p10, latency.p50, latency.p90, p99])?;
     }
     Ok(())
 }
@@ -835,21 +755,129 @@ fn check_verdict(id: &str, verdict: Verdict, reason: &str, measured: bool) -> Re
 
 fn finite(id: &str, field: &str, value: Option<f64>) -> Result<(), String> {
     match value {
-        Some(value) if !value.is_finite() || value < 0.0 => Err(format!(
-            "{id:?}: {field} is {value}, not a finite number from 0"
-        )),
+        Some(value) if !value.is_finite() || value < 0.0 => {
+            Err(format!("{id:?}: {field} is {value}, not a finite number from 0"))
+        }
         _ => Ok(()),
     }
 }
 
 fn ordered(id: &str, rule: &str, values: &[f64]) -> Result<(), String> {
     // Means of equal samples may differ in the last digit, hence the hair of slack.
-    let sorted = values
-        .iter()
-        .zip(values.iter().skip(1))
-        .all(|(a, b)| *a <= b * (1.0 + 1e-12));
+    let sorted = values.iter().zip(values.iter().skip(1)).all(|(a, b)| *a <= b * (1.0 + 1e-12));
     match sorted && values.iter().all(|value| value.is_finite()) {
         true => Ok(()),
         false => Err(format!("row {id:?}: {rule} does not hold")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    fn parse(text: &[u8]) -> Result<Report, ReportError> {
+        Report::parse(text, Path::new("runs/report.json"))
+    }
+
+    fn edited(edit: impl FnOnce(&mut serde_json::Value)) -> Result<Report, ReportError> {
+        let mut value = serde_json::to_value(fixture::report()).unwrap();
+        edit(&mut value);
+        parse(value.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_report_reads_back_as_it_was() {
+        let report = fixture::report();
+        assert!(parse(&serde_json::to_vec(&report).unwrap()).unwrap() == report);
+    }
+
+    #[test]
+    fn the_layout_is_that_of_schema_1() {
+        let value = serde_json::to_value(fixture::report()).unwrap();
+        assert_eq!(value["schema"], 1);
+        assert_eq!(value["models"][0]["family"], "small");
+        assert_eq!(value["models"][0]["verdict"], "VALID");
+        assert_eq!(value["models"][0]["quality"]["metric"], "accuracy");
+        assert_eq!(value["models"][0]["energy_j"], serde_json::Value::Null);
+        assert_eq!(value["kernels"][0]["shape"]["m"], 512);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error_with_the_path() {
+        let text = serde_json::to_vec(&fixture::report()).unwrap();
+        for length in (0..text.len()).step_by(97) {
+            let error = parse(&text[..length]).unwrap_err();
+            assert!(matches!(error, ReportError::Json { .. }) && error.to_string().contains("runs/report.json"));
+        }
+    }
+
+    #[test]
+    fn hostile_files_get_errors_that_name_the_fault() {
+        let says = |result: Result<Report, ReportError>, wanted: &str| {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains(wanted) && error.contains("runs/report.json"), "{error}");
+        };
+        says(parse(&b"[".repeat(100_000)), "not a report");
+        says(parse(b"\xff\xfe{}"), "not a report");
+        says(edited(|v| v["schema"] = 2.into()), "schema 2, this program reads schema 1");
+        says(edited(|v| v["surprise"] = 1.into()), "surprise");
+        says(edited(|v| v["models"][0]["verdict"] = "GOOD".into()), "GOOD");
+        says(edited(|v| drop(v["models"][0].as_object_mut().unwrap().remove("family"))), "family");
+        says(edited(|v| v["models"][1]["id"] = v["models"][0]["id"].clone()), "occurs twice");
+        says(edited(|v| v["models"][0]["quality"]["ci_low"] = 0.99.into()), "ci_low");
+        says(edited(|v| v["models"][0]["latency_ms"]["p50"] = (-1.0).into()), "p50");
+        says(edited(|v| v["models"][0]["quality"] = serde_json::Value::Null), "VALID without figures");
+        says(edited(|v| v["models"][0]["verdict"] = "FAIL".into()), "FAIL without a reason");
+        says(edited(|v| v["models"][0]["task"] = "nowhere".into()), "not among the tasks");
+        says(edited(|v| v["models"][0]["quality"]["metric"] = "bits_per_byte".into()), "metric differs");
+        says(edited(|v| v["kernels"][0]["gb_per_s"] = (-3.0).into()), "gb_per_s");
+        let finding = serde_json::json!({"text": "x", "evidence": ["no such row"], "task": null});
+        says(edited(|v| v["advice"] = vec![finding].into()), "no such row");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Report::read(Path::new("/nowhere/report.json")).unwrap_err();
+        assert!(error.to_string().starts_with("cannot read /nowhere/report.json"), "{error}");
+    }
+
+    #[test]
+    fn not_a_number_is_never_written() {
+        let mut report = fixture::report();
+        report.kernels[0].gflop_per_s = Some(f64::NAN);
+        assert!(report.check().unwrap_err().contains("gflop_per_s is NaN"));
+    }
+
+    #[test]
+    fn a_kernel_row_takes_in_its_measurement() {
+        let measurement = Measurement {
+            id: "x".into(),
+            samples_ns: vec![1000.0; 20],
+            calls_per_sample: 200,
+            settled: true,
+            min_samples: 8,
+            outcome: crate::measure::Outcome::Done,
+        };
+        let limits = Limits { peak_f32_gflop_per_s: Some(100.0), bandwidth_gb_per_s: Some(10.0), ..Limits::default() };
+        let mut row = KernelRow::new("matmul", "cpu", "f32", "dense", &[("m", 8)], 1);
+        assert_eq!((row.verdict, row.reason.as_str()), (Verdict::Skip, NOT_REACHED));
+        let mut work = Work { arithmetic: Arithmetic::F32, flop: 50_000.0, bytes: 1000.0 };
+        row.record(&measurement, work, Some(&limits));
+        assert_eq!(row.verdict, Verdict::Valid);
+        assert_eq!((row.gflop_per_s, row.gb_per_s, row.share_of_limit), (Some(50.0), Some(1.0), Some(0.5)));
+        work.bytes = 8000.0;
+        row.record(&measurement, work, Some(&limits));
+        assert_eq!(row.share_of_limit, Some(0.8), "bound by bandwidth");
+        work.arithmetic = Arithmetic::Int8;
+        row.record(&measurement, work, Some(&limits));
+        assert_eq!(row.share_of_limit, None, "an int8 peak was not measured");
+    }
+
+    #[test]
+    fn the_null_test_gives_the_largest_difference() {
+        let floor = NoiseFloor::of_pairs(&[(100.0, 101.0), (100.0, 95.0)]).unwrap();
+        assert!((floor.share - 5.0 / 95.0).abs() < 1e-12 && floor.pairs == 2);
+        assert_eq!(NoiseFloor::of_pairs(&[]), None);
     }
 }

@@ -52,11 +52,7 @@ impl Summary {
             median: quantile(&sorted, 0.5)?,
             p10: quantile(&sorted, 0.1)?,
             p90: quantile(&sorted, 0.9)?,
-            p99: if sorted.len() >= 100 {
-                quantile(&sorted, 0.99)
-            } else {
-                None
-            },
+            p99: if sorted.len() >= 100 { quantile(&sorted, 0.99) } else { None },
             cv: coefficient_of_variation(&sorted)?,
             median_interval: median_interval(&sorted)?,
         })
@@ -89,10 +85,7 @@ pub fn coefficient_of_variation(samples: &[f64]) -> Option<f64> {
     if samples.is_empty() || mean == 0.0 {
         return None;
     }
-    let squares: f64 = samples
-        .iter()
-        .map(|value| (value - mean) * (value - mean))
-        .sum();
+    let squares: f64 = samples.iter().map(|value| (value - mean) * (value - mean)).sum();
     Some((squares / (n - 1.0).max(1.0)).sqrt() / mean.abs())
 }
 
@@ -104,10 +97,7 @@ pub fn median_interval(sorted: &[f64]) -> Option<Interval> {
     let reach = Z_95 * n.sqrt() / 2.0;
     let low = (n / 2.0 - reach).floor().max(0.0) as usize;
     let high = ((n / 2.0 + reach).ceil() as usize).min(sorted.len().checked_sub(1)?);
-    Some(Interval {
-        low: *sorted.get(low)?,
-        high: *sorted.get(high)?,
-    })
+    Some(Interval { low: *sorted.get(low)?, high: *sorted.get(high)? })
 }
 
 /// 95 % Wilson score interval of a share (Wilson, "Probable inference", 1927):
@@ -122,10 +112,7 @@ pub fn wilson(successes: u64, n: u64) -> Option<Interval> {
     let reach = Z_95 * (share * (1.0 - share) / trials + z2 / (4.0 * trials * trials)).sqrt();
     let scale = 1.0 + z2 / trials;
     // The interval contains the share; at 0 and n the formula lands on it but for rounding.
-    Some(Interval {
-        low: ((centre - reach) / scale).clamp(0.0, share),
-        high: ((centre + reach) / scale).clamp(share, 1.0),
-    })
+    Some(Interval { low: ((centre - reach) / scale).clamp(0.0, share), high: ((centre + reach) / scale).clamp(share, 1.0) })
 }
 
 /// 95 % percentile-bootstrap interval of Σ numerator / Σ denominator over independent units (Efron and
@@ -133,8 +120,7 @@ pub fn wilson(successes: u64, n: u64) -> Option<Interval> {
 /// documents or windows and a pair is (bits, bytes). Same seed, same interval. `None` without units, without a
 /// positive denominator, or for values that are not finite.
 pub fn bootstrap_ratio(units: &[(f64, f64)], resamples: usize, seed: u64) -> Option<Interval> {
-    let bad =
-        |&(numerator, denominator): &(f64, f64)| !numerator.is_finite() || !(denominator > 0.0);
+    let bad = |&(numerator, denominator): &(f64, f64)| !numerator.is_finite() || !(denominator > 0.0);
     if units.is_empty() || resamples == 0 || units.iter().any(bad) {
         return None;
     }
@@ -151,10 +137,7 @@ pub fn bootstrap_ratio(units: &[(f64, f64)], resamples: usize, seed: u64) -> Opt
         ratios.push(numerators / denominators);
     }
     ratios.sort_by(f64::total_cmp);
-    Some(Interval {
-        low: quantile(&ratios, 0.025)?,
-        high: quantile(&ratios, 0.975)?,
-    })
+    Some(Interval { low: quantile(&ratios, 0.025)?, high: quantile(&ratios, 0.975)? })
 }
 
 /// Two-sided p of the Mann–Whitney rank test with tie correction and continuity correction (normal
@@ -165,11 +148,8 @@ pub fn mann_whitney(a: &[f64], b: &[f64]) -> f64 {
     if a.is_empty() || b.is_empty() {
         return 1.0;
     }
-    let mut pooled: Vec<(f64, bool)> = a
-        .iter()
-        .map(|value| (*value, true))
-        .chain(b.iter().map(|value| (*value, false)))
-        .collect();
+    let mut pooled: Vec<(f64, bool)> =
+        a.iter().map(|value| (*value, true)).chain(b.iter().map(|value| (*value, false))).collect();
     pooled.sort_by(|x, y| x.0.total_cmp(&y.0));
     let (mut rank_sum, mut ties, mut before) = (0.0, 0.0, 0.0);
     for group in pooled.chunk_by(|x, y| x.0 == y.0) {
@@ -191,13 +171,7 @@ pub fn mann_whitney(a: &[f64], b: &[f64]) -> f64 {
 
 /// P(Z > z) for z ≥ 0 (Abramowitz and Stegun 26.2.17, absolute error under 7.5e-8).
 fn normal_tail(z: f64) -> f64 {
-    const B: [f64; 5] = [
-        0.319_381_530,
-        -0.356_563_782,
-        1.781_477_937,
-        -1.821_255_978,
-        1.330_274_429,
-    ];
+    const B: [f64; 5] = [0.319_381_530, -0.356_563_782, 1.781_477_937, -1.821_255_978, 1.330_274_429];
     let t = 1.0 / (1.0 + 0.231_641_9 * z);
     let polynomial = B.iter().rev().fold(0.0, |sum, b| (sum + b) * t);
     (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt() * polynomial
@@ -244,24 +218,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn close(got: f64, wanted: f64, within: f64) {
-        assert!(
-            (got - wanted).abs() <= within,
-            "{got} is not {wanted} ± {within}"
-        );
+        assert!((got - wanted).abs() <= within, "{got} is not {wanted} ± {within}");
     }
 
     #[test]
     fn quantiles_follow_type_7() {
         // numpy.quantile([15, 20, 35, 40, 50], [0, .1, .4, .5, .9, 1])
         let samples = [15.0, 20.0, 35.0, 40.0, 50.0];
-        for (q, wanted) in [
-            (0.0, 15.0),
-            (0.1, 17.0),
-            (0.4, 29.0),
-            (0.5, 35.0),
-            (0.9, 46.0),
-            (1.0, 50.0),
-        ] {
+        for (q, wanted) in [(0.0, 15.0), (0.1, 17.0), (0.4, 29.0), (0.5, 35.0), (0.9, 46.0), (1.0, 50.0)] {
             close(quantile(&samples, q).unwrap(), wanted, 1e-12);
         }
         assert_eq!(quantile(&[], 0.5), None);
@@ -279,12 +243,9 @@ mod tests {
     #[test]
     fn wilson_matches_published_values() {
         // Newcombe, "Two-sided confidence intervals for the single proportion", 1998, table I, method 3.
-        for (r, n, low, high) in [
-            (81, 263, 0.2553, 0.3662),
-            (15, 148, 0.0624, 0.1605),
-            (0, 20, 0.0, 0.1611),
-            (1, 29, 0.0061, 0.1718),
-        ] {
+        for (r, n, low, high) in
+            [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]
+        {
             let interval = wilson(r, n).unwrap();
             close(interval.low, low, 5e-5);
             close(interval.high, high, 5e-5);
@@ -295,11 +256,7 @@ mod tests {
     #[test]
     fn coefficient_of_variation_by_hand() {
         // mean 5, squared deviations 32, n − 1 = 7
-        close(
-            coefficient_of_variation(&[2., 4., 4., 4., 5., 5., 7., 9.]).unwrap(),
-            (32f64 / 7.0).sqrt() / 5.0,
-            1e-12,
-        );
+        close(coefficient_of_variation(&[2., 4., 4., 4., 5., 5., 7., 9.]).unwrap(), (32f64 / 7.0).sqrt() / 5.0, 1e-12);
     }
 
     #[test]
@@ -317,35 +274,20 @@ mod tests {
         let covered = (0..200)
             .filter(|round| {
                 // Bits over 50 windows of 100 bytes, uniform in 100..300: the true ratio is 2.
-                let units: Vec<(f64, f64)> = (0..50)
-                    .map(|_| {
-                        (
-                            100.0 + 200.0 * (random.next_u64() as f64 / u64::MAX as f64),
-                            100.0,
-                        )
-                    })
-                    .collect();
+                let units: Vec<(f64, f64)> =
+                    (0..50).map(|_| (100.0 + 200.0 * (random.next_u64() as f64 / u64::MAX as f64), 100.0)).collect();
                 let interval = bootstrap_ratio(&units, 400, *round).unwrap();
                 interval.low <= 2.0 && 2.0 <= interval.high
             })
             .count();
-        assert!(
-            (176..=199).contains(&covered),
-            "{covered} of 200 intervals cover, about 190 should"
-        );
+        assert!((176..=199).contains(&covered), "{covered} of 200 intervals cover, about 190 should");
     }
 
     #[test]
     fn bootstrap_replays_its_seed() {
         let units = [(3.0, 1.0), (5.0, 2.0), (1.0, 4.0)];
-        assert_eq!(
-            bootstrap_ratio(&units, 100, 1),
-            bootstrap_ratio(&units, 100, 1)
-        );
-        assert_ne!(
-            bootstrap_ratio(&units, 100, 1),
-            bootstrap_ratio(&units, 100, 2)
-        );
+        assert_eq!(bootstrap_ratio(&units, 100, 1), bootstrap_ratio(&units, 100, 1));
+        assert_ne!(bootstrap_ratio(&units, 100, 1), bootstrap_ratio(&units, 100, 2));
         assert_eq!(bootstrap_ratio(&[(1.0, 0.0)], 100, 1), None);
     }
 

@@ -1,0 +1,102 @@
+//! The registry: the only place that knows which backends exist. A new backend adds one entry.
+
+use kernels::Backend;
+
+/// What the caller asks of a backend.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Worker threads of CPU backends; all cores if `None`.
+    pub threads: Option<usize>,
+    /// Index or part of the name of the device, where a backend has several.
+    pub device: Option<String>,
+}
+
+/// Why a backend cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No backend of this name exists.
+    #[error("there is no backend `{0}`; there are: {names}", names = NAMES.join(", "))]
+    Unknown(String),
+    /// This program was built without it.
+    #[error("backend {0} is not compiled into this program\n  remedy: cargo xtask bench --backend {0}   (or build with: cargo build --release -p bench --features {0})")]
+    NotCompiled(&'static str),
+    /// The backend itself said no.
+    #[error(transparent)]
+    Backend(#[from] kernels::Error),
+}
+
+type Open = fn(&Choice) -> Result<Box<dyn Backend>, OpenError>;
+
+const BACKENDS: &[(&str, Open)] = &[("cpu", cpu), ("wgpu", wgpu), ("cuda", cuda)];
+
+/// Names of all backends, compiled in or not.
+pub const NAMES: [&str; 3] = ["cpu", "wgpu", "cuda"];
+
+/// Opens a backend by name.
+///
+/// # Errors
+/// [`OpenError`], each with what the user can do.
+pub fn open(name: &str, choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
+    match BACKENDS.iter().find(|(known, _)| *known == name) {
+        Some((_, open)) => open(choice),
+        None => Err(OpenError::Unknown(name.into())),
+    }
+}
+
+#[cfg(feature = "cpu")]
+fn cpu(choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
+    let mut builder = kernels_cpu::CpuBackend::builder();
+    if let Some(threads) = choice.threads {
+        builder = builder.threads(threads);
+    }
+    Ok(Box::new(builder.build()?))
+}
+
+#[cfg(not(feature = "cpu"))]
+fn cpu(_choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
+    Err(OpenError::NotCompiled("cpu"))
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu(choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
+    Ok(Box::new(kernels_wgpu::WgpuBackend::new(choice.device.as_deref())?))
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu(_choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
+    Err(OpenError::NotCompiled("wgpu"))
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
+    let ordinal = match choice.device.as_deref() {
+        None => 0,
+        Some(text) => text.parse().map_err(|_| kernels::Error::Unavailable {
+            backend: "cuda",
+            reason: format!("`{text}` is not the number of a device"),
+            remedy: "give --device a number as `nvidia-smi -L` lists them".into(),
+        })?,
+    };
+    Ok(Box::new(kernels_cuda::CudaBackend::new(ordinal)?))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(_choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
+    Err(OpenError::NotCompiled("cuda"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_an_entry() {
+        assert!(BACKENDS.iter().map(|(name, _)| *name).eq(NAMES));
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        let message = open("tpu", &Choice::default()).err().map(|error| error.to_string());
+        assert!(message.is_some_and(|text| text.contains("cpu, wgpu, cuda")));
+    }
+}

@@ -1,0 +1,101 @@
+//! The kernel section of a run: every case on every backend, measured side by side.
+
+use crate::backends::OpenError;
+use crate::cases::{Case, Prepared, cases};
+use crate::measure::Subject;
+use crate::report::{KernelRow, NoiseFloor, Verdict};
+use crate::run::{Depth, Run};
+use crate::run_dir::RunDirError;
+use kernels::{Backend, Error};
+use regex::Regex;
+use std::cell::RefCell;
+use std::time::Duration;
+
+/// A backend that was asked for, or why it cannot be had.
+pub struct Opened {
+    /// Name as on the command line.
+    pub name: String,
+    /// The backend.
+    pub backend: Result<Box<dyn Backend>, OpenError>,
+}
+
+/// Whether everything is measured a second time, to learn how far equal things come out apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Null {
+    /// Once.
+    No,
+    /// Twice; the report gets a noise floor.
+    Twice,
+}
+
+/// Measures the kernels into `run.report`.
+///
+/// # Errors
+/// If the run folder cannot be written. What a backend cannot do becomes a row with the reason.
+pub fn run(run: &mut Run, opened: &[Opened], ops: Option<&Regex>, null: Null) -> Result<(), RunDirError> {
+    let wanted = |case: &Case| ops.is_none_or(|ops| ops.is_match(case.op()));
+    let cases: Vec<Case> = cases(run.depth == Depth::Full).into_iter().filter(wanted).collect();
+    let mut rows = Vec::new();
+    let mut prepared = Vec::new();
+    for Opened { name, backend } in opened {
+        run.progress.step(&format!("kernels: preparing {} operands on {name}", cases.len()));
+        for case in &cases {
+            if run.stopped() {
+                break;
+            }
+            let (row, ready) = prepare(case, name, backend);
+            prepared.extend(ready.map(|ready| (rows.len(), ready)));
+            rows.push(row);
+        }
+    }
+    let per_case = if run.depth == Depth::Full { 2.0 } else { 0.45 };
+    let copies = if null == Null::Twice { 2 } else { 1 };
+    let budget = Duration::from_secs_f64(per_case * (prepared.len() * copies) as f64);
+    run.progress.step(&format!("kernels: measuring {} rows side by side", prepared.len()));
+    // The second measurement of `--null` shares its operands with the first, so calls go through a cell.
+    let cells: Vec<(String, RefCell<&mut Prepared<'_>>)> =
+        prepared.iter_mut().map(|(place, ready)| (rows[*place].id.clone(), RefCell::new(ready))).collect();
+    let again = cells.iter().map(|(id, cell)| (format!("{id}#again"), cell)).take(if null == Null::Twice { cells.len() } else { 0 });
+    let subjects = cells.iter().map(|(id, cell)| (id.clone(), cell)).chain(again);
+    let subjects = subjects
+        .map(|(id, cell)| Subject { id, call: Box::new(|| cell.borrow_mut().call().map_err(|error| error.to_string())) })
+        .collect();
+    let measurements = run.measure(subjects, budget)?;
+    drop(cells);
+    let (first, again) = measurements.split_at(prepared.len().min(measurements.len()));
+    for ((place, ready), measurement) in prepared.iter_mut().zip(first) {
+        let row = &mut rows[*place];
+        if let Ok(work) = ready.work() {
+            row.record(measurement, work, run.report.limits.get(&row.backend));
+        }
+    }
+    if null == Null::Twice {
+        let medians = first.iter().zip(again).filter_map(|(a, b)| Some((a.summary()?.median, b.summary()?.median)));
+        run.report.noise_floor = NoiseFloor::of_pairs(&medians.collect::<Vec<_>>());
+    }
+    run.report.kernels.extend(rows);
+    run.save()
+}
+
+fn prepare<'b>(case: &Case, name: &str, backend: &'b Result<Box<dyn Backend>, OpenError>) -> (KernelRow, Option<Prepared<'b>>) {
+    let threads = backend.as_ref().map_or(0, |on| on.info().threads as u32);
+    let mut row = case.row(name, threads);
+    let ready = match backend {
+        Ok(on) => case.prepare(on.as_ref()).and_then(|mut ready| ready.call().map(|()| ready)),
+        Err(error) => {
+            row.reason = error.to_string();
+            return (row, None);
+        }
+    };
+    match ready {
+        Ok(ready) => (row, Some(ready)),
+        Err(error) => {
+            row.verdict = match error {
+                Error::Unsupported { .. } | Error::Limit { .. } => Verdict::Skip,
+                _ => Verdict::Fail,
+            };
+            row.reason = error.to_string();
+            (row, None)
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Pareto fronts: the rows that no other row beats at a lower cost.
+
+use crate::report::{Pareto, Quality, Report};
+use crate::stats::Interval;
+
+/// A candidate: what it gives and what it takes, both with their noise.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// Quality, turned so that more is better.
+    pub quality: Interval,
+    /// Cost; less is better.
+    pub cost: Interval,
+}
+
+impl Candidate {
+    /// At least as good on both axes, overlapping intervals counting as equal, and clearly better on one.
+    fn dominates(&self, other: &Candidate) -> bool {
+        let (better, worse) = (other.quality.below(self.quality), self.quality.below(other.quality));
+        let (cheaper, dearer) = (self.cost.below(other.cost), other.cost.below(self.cost));
+        !worse && !dearer && (better || cheaper)
+    }
+}
+
+/// Which candidates no other dominates. Sorting would not do: overlap is not transitive.
+pub fn front(candidates: &[Candidate]) -> Vec<bool> {
+    candidates.iter().map(|candidate| !candidates.iter().any(|other| other.dominates(candidate))).collect()
+}
+
+/// Sets `pareto` of every model row, task by task, among the VALID main rows.
+pub fn mark(report: &mut Report) {
+    for row in &mut report.models {
+        row.pareto = Pareto::default();
+    }
+    let tasks: Vec<String> = report.tasks.iter().map(|task| task.name.clone()).collect();
+    for task in &tasks {
+        let mut rows: Vec<_> = report
+            .models
+            .iter_mut()
+            .filter(|row| row.task == *task && row.is_main())
+            .filter_map(|row| {
+                let (quality, latency) = row.ranked()?;
+                let (quality, bytes) = (upward(quality), row.file_bytes? as f64);
+                let by_latency = Candidate { quality, cost: latency.spread() };
+                let by_bytes = Candidate { quality, cost: Interval { low: bytes, high: bytes } };
+                Some((by_latency, by_bytes, &mut row.pareto))
+            })
+            .collect();
+        let latency = front(&rows.iter().map(|row| row.0).collect::<Vec<_>>());
+        let bytes = front(&rows.iter().map(|row| row.1).collect::<Vec<_>>());
+        for ((_, _, pareto), (latency, bytes)) in rows.iter_mut().zip(latency.into_iter().zip(bytes)) {
+            **pareto = Pareto { latency, bytes };
+        }
+    }
+}
+
+/// The interval of a quality, turned so that more is better.
+fn upward(quality: &Quality) -> Interval {
+    let interval = quality.interval();
+    match quality.metric.higher_is_better() {
+        true => interval,
+        false => Interval { low: -interval.high, high: -interval.low },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use crate::report::Verdict;
+    use proptest::prelude::*;
+
+    fn exact(quality: f64, cost: f64) -> Candidate {
+        Candidate { quality: Interval { low: quality, high: quality }, cost: Interval { low: cost, high: cost } }
+    }
+
+    /// The front of exact points by the textbook: sort by cost, keep what raises the best quality so far.
+    fn textbook_front(points: &[(u8, u8)]) -> Vec<bool> {
+        points
+            .iter()
+            .map(|&(quality, cost)| {
+                let best_cheaper = points.iter().filter(|other| other.1 < cost).map(|other| other.0).max();
+                let best_equal = points.iter().filter(|other| other.1 == cost).map(|other| other.0).max();
+                best_equal == Some(quality) && best_cheaper.is_none_or(|best| best < quality)
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn exact_points_give_the_textbook_front(points in prop::collection::vec((0u8..12, 0u8..12), 0..30)) {
+            let candidates: Vec<_> = points.iter().map(|&(q, c)| exact(q.into(), c.into())).collect();
+            prop_assert_eq!(front(&candidates), textbook_front(&points));
+        }
+
+        #[test]
+        fn noisy_points_keep_a_front_and_never_drop_a_row_for_a_tie(
+            points in prop::collection::vec((0u8..50, 0u8..9, 0u8..50, 0u8..9), 1..25)
+        ) {
+            let interval = |low: u8, width: u8| Interval { low: low.into(), high: (low + width).into() };
+            let candidates: Vec<_> = points
+                .iter()
+                .map(|&(q, qw, c, cw)| Candidate { quality: interval(q, qw), cost: interval(c, cw) })
+                .collect();
+            let front = front(&candidates);
+            prop_assert!(front.contains(&true), "a front is never empty");
+            for (index, candidate) in candidates.iter().enumerate() {
+                let overlaps_all = candidates.iter().all(|other| {
+                    candidate.quality.overlaps(other.quality) && candidate.cost.overlaps(other.cost)
+                });
+                prop_assert!(!overlaps_all || front[index]);
+            }
+        }
+    }
+
+    #[test]
+    fn only_valid_main_rows_are_marked() {
+        let mut report = fixture::report();
+        mark(&mut report);
+        let marked = |row: &crate::report::ModelRow| row.pareto.latency || row.pareto.bytes;
+        assert!(report.models.iter().any(marked));
+        let wrong = report.models.iter().find(|row| marked(row) && (row.verdict != Verdict::Valid || !row.is_main()));
+        assert_eq!(wrong, None);
+    }
+}

@@ -1,0 +1,383 @@
+//! Advice: which model to use for each task, what it rests on, and what the run cannot tell.
+//!
+//! Only VALID main rows are ranked, and rows whose intervals overlap are not put in order: a statement says then
+//! that the run does not tell them apart.
+
+use crate::figures;
+use crate::report::{Family, Finding, Latency, Metric, ModelRow, Quality, Report, Task, Verdict};
+use crate::{crossover, pareto};
+
+/// Fills in what follows from the rows: Pareto marks, crossovers, advice. Call it before saving.
+pub fn conclude(report: &mut Report) {
+    pareto::mark(report);
+    report.crossovers = crossover::find(report);
+    report.advice = advice(report);
+}
+
+/// A row that may be ranked, with the figures that rank it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ranked<'a> {
+    /// The row.
+    pub row: &'a ModelRow,
+    /// Its quality.
+    pub quality: &'a Quality,
+    /// Its latency.
+    pub latency: &'a Latency,
+}
+
+/// How the models of one task stand.
+#[derive(Debug)]
+pub struct Standing<'a> {
+    /// The fastest, then smallest, of the rows that are not clearly worse than `best`.
+    pub recommended: Ranked<'a>,
+    /// The best quality value.
+    pub best: Ranked<'a>,
+    /// The fastest row whose value is within [`close_enough`] of the best.
+    pub cheapest_close: Ranked<'a>,
+    /// All that were ranked, best value first.
+    pub ranked: Vec<Ranked<'a>>,
+}
+
+/// What counts as close to the best value: one point of accuracy, 0.05 bits per byte.
+pub fn close_enough(metric: Metric) -> f64 {
+    match metric {
+        Metric::Accuracy => 0.01,
+        Metric::BitsPerByte => 0.05,
+    }
+}
+
+impl<'a> Standing<'a> {
+    /// How the models of `task` stand; `None` without a row that may be ranked.
+    pub fn of(report: &'a Report, task: &str) -> Option<Self> {
+        let mut ranked: Vec<Ranked<'a>> = report
+            .models
+            .iter()
+            .filter(|row| row.task == task && row.is_main())
+            .filter_map(|row| row.ranked().map(|(quality, latency)| Ranked { row, quality, latency }))
+            .collect();
+        ranked.sort_by(|a, b| b.quality.upward().total_cmp(&a.quality.upward()).then_with(|| a.row.id.cmp(&b.row.id)));
+        let best = *ranked.first()?;
+        let recommended = cheapest(ranked.iter().filter(|other| !best.quality.clearly_better_than(other.quality)))?;
+        let near = close_enough(best.quality.metric) + 1e-9;
+        let cheapest_close = cheapest(ranked.iter().filter(|other| best.quality.gain_over(other.quality) <= near))?;
+        Some(Self { recommended, best, cheapest_close, ranked })
+    }
+
+    /// The best value of one family.
+    pub fn best_of(&self, family: Family) -> Option<Ranked<'a>> {
+        self.ranked.iter().find(|ranked| ranked.row.family == family).copied()
+    }
+}
+
+/// The fastest by median; among rows as fast within noise, the smallest file.
+fn cheapest<'r, 'a: 'r>(rows: impl Iterator<Item = &'r Ranked<'a>> + Clone) -> Option<Ranked<'a>> {
+    let fastest = rows.clone().min_by(|a, b| a.latency.p50.total_cmp(&b.latency.p50))?;
+    rows.filter(|row| row.latency.spread().overlaps(fastest.latency.spread()))
+        .min_by_key(|row| row.row.file_bytes.unwrap_or(u64::MAX))
+        .copied()
+}
+
+/// Statements about every task and about the run.
+pub fn advice(report: &Report) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for task in &report.tasks {
+        match Standing::of(report, &task.name) {
+            Some(standing) => {
+                found.push(recommendation(task, &standing));
+                found.extend(best_quality(task, &standing));
+                found.extend(cheapest_close(task, &standing));
+                found.extend(large_against_small(task, &standing));
+            }
+            None => found.push(Finding {
+                text: format!("{}: no advice, because no model row is VALID.", task.name),
+                evidence: report.models.iter().filter(|row| row.task == task.name).map(|row| row.id.clone()).collect(),
+                task: Some(task.name.clone()),
+            }),
+        }
+        found.extend(shrinking(report, task));
+    }
+    found.extend(doubts(report));
+    found
+}
+
+fn finding(task: &Task, text: String, evidence: &[&ModelRow]) -> Finding {
+    Finding {
+        text: format!("{}: {text}", task.name),
+        evidence: evidence.iter().map(|row| row.id.clone()).collect(),
+        task: Some(task.name.clone()),
+    }
+}
+
+/// `97.2 % (95.0–98.4) accuracy`.
+fn quality_words(quality: &Quality) -> String {
+    format!("{} {}", figures::quality(quality), quality.metric.label())
+}
+
+fn recommendation(task: &Task, standing: &Standing<'_>) -> Finding {
+    let (use_, best) = (standing.recommended, standing.best);
+    let mut text = format!(
+        "use {} ({}, {}): {} in {} per {}",
+        use_.row.label(),
+        use_.row.family.as_str(),
+        use_.row.backend,
+        quality_words(use_.quality),
+        figures::time_ns(use_.latency.p50 * 1e6),
+        task.kind.unit(),
+    );
+    if let Some(bytes) = use_.row.file_bytes {
+        text += &format!(", {} on disk", figures::bytes(bytes));
+    }
+    if use_.row.id == best.row.id {
+        text += match standing.ranked.iter().any(|other| other.latency.p50 < use_.latency.p50) {
+            true => ". Every faster row is clearly worse.",
+            false => ". No ranked row is better or faster.",
+        };
+        return finding(task, text, &[use_.row]);
+    }
+    text += &format!(
+        ". The highest value, {} of {}, is not clearly better: {} held-out {} do not separate them",
+        figures::quality_value(best.quality.metric, best.quality.value),
+        best.row.label(),
+        figures::grouped(best.quality.n),
+        match best.quality.metric {
+            Metric::Accuracy => "examples",
+            Metric::BitsPerByte => "windows",
+        },
+    );
+    text += &match slowdown(use_, best) {
+        Some(ratio) => format!(", and it takes {} as long.", figures::times(ratio)),
+        None => ", and it takes as long within noise.".into(),
+    };
+    finding(task, text, &[use_.row, best.row])
+}
+
+/// How many times as long `b` takes as `a`, unless that is within noise.
+fn slowdown(a: Ranked<'_>, b: Ranked<'_>) -> Option<f64> {
+    let apart = !a.latency.spread().overlaps(b.latency.spread()) && a.latency.p50 > 0.0;
+    apart.then(|| b.latency.p50 / a.latency.p50)
+}
+
+fn best_quality(task: &Task, standing: &Standing<'_>) -> Option<Finding> {
+    let best = standing.best;
+    let others = standing.ranked.iter().filter(|other| other.row.id != best.row.id);
+    let (worse, tied): (Vec<&Ranked<'_>>, Vec<&Ranked<'_>>) =
+        others.partition(|other| best.quality.clearly_better_than(other.quality));
+    if worse.is_empty() && tied.is_empty() {
+        return None;
+    }
+    let mut text = format!(
+        "the highest quality measured is {}, {}; clearly better than {} of {} other rows",
+        best.row.label(),
+        quality_words(best.quality),
+        worse.len(),
+        worse.len() + tied.len(),
+    );
+    if !tied.is_empty() {
+        let names: Vec<String> = tied.iter().take(4).map(|other| other.row.label()).collect();
+        let more = match tied.len() - names.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        text += &format!(", not told apart from {}{more}", names.join(", "));
+    }
+    let rows: Vec<&ModelRow> = std::iter::once(best.row).chain(tied.iter().map(|other| other.row)).collect();
+    Some(finding(task, text + ".", &rows))
+}
+
+/// The fastest row close to the best value, when that is not what is recommended anyway.
+fn cheapest_close(task: &Task, standing: &Standing<'_>) -> Option<Finding> {
+    let (close, best) = (standing.cheapest_close, standing.best);
+    if close.row.id == standing.recommended.row.id || close.row.id == best.row.id {
+        return None;
+    }
+    let text = format!(
+        "to stay within {} of the highest value, the fastest is {}: {} in {} per {}.",
+        figures::quality_difference(best.quality.metric, close_enough(best.quality.metric)),
+        close.row.label(),
+        quality_words(close.quality),
+        figures::time_ns(close.latency.p50 * 1e6),
+        task.kind.unit(),
+    );
+    Some(finding(task, text, &[close.row, best.row]))
+}
+
+fn large_against_small(task: &Task, standing: &Standing<'_>) -> Option<Finding> {
+    let (large, small) = match (standing.best_of(Family::Large), standing.best_of(Family::Small)) {
+        (Some(large), Some(small)) => (large, small),
+        (Some(only), None) => {
+            return Some(finding(task, "large and small are not compared: no small row is VALID.".into(), &[only.row]));
+        }
+        (None, Some(only)) => {
+            return Some(finding(task, "large and small are not compared: no large row is VALID.".into(), &[only.row]));
+        }
+        (None, None) => return None,
+    };
+    let metric = large.quality.metric;
+    let figures = format!("{} against {}", figures::quality(large.quality), figures::quality(small.quality));
+    let (large_name, small_name) = (large.row.label(), small.row.label());
+    let gain = large.quality.gain_over(small.quality);
+    let text = if large.quality.clearly_better_than(small.quality) {
+        let price = slowdown(small, large)
+            .map_or_else(|| "in the same time within noise".into(), |ratio| format!("at {} the latency", figures::times(ratio)));
+        let difference = figures::quality_difference(metric, gain);
+        format!("large beats small: {large_name} is {difference} better than {small_name} ({figures}), {price}.")
+    } else if small.quality.clearly_better_than(large.quality) {
+        format!("{large_name} does not beat {small_name} in this run: {figures} {}, clearly worse.", metric.label())
+    } else {
+        format!(
+            "{large_name} does not clearly beat {small_name} in this run: {figures} {}, and the intervals overlap.",
+            metric.label()
+        )
+    };
+    Some(finding(task, text, &[large.row, small.row]))
+}
+
+/// What each shrunk form cost and gained against the row it was made from.
+fn shrinking(report: &Report, task: &Task) -> Vec<Finding> {
+    let rows = || report.models.iter().filter(|row| row.task == task.name && row.is_main());
+    rows()
+        .filter_map(|parent| {
+            let (quality, latency) = parent.ranked()?;
+            let whole = Ranked { row: parent, quality, latency };
+            let children: Vec<&ModelRow> =
+                rows().filter(|row| row.made_from.as_deref() == Some(parent.id.as_str()) && row.ranked().is_some()).collect();
+            let effects: Vec<String> = children.iter().filter_map(|child| shrink_effect(whole, child)).collect();
+            if effects.is_empty() {
+                return None;
+            }
+            let text = format!("shrinking {}: {}.", parent.label(), effects.join("; "));
+            let evidence: Vec<&ModelRow> = std::iter::once(parent).chain(children).collect();
+            Some(finding(task, text, &evidence))
+        })
+        .collect()
+}
+
+/// `int8 is 3.9× smaller, 1.4× faster, 0.3 points worse (within noise)`.
+fn shrink_effect(parent: Ranked<'_>, row: &ModelRow) -> Option<String> {
+    let (quality, latency) = row.ranked()?;
+    let child = Ranked { row, quality, latency };
+    let name = if row.model == parent.row.model { row.variant.clone() } else { row.label() };
+    let size = match (parent.row.file_bytes, row.file_bytes) {
+        (Some(before), Some(after)) if after > 0 && before > after => {
+            format!("{} smaller", figures::times(before as f64 / after as f64))
+        }
+        (Some(before), Some(after)) if before > 0 && after > before => {
+            format!("{} as large", figures::times(after as f64 / before as f64))
+        }
+        _ => "no smaller".into(),
+    };
+    let speed = match slowdown(child, parent) {
+        Some(ratio) if ratio >= 1.0 => format!("{} faster", figures::times(ratio)),
+        Some(ratio) => format!("{} slower", figures::times(1.0 / ratio)),
+        None => "no faster beyond noise".into(),
+    };
+    let gain = quality.gain_over(parent.quality);
+    let change = figures::quality_difference(quality.metric, gain.abs());
+    let direction = if gain < 0.0 { "worse" } else { "better" };
+    let effect = if gain == 0.0 {
+        "same quality".into()
+    } else if quality.interval().overlaps(parent.quality.interval()) {
+        format!("{change} {direction} (within noise)")
+    } else {
+        format!("{change} {direction}")
+    };
+    Some(format!("{name} is {size}, {speed}, {effect}"))
+}
+
+/// What the reader must know before trusting the rest.
+fn doubts(report: &Report) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let kernels = report.kernels.iter().map(|row| (&row.id, row.verdict));
+    let rows: Vec<_> = kernels.chain(report.models.iter().map(|row| (&row.id, row.verdict))).collect();
+    let with = |verdict| rows.iter().filter(move |row| row.1 == verdict).map(|row| row.0.clone()).collect::<Vec<_>>();
+    let failed = with(Verdict::Fail);
+    if !failed.is_empty() {
+        let text = format!("{} of {} rows failed; each says why.", failed.len(), rows.len());
+        found.push(Finding { text, evidence: failed, task: None });
+    }
+    let noisy = with(Verdict::Noisy);
+    if !noisy.is_empty() {
+        let text = format!(
+            "{} of {} rows are too noisy to rank and take no part in the advice; a quieter machine or --full may settle them.",
+            noisy.len(),
+            rows.len()
+        );
+        found.push(Finding { text, evidence: noisy, task: None });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    fn texts(report: &Report) -> String {
+        advice(report).into_iter().map(|finding| finding.text + "\n").collect()
+    }
+
+    #[test]
+    fn advice_recommends_the_fastest_row_not_clearly_worse() {
+        let report = fixture::report();
+        let standing = Standing::of(&report, "digits").unwrap();
+        for other in &standing.ranked {
+            let as_good = !standing.best.quality.clearly_better_than(other.quality);
+            let faster = other.latency.spread().below(standing.recommended.latency.spread());
+            assert!(!(as_good && faster), "{} is as good and faster", other.row.id);
+        }
+        assert!(!standing.best.quality.clearly_better_than(standing.recommended.quality));
+    }
+
+    #[test]
+    fn a_gpt_that_loses_is_said_to_lose() {
+        let report = fixture::report();
+        let text = texts(&report);
+        assert!(text.contains("rust-lm: gpt f32 does not beat order-5 n-gram f32 in this run"), "{text}");
+    }
+
+    #[test]
+    fn overlapping_rows_are_not_ranked() {
+        let mut report = fixture::report();
+        for row in report.models.iter_mut().filter(|row| row.task == "rust-lm") {
+            if let Some(quality) = &mut row.quality {
+                (quality.ci_low, quality.ci_high) = (0.5, 7.9);
+            }
+        }
+        let text = texts(&report);
+        assert!(text.contains("does not clearly beat") && text.contains("the intervals overlap"), "{text}");
+    }
+
+    #[test]
+    fn rows_that_are_not_valid_take_no_part() {
+        let mut report = fixture::report();
+        let best = Standing::of(&report, "digits").unwrap().best.row.id.clone();
+        let row = report.models.iter_mut().find(|row| row.id == best).unwrap();
+        (row.verdict, row.reason) = (Verdict::Noisy, "cv 40 %".into());
+        assert_ne!(Standing::of(&report, "digits").unwrap().best.row.id, best);
+        for row in &mut report.models {
+            (row.verdict, row.reason) = (Verdict::Fail, "broken".into());
+        }
+        assert!(Standing::of(&report, "digits").is_none());
+        assert!(texts(&report).contains("digits: no advice, because no model row is VALID."));
+    }
+
+    #[test]
+    fn shrinking_that_slows_down_is_said_to() {
+        let mut report = fixture::report();
+        for row in report.models.iter_mut().filter(|row| row.task == "digits" && row.variant == "int8") {
+            if let Some(latency) = &mut row.latency_ms {
+                (latency.p10, latency.p50, latency.p90) = (90.0, 100.0, 101.0);
+                latency.p99 = None;
+            }
+        }
+        assert!(texts(&report).contains(" slower"), "{}", texts(&report));
+    }
+
+    #[test]
+    fn a_concluded_report_agrees_with_itself() {
+        let mut report = fixture::report();
+        conclude(&mut report);
+        report.check().unwrap();
+        assert!(report.advice.iter().all(|finding| !finding.evidence.is_empty()));
+    }
+}
