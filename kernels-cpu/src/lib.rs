@@ -1,1 +1,228 @@
-//! kernels-cpu
+//! The CPU backend: kernels for AVX-512, AVX2 and plain scalar code, chosen when the backend is opened.
+//!
+//! ```
+//! use kernels::{DType, Memory, Op, ops::Fill};
+//! let cpu = kernels_cpu::CpuBackend::new()?;
+//! let mut x = cpu.alloc(DType::F32, 8)?;
+//! Fill { value: 1.0, out: x.view_mut([2, 4])? }.run(&cpu)?;
+//! # Ok::<(), kernels::Error>(())
+//! ```
+//!
+//! Two environment variables set what [`CpuBackend::new`] uses:
+//! - `SIZEWISE_THREADS`: number of threads, from 1 to 1024; all processors by default.
+//! - `SIZEWISE_ISA`: `scalar`, `avx2` or `avx512`; the widest this processor has by default.
+//!
+//! Results depend on the instruction set, but never on the number of threads.
+
+mod adamw;
+mod attention;
+mod attention_backward;
+mod axpy;
+mod binary;
+mod cast;
+mod clip_norm;
+mod copy;
+mod cross_entropy;
+mod cross_entropy_backward;
+mod download;
+mod fill;
+mod gather;
+mod gemm;
+mod layer_norm;
+mod layer_norm_backward;
+mod limits;
+mod linear;
+mod linear_int8;
+mod matmul;
+mod memory;
+mod quantize;
+mod random;
+mod reduce;
+mod rms_norm;
+mod rms_norm_backward;
+mod rope;
+mod scatter_add;
+mod sgd;
+mod simd;
+mod softmax;
+mod softmax_backward;
+mod threads;
+mod unary;
+mod unary_backward;
+mod upload;
+mod weight;
+
+pub use limits::{Limits, measure_limits};
+pub use memory::Guard;
+pub use simd::Isa;
+
+use kernels::{Backend, DeviceId, DeviceInfo, Error, Result};
+use memory::Heap;
+use threads::{MAX_THREADS, Pool};
+
+/// Name of this backend in errors and reports.
+const NAME: &str = "cpu";
+
+/// A CPU: its memory, its threads, and the instruction set its kernels use.
+pub struct CpuBackend {
+    id: DeviceId,
+    info: DeviceInfo,
+    isa: Isa,
+    pool: Pool,
+    heap: Heap,
+}
+
+impl CpuBackend {
+    /// Opens the CPU as `SIZEWISE_THREADS` and `SIZEWISE_ISA` ask, or with everything it has.
+    ///
+    /// # Errors
+    /// `Value` if a variable is set to something else than documented; `Unavailable` if this processor lacks the instruction set
+    /// or the system refuses the threads.
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// Opens the CPU with settings of one's own.
+    pub fn builder() -> CpuBackendBuilder {
+        CpuBackendBuilder::default()
+    }
+
+    /// Threads its kernels use.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// Instruction set its kernels use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+}
+
+/// Settings of a [`CpuBackend`]. What is not set comes from the environment, then from the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuBackendBuilder {
+    threads: Option<usize>,
+    isa: Option<Isa>,
+    guard: Guard,
+}
+
+impl CpuBackendBuilder {
+    /// Number of threads, from 1 to 1024. More than the processors there are is legal and slow.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Instruction set.
+    pub fn isa(mut self, isa: Isa) -> Self {
+        self.isa = Some(isa);
+        self
+    }
+
+    /// Where allocations end; for tests.
+    pub fn guard(mut self, guard: Guard) -> Self {
+        self.guard = guard;
+        self
+    }
+
+    /// Opens the backend.
+    ///
+    /// # Errors
+    /// As [`CpuBackend::new`]; `Value` also for a number of threads out of range.
+    pub fn build(self) -> Result<CpuBackend> {
+        let isa = match self.isa {
+            Some(isa) => isa,
+            None => from_environment("SIZEWISE_ISA", "scalar, avx2 or avx512", Isa::from_name)?.unwrap_or_else(Isa::detect),
+        };
+        if !isa.is_available() {
+            return Err(Error::Unavailable {
+                backend: NAME,
+                reason: format!("this processor has no {}", isa.name()),
+                remedy: format!("set SIZEWISE_ISA={}, or leave it unset", Isa::detect().name()),
+            });
+        }
+        if self.guard != Guard::None && !cfg!(unix) {
+            return Err(Error::Unavailable {
+                backend: NAME,
+                reason: "guard pages need a Unix system".into(),
+                remedy: "use Guard::None".into(),
+            });
+        }
+        let wanted = "a number from 1 to 1024";
+        let threads = match self.threads {
+            Some(threads) => threads,
+            None => from_environment("SIZEWISE_THREADS", wanted, |text| text.parse().ok())?.unwrap_or_else(processors),
+        };
+        if !(1..=MAX_THREADS).contains(&threads) {
+            return Err(Error::Value { op: NAME, arg: "threads", wanted, got: threads.to_string() });
+        }
+        let info = DeviceInfo {
+            name: processor_name(),
+            features: isa.name().into(),
+            threads,
+            memory_bytes: physical_memory_bytes(),
+            ..DeviceInfo::default()
+        };
+        Ok(CpuBackend { id: DeviceId::unique(), info, isa, pool: Pool::new(threads)?, heap: Heap::new(self.guard) })
+    }
+}
+
+impl Backend for CpuBackend {
+    fn id(&self) -> DeviceId {
+        self.id
+    }
+    fn name(&self) -> &'static str {
+        NAME
+    }
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+}
+
+/// The variable's value, if it is set and not empty.
+fn from_environment<T>(variable: &'static str, wanted: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>> {
+    let Some(value) = std::env::var_os(variable).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    match value.to_str().and_then(parse) {
+        Some(parsed) => Ok(Some(parsed)),
+        None => Err(Error::Value { op: NAME, arg: variable, wanted, got: value.to_string_lossy().into_owned() }),
+    }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS))
+}
+
+/// As the system gives it; where it gives none, the architecture.
+fn processor_name() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+/// 0 where the system does not tell.
+fn physical_memory_bytes() -> u64 {
+    #[cfg(unix)]
+    {
+        // SAFETY: sysconf has no preconditions; it returns −1 for what it does not know.
+        let (pages, page_bytes) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+        u64::try_from(pages).unwrap_or(0).saturating_mul(u64::try_from(page_bytes).unwrap_or(0))
+    }
+    #[cfg(not(unix))]
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        for threads in [0, MAX_THREADS + 1, usize::MAX] {
+            assert!(matches!(CpuBackend::builder().threads(threads).build(), Err(Error::Value { arg: "threads", .. })));
+        }
+        let cpu = CpuBackend::builder().threads(3).isa(Isa::Scalar).build().unwrap();
+        assert_eq!((cpu.threads(), cpu.isa(), cpu.info().threads), (3, Isa::Scalar, 3));
+    }
+}

@@ -1,0 +1,15 @@
+//! The op of this name on CPUs.
+
+use crate::CpuBackend;
+use kernels::ops::Attention;
+use kernels::{Checked, DType, Launch, Result, Support};
+
+impl Launch<Attention<'_>> for CpuBackend {
+    fn support(&self, _: DType) -> Support {
+        Support::No("its kernel is not written yet")
+    }
+
+    fn launch(&self, _: Checked<Attention<'_>>) -> Result<()> {
+        Ok(())
+    }
+}

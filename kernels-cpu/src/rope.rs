@@ -1,0 +1,15 @@
+//! The op of this name on CPUs.
+
+use crate::CpuBackend;
+use kernels::ops::Rope;
+use kernels::{Checked, DType, Launch, Result, Support};
+
+impl Launch<Rope<'_>> for CpuBackend {
+    fn support(&self, _: DType) -> Support {
+        Support::No("its kernel is not written yet")
+    }
+
+    fn launch(&self, _: Checked<Rope<'_>>) -> Result<()> {
+        Ok(())
+    }
+}

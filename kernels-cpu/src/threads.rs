@@ -1,0 +1,378 @@
+//! A fork-join pool for kernels: no allocation per call, under a microsecond to start while the workers are awake.
+//!
+//! Results never depend on the number of threads: a kernel cuts its work into tasks by shape alone, and which thread runs a task
+//! has no influence on what it computes. Workers look for work for [`SPINS`] rounds, then sleep.
+
+use kernels::{Error, Result};
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::*, fence};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{JoinHandle, Thread};
+
+/// Work below this many element operations (or multiply-adds, or bytes moved: whatever the kernel counts) stays on the calling
+/// thread: about 4 µs of it, twice what waking the others may cost.
+pub(crate) const SERIAL_WORK: usize = 1 << 16;
+
+/// Rounds a worker looks for work before it sleeps: about 50 µs.
+const SPINS: u32 = 2_000;
+
+/// Most threads a pool may have.
+pub(crate) const MAX_THREADS: usize = 1024;
+
+/// Set in [`Shared::gate`] while workers may join; the other bits count those inside.
+const OPEN: usize = 1 << 31;
+
+type Body<'a> = dyn Fn(usize, usize) + Sync + 'a;
+
+/// The work of one call. Written only while the gate is closed and empty.
+struct Job {
+    body: *const Body<'static>,
+    tasks: usize,
+}
+
+struct Shared {
+    /// Held by the call that owns the pool at the moment.
+    busy: AtomicBool,
+    job: UnsafeCell<Job>,
+    gate: AtomicUsize,
+    /// Next task to claim.
+    next: AtomicUsize,
+    /// Counts jobs, so that workers notice a new one.
+    epoch: AtomicU32,
+    shutdown: AtomicBool,
+    /// What a task panicked with, if one did.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    asleep: Box<[AtomicBool]>,
+}
+
+// SAFETY: `job` is written by the owner of `busy` while the gate is closed and empty, and read by workers that have passed the
+// open gate; opening is a release and passing an acquire.
+unsafe impl Sync for Shared {}
+// SAFETY: the pointer in `job` is only followed as above.
+unsafe impl Send for Shared {}
+
+/// Threads that run the tasks of one call at a time, together with the caller.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    sleepers: Vec<Thread>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// A pool of `threads` threads, the caller of [`Pool::run`] among them.
+    ///
+    /// # Errors
+    /// `Unavailable` if the system refuses a thread.
+    pub fn new(threads: usize) -> Result<Self> {
+        fn idle(_: usize, _: usize) {}
+        let count = threads.saturating_sub(1);
+        let shared = Arc::new(Shared {
+            busy: AtomicBool::new(false),
+            job: UnsafeCell::new(Job { body: &(idle as fn(usize, usize)), tasks: 0 }),
+            gate: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            epoch: AtomicU32::new(0),
+            shutdown: AtomicBool::new(false),
+            panic: Mutex::new(None),
+            asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
+        });
+        let mut pool = Pool { shared, sleepers: Vec::new(), workers: Vec::new() };
+        for index in 0..count {
+            let shared = pool.shared.clone();
+            let worker = std::thread::Builder::new()
+                .name(format!("sizewise-{index}"))
+                .spawn(move || work(&shared, index))
+                .map_err(|error| Error::Unavailable {
+                    backend: crate::NAME,
+                    reason: format!("thread {} of {threads} cannot be started: {error}", index + 2),
+                    remedy: "set SIZEWISE_THREADS to a smaller number".into(),
+                })?;
+            pool.sleepers.push(worker.thread().clone());
+            pool.workers.push(worker);
+        }
+        Ok(pool)
+    }
+
+    /// Threads that may run tasks at once, the caller among them.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Runs `body(task)` for every task in 0..tasks and returns when all have finished. A call from within a task, or while
+    /// another thread has the pool, runs inline.
+    ///
+    /// # Panics
+    /// Passes on a panic of `body`, after all tasks in progress have ended.
+    pub fn run(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {
+        self.run_on(tasks, &|task, _| body(task));
+    }
+
+    /// As [`Pool::run`], but inline when `work` (see [`SERIAL_WORK`]) is too little to share.
+    pub fn run_sized(&self, work: usize, tasks: usize, body: &(dyn Fn(usize) + Sync)) {
+        if work < SERIAL_WORK {
+            return (0..tasks).for_each(body);
+        }
+        self.run(tasks, body);
+    }
+
+    /// As [`Pool::run`]; `body(task, slot)` also gets the number of the thread, below [`Pool::threads`], which no other running
+    /// task of this call has: the index of its part of the work space.
+    pub fn run_on(&self, tasks: usize, body: &Body<'_>) {
+        let shared = &*self.shared;
+        let alone = tasks <= 1 || self.workers.is_empty();
+        if alone || shared.busy.swap(true, Acquire) {
+            return (0..tasks).for_each(|task| body(task, 0));
+        }
+        // SAFETY: `busy` is ours and the gate closed and empty, so that nobody reads the job. The longer lifetime is never used:
+        // no worker follows the pointer after the gate has been seen closed and empty below, before this call returns.
+        unsafe {
+            (*shared.job.get()).body = std::mem::transmute::<*const Body<'_>, *const Body<'static>>(body);
+            (*shared.job.get()).tasks = tasks;
+        }
+        shared.next.store(0, Relaxed);
+        shared.gate.store(OPEN, Release);
+        shared.epoch.fetch_add(1, SeqCst);
+        fence(SeqCst);
+        for (asleep, thread) in shared.asleep.iter().zip(&self.sleepers).take(tasks - 1) {
+            if asleep.swap(false, SeqCst) {
+                thread.unpark();
+            }
+        }
+        shared.claim_tasks(body, tasks, 0);
+        shared.gate.fetch_and(!OPEN, AcqRel);
+        let mut rounds = 0u32;
+        while shared.gate.load(Acquire) != 0 {
+            pause(&mut rounds);
+        }
+        let panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        shared.busy.store(false, Release);
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
+
+    /// `body(i, part)` for every part of `len` elements of `out` (the last may be shorter), inline when `work` is too little.
+    pub fn run_parts<T: Send>(&self, work: usize, out: &mut [T], len: usize, body: &(dyn Fn(usize, &mut [T]) + Sync)) {
+        let total = out.len();
+        let parts = Parts::new(out);
+        self.run_sized(work, total.div_ceil(len.max(1)), &|i| {
+            let start = i * len;
+            // SAFETY: parts i·len..(i+1)·len of different i do not meet.
+            body(i, unsafe { parts.part(start, len.min(total - start)) });
+        });
+    }
+}
+
+/// Waits a little, longer the more rounds it has been.
+fn pause(rounds: &mut u32) {
+    *rounds += 1;
+    if *rounds < 200 {
+        std::hint::spin_loop();
+    } else {
+        std::thread::yield_now();
+    }
+}
+
+impl Shared {
+    /// Runs tasks until none is left. A panic ends the job for everyone and is kept for the caller.
+    fn claim_tasks(&self, body: &Body<'_>, tasks: usize, slot: usize) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                let task = self.next.fetch_add(1, Relaxed);
+                if task >= tasks {
+                    break;
+                }
+                body(task, slot);
+            }
+        }));
+        if let Err(panic) = outcome {
+            self.next.store(tasks, Relaxed);
+            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+        }
+    }
+
+    /// Enters the open gate, if it is.
+    fn join(&self) -> bool {
+        self.gate.fetch_update(Acquire, Relaxed, |gate| (gate & OPEN != 0).then_some(gate + 1)).is_ok()
+    }
+}
+
+/// Life of worker `index`.
+fn work(shared: &Shared, index: usize) {
+    let mut seen = 0;
+    loop {
+        let mut rounds = 0;
+        while shared.epoch.load(Acquire) == seen {
+            if shared.shutdown.load(Acquire) {
+                return;
+            }
+            if rounds < SPINS {
+                pause(&mut rounds);
+                continue;
+            }
+            shared.asleep[index].store(true, SeqCst);
+            fence(SeqCst);
+            if shared.epoch.load(SeqCst) == seen && !shared.shutdown.load(SeqCst) {
+                std::thread::park();
+            }
+            shared.asleep[index].store(false, SeqCst);
+            rounds = 0;
+        }
+        seen = shared.epoch.load(Acquire);
+        if shared.join() {
+            // SAFETY: the gate was open and counts us, so that the call that owns the job waits until we leave.
+            let (body, tasks) = unsafe { (&*(*shared.job.get()).body, (*shared.job.get()).tasks) };
+            shared.claim_tasks(body, tasks, index + 1);
+            shared.gate.fetch_sub(1, Release);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.shutdown.store(true, SeqCst);
+        fence(SeqCst);
+        self.sleepers.iter().for_each(Thread::unpark);
+        for worker in self.workers.drain(..) {
+            // A worker catches what tasks panic with, so that there is nothing to learn here.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// A slice whose disjoint parts are handed to tasks: the one way kernels write from several threads.
+pub(crate) struct Parts<'a, T> {
+    start: *mut T,
+    len: usize,
+    slice: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: hands out parts of a mutably borrowed slice, disjoint by the contract of `part`.
+unsafe impl<T: Send> Sync for Parts<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for Parts<'_, T> {}
+
+impl<'a, T> Parts<'a, T> {
+    /// Takes the slice over for the life of the borrow.
+    pub fn new(slice: &'a mut [T]) -> Self {
+        Parts { start: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Elements `start..start + len`.
+    ///
+    /// # Panics
+    /// If they are not within the slice.
+    ///
+    /// # Safety
+    /// While the part lives, no other part that shares an element with it may exist.
+    #[allow(clippy::mut_from_ref, reason = "disjointness is the caller's obligation")]
+    pub unsafe fn part(&self, start: usize, len: usize) -> &mut [T] {
+        assert!(start <= self.len && len <= self.len - start, "part {start} + {len} of {}", self.len);
+        // SAFETY: within the slice; the caller keeps parts disjoint.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+
+    /// First element, for kernels that write strided tiles. Writes must stay within the slice and within the task's own tile.
+    pub fn as_ptr(&self) -> *mut T {
+        self.start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU64;
+
+    #[test]
+    fn every_task_runs_once() {
+        for threads in [1, 2, 3, 7] {
+            let pool = Pool::new(threads).unwrap();
+            for tasks in [0, 1, 2, 5, 64, 1000] {
+                let counts: Vec<_> = (0..tasks).map(|_| AtomicU32::new(0)).collect();
+                pool.run(tasks, &|task| {
+                    counts[task].fetch_add(1, Relaxed);
+                });
+                assert!(counts.iter().all(|c| c.load(Relaxed) == 1), "{threads} threads, {tasks} tasks");
+            }
+        }
+    }
+
+    #[test]
+    fn many_short_calls_from_several_callers() {
+        let pool = Pool::new(3).unwrap();
+        let total = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..2_000 {
+                        pool.run(4, &|task| {
+                            total.fetch_add(task as u64, Relaxed);
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(total.into_inner(), 3 * 2_000 * 6);
+    }
+
+    #[test]
+    fn nested_calls_run_inline() {
+        let pool = Pool::new(2).unwrap();
+        let total = AtomicU32::new(0);
+        pool.run(8, &|_| {
+            pool.run(8, &|_| {
+                total.fetch_add(1, Relaxed);
+            })
+        });
+        assert_eq!(total.into_inner(), 64);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+        let pool = Pool::new(3).unwrap();
+        for _ in 0..50 {
+            let caught = catch_unwind(AssertUnwindSafe(|| pool.run(16, &|task| assert_ne!(task, 5, "task five"))));
+            assert!(caught.is_err());
+            let done = AtomicU32::new(0);
+            pool.run(16, &|_| {
+                done.fetch_add(1, Relaxed);
+            });
+            assert_eq!(done.into_inner(), 16);
+        }
+    }
+
+    #[test]
+    fn slots_are_never_shared() {
+        let pool = Pool::new(4).unwrap();
+        let taken: Vec<_> = (0..4).map(|_| AtomicBool::new(false)).collect();
+        pool.run_on(1000, &|_, slot| {
+            assert!(!taken[slot].swap(true, SeqCst));
+            taken[slot].store(false, SeqCst);
+        });
+    }
+
+    #[test]
+    fn sleeping_workers_wake_up() {
+        let pool = Pool::new(2).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        let both = std::sync::Barrier::new(2);
+        pool.run(2, &|_| {
+            both.wait(); // passes only if two threads take part
+        });
+    }
+
+    #[test]
+    fn parts_cover_the_slice() {
+        let pool = Pool::new(2).unwrap();
+        let mut out = vec![0usize; 103];
+        pool.run_parts(SERIAL_WORK, &mut out, 10, &|i, part| part.fill(i + 1));
+        assert!(out.iter().enumerate().all(|(at, &v)| v == at / 10 + 1));
+    }
+}
