@@ -1,7 +1,10 @@
 //! `cargo xtask test`: set up what is needed, run every check.
 
+mod browser;
 mod counts;
+mod end_to_end;
 mod isa;
+mod packages;
 mod steps;
 mod vulkan;
 
@@ -19,8 +22,8 @@ const SELECTION: [&str; 3] = ["--workspace", "--all-features", "--locked"];
 
 /// Set up what is needed and run every check: format, lints, tidy, docs, tests on every instruction set and on Vulkan
 ///
-/// Installs a software Vulkan driver where there is none (apt-get, as root or by `sudo -n`) and clippy and rustfmt
-/// where rustup has them. What cannot be set up is a failure with the remedy, never a silent skip. All steps run even
+/// Installs a software Vulkan driver and Chromium where there are none (apt-get, as root or by `sudo -n`), and clippy
+/// and rustfmt where rustup has them. What cannot be set up is a failure with the remedy, never a silent skip. All steps run even
 /// after one failed.
 #[derive(clap::Args)]
 pub struct Args {
@@ -28,13 +31,17 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     filter: Option<String>,
 
-    /// Leave out the slow repeats: other instruction sets, documentation
+    /// Leave out what is slow: other instruction sets, documentation, examples, the small benchmark and its report
     #[arg(long)]
     quick: bool,
 
     /// Leave out the tests of kernels-wgpu
     #[arg(long)]
     skip_wgpu: bool,
+
+    /// Leave out the look at report.html in a headless browser
+    #[arg(long)]
+    skip_browser: bool,
 }
 
 /// Runs the steps; the exit status is a failure when any of them failed.
@@ -124,9 +131,10 @@ fn tests(args: &Args, steps: &mut Steps) {
         }
     }
     if args.quick {
-        steps.skip("examples", "--quick");
+        steps.skip("examples, end to end, report in a browser", "--quick");
     } else if filter.is_none() {
         examples(steps);
+        report(args, steps);
     }
 }
 
@@ -144,6 +152,19 @@ fn examples(steps: &mut Steps) {
             test.args(["test", "--locked", "--target-dir", "target", "--manifest-path"]).arg(&manifest);
             steps::run_tests(&mut test, counts)
         });
+    }
+}
+
+fn report(args: &Args, steps: &mut Steps) {
+    let out = cargo::root().join("target/end-to-end");
+    let ran = steps.step("end to end", |_| end_to_end::run(&out));
+    let name = "report in a browser";
+    if args.skip_browser {
+        steps.skip(name, "--skip-browser");
+    } else if ran == Verdict::Failed {
+        steps.skip(name, "no report");
+    } else {
+        steps.step(name, |_| browser::check(browser::ensure()?, &out.join("latest/report.html"), &out.join("browser")));
     }
 }
 

@@ -1,11 +1,10 @@
 //! A Vulkan driver for the wgpu suite; Mesa's lavapipe, which runs on the CPU, where there is no other.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use super::{steps, succeeds};
+use super::packages;
 
 /// Where the Vulkan loader on Linux looks for driver manifests (Khronos, "Loader Interface to Vulkan Drivers").
 const MANIFEST_FOLDERS: [&str; 4] =
@@ -15,6 +14,10 @@ const MANIFEST_FOLDERS: [&str; 4] =
 const SOFTWARE_DRIVERS: [&str; 2] = ["lvp_icd", "vk_swiftshader_icd"];
 
 const PACKAGES: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
+
+const REMEDY: &str = "install Mesa's software Vulkan driver (Debian, Ubuntu: `apt-get install mesa-vulkan-drivers libvulkan1`; \
+                      Fedora: `dnf install mesa-vulkan-drivers vulkan-loader`; Arch: `pacman -S vulkan-swrast vulkan-icd-loader`; \
+                      Alpine: `apk add mesa-vulkan-swrast vulkan-loader`), or leave its tests out with --skip-wgpu";
 
 /// Makes sure that wgpu finds an adapter, installing lavapipe where it must and may.
 ///
@@ -29,8 +32,8 @@ pub fn ensure() -> Result<()> {
         println!("Vulkan driver: {}", driver.display());
         return Ok(());
     }
-    println!("no Vulkan driver: installing {}", PACKAGES.join(" "));
-    install()?;
+    println!("no Vulkan driver");
+    packages::install(&PACKAGES, REMEDY)?;
     let driver = find().context("the packages are installed, yet there is no Vulkan driver manifest")?;
     println!("Vulkan driver: {}", driver.display());
     Ok(())
@@ -67,35 +70,6 @@ fn has_gpu() -> bool {
     let render_node = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("renderD");
     let has_render_node = Path::new("/dev/dri").read_dir().is_ok_and(|mut d| d.any(|e| e.is_ok_and(render_node)));
     has_render_node || Path::new("/dev/nvidia0").exists() || Path::new("/dev/dxg").exists()
-}
-
-fn install() -> Result<()> {
-    let remedy = "install Mesa's software Vulkan driver (Debian, Ubuntu: `apt-get install mesa-vulkan-drivers libvulkan1`; \
-                  Fedora: `dnf install mesa-vulkan-drivers vulkan-loader`; Arch: `pacman -S vulkan-swrast vulkan-icd-loader`; \
-                  Alpine: `apk add mesa-vulkan-swrast vulkan-loader`), or leave its tests out with --skip-wgpu";
-    if !succeeds(Command::new("apt-get").arg("--version")) {
-        bail!("no Vulkan driver, and no apt-get to install one: {remedy}");
-    }
-    let as_root = if succeeds(Command::new("test").args(["-w", "/var/lib/dpkg"])) {
-        Command::new("apt-get")
-    } else if succeeds(Command::new("sudo").args(["-n", "true"])) {
-        let mut sudo = Command::new("sudo");
-        sudo.args(["-n", "apt-get"]);
-        sudo
-    } else {
-        bail!("no Vulkan driver, and installing one takes root: {remedy}");
-    };
-    let apt = |args: &[&str]| {
-        let mut command = Command::new(as_root.get_program());
-        command
-            .args(as_root.get_args())
-            .args(["-q", "-y", "-o", "DPkg::Lock::Timeout=300"])
-            .args(args)
-            .env("DEBIAN_FRONTEND", "noninteractive");
-        steps::run(&mut command).with_context(|| remedy)
-    };
-    apt(&["update"])?;
-    apt(&[["install", "--no-install-recommends"].as_slice(), &PACKAGES].concat())
 }
 
 #[cfg(test)]
