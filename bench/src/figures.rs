@@ -40,6 +40,34 @@ pub fn bytes(bytes: u64) -> String {
     scaled(bytes as f64, 1e3, &["B", "kB", "MB", "GB", "TB"])
 }
 
+/// A round figure of an axis, without trailing zeros: 0.5, 20, 3000.
+pub fn round(value: f64) -> String {
+    let text = significant(value);
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').into(),
+        false => text,
+    }
+}
+
+/// A round time of an axis: `20 µs`.
+pub fn round_time_ns(ns: f64) -> String {
+    shortened(&time_ns(ns))
+}
+
+/// A round size of an axis: `5 MB`.
+pub fn round_bytes(bytes: f64) -> String {
+    shortened(&scaled(bytes, 1e3, &["B", "kB", "MB", "GB", "TB"]))
+}
+
+fn shortened(text: &str) -> String {
+    match text.split_once(' ') {
+        Some((number, unit)) if number.contains('.') => {
+            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => text.into(),
+    }
+}
+
 /// A count, with k, M or G from a thousand on.
 pub fn count(count: f64) -> String {
     scaled(count, 1e3, &["", "k", "M", "G"]).trim_end().replace(' ', "\u{202f}")
@@ -123,6 +151,10 @@ mod tests {
             (percent(0.613), "61 %"),
             (times(3.94), "3.9×"),
             (times(14.4), "14×"),
+            (round(0.5), "0.5"),
+            (round(300.0), "300"),
+            (round_time_ns(2e4), "20 µs"),
+            (round_bytes(5e6), "5 MB"),
         ] {
             assert_eq!(got, wanted);
         }

@@ -1,0 +1,224 @@
+//! Tables that sort by tap: cells carry the number they sort by.
+
+use std::fmt::Write;
+
+use super::anchor;
+use super::escape::esc;
+use crate::figures::{self, ABSENT};
+use crate::markdown;
+use crate::report::{KernelRow, ModelRow, Report, Task, Verdict};
+
+/// One cell: markup made of escaped text, and its rank when the column is sorted.
+struct Cell {
+    markup: String,
+    rank: Rank,
+}
+
+/// How a cell sorts.
+enum Rank {
+    Number(f64),
+    Text(String),
+    /// Not measured: last in either direction.
+    Absent,
+}
+
+impl Cell {
+    fn text(text: &str) -> Self {
+        Self { markup: esc(text).to_string(), rank: Rank::Text(text.to_lowercase()) }
+    }
+
+    fn number(value: Option<f64>, text: impl FnOnce(f64) -> String) -> Self {
+        match value {
+            Some(value) => Self { markup: esc(text(value)).to_string(), rank: Rank::Number(value) },
+            None => Self { markup: format!(r#"<span class="absent">{ABSENT}</span>"#), rank: Rank::Absent },
+        }
+    }
+
+    fn bytes(value: Option<u64>) -> Self {
+        Self::number(value.map(|value| value as f64), |value| figures::bytes(value as u64))
+    }
+
+    fn count(value: Option<u64>) -> Self {
+        Self::number(value.map(|value| value as f64), |value| figures::grouped(value as u64))
+    }
+
+    fn verdict(verdict: Verdict, reason: &str) -> Self {
+        let word = verdict.as_str();
+        let title = if reason.is_empty() { String::new() } else { format!(r#" title="{}""#, esc(reason)) };
+        Self {
+            markup: format!(r#"<span class="verdict {}"{title}>{word}</span>"#, word.to_lowercase()),
+            rank: Rank::Text(word.to_lowercase()),
+        }
+    }
+}
+
+/// Rows that share an id each, under columns; a column in which no row has a figure is left out.
+struct Grid {
+    columns: Vec<(String, Align)>,
+    rows: Vec<(String, Vec<Cell>)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Align {
+    Text,
+    Number,
+}
+
+impl Grid {
+    fn markup(&self, caption: &str) -> String {
+        let shown: Vec<usize> = (0..self.columns.len())
+            .filter(|column| {
+                let mut cells = self.rows.iter().filter_map(|(_, cells)| cells.get(*column));
+                cells.any(|cell| !matches!(cell.rank, Rank::Absent))
+            })
+            .collect();
+        let mut markup =
+            format!(r#"<div class="scroll" tabindex="0"><table class="sortable"><caption>{}</caption><thead><tr>"#, esc(caption));
+        for (name, align) in shown.iter().filter_map(|column| self.columns.get(*column)) {
+            let class = if *align == Align::Number { r#" class="number""# } else { "" };
+            let _ = write!(markup, r#"<th scope="col"{class}><button type="button">{}</button></th>"#, esc(name));
+        }
+        markup += "</tr></thead><tbody>";
+        for (id, cells) in &self.rows {
+            let _ = write!(markup, r#"<tr id="{id}">"#);
+            for (position, column) in shown.iter().enumerate() {
+                let (Some(cell), Some((_, align))) = (cells.get(*column), self.columns.get(*column)) else { continue };
+                let rank = match &cell.rank {
+                    Rank::Number(value) => format!(r#" data-number="{value}""#),
+                    Rank::Text(text) => format!(r#" data-text="{}""#, esc(text)),
+                    Rank::Absent => String::new(),
+                };
+                let class = if *align == Align::Number { r#" class="number""# } else { "" };
+                let tag = if position == 0 { r#"th scope="row""# } else { "td" };
+                let end = if position == 0 { "th" } else { "td" };
+                let _ = write!(markup, "<{tag}{class}{rank}>{}</{end}>", cell.markup);
+            }
+            markup += "</tr>";
+        }
+        markup + "</tbody></table></div>"
+    }
+}
+
+/// The models of a task, best quality first.
+pub(super) fn models(report: &Report, task: &Task) -> String {
+    let mut rows: Vec<(usize, &ModelRow)> = report.models.iter().enumerate().filter(|(_, row)| row.task == task.name).collect();
+    let key = |row: &ModelRow| row.quality.map_or(f64::NEG_INFINITY, |quality| quality.upward());
+    rows.sort_by(|a, b| key(b.1).total_cmp(&key(a.1)));
+    let metric = rows.iter().find_map(|(_, row)| row.quality).map(|quality| quality.metric);
+    let quality = metric
+        .map_or("quality".into(), |metric| format!("{} {}", metric.label(), if metric.higher_is_better() { "↑" } else { "↓" }));
+    let unit = task.kind.unit();
+    let numbers = [
+        quality.as_str(),
+        "p50",
+        "p90",
+        "p99",
+        &format!("{unit}s/s"),
+        "file",
+        "params",
+        "nonzero",
+        "peak memory",
+        "training",
+        &format!("energy/{unit}"),
+        "cost/million",
+    ]
+    .map(|name| (name.to_string(), Align::Number));
+    let mut columns = vec![("model".to_string(), Align::Text), ("backend".to_string(), Align::Text)];
+    columns.extend(numbers);
+    columns.extend([("Pareto front".to_string(), Align::Text), ("verdict".to_string(), Align::Text)]);
+    let rows = rows.into_iter().map(|(index, row)| (anchor::model(index), model_cells(row))).collect();
+    Grid { columns, rows }.markup(&format!("Models on {}; intervals are 95 %", task.name))
+}
+
+fn model_cells(row: &ModelRow) -> Vec<Cell> {
+    let latency = row.latency_ms.as_ref();
+    let time = |ms: Option<f64>| Cell::number(ms, |ms| figures::time_ns(ms * 1e6));
+    let family = row.family.as_str();
+    let name = Cell {
+        markup: format!(r#"<span class="swatch {family}" title="{family}"></span>{}"#, esc(row.label())),
+        rank: Rank::Text(row.label().to_lowercase()),
+    };
+    let quality = match &row.quality {
+        Some(quality) => {
+            let text = figures::quality(quality);
+            let (value, interval) = text.split_once(" (").unwrap_or((&text, ""));
+            let interval = interval.trim_end_matches(')');
+            Cell {
+                markup: format!(r#"{} <span class="interval">{}</span>"#, esc(value), esc(interval)),
+                rank: Rank::Number(quality.value),
+            }
+        }
+        None => Cell::number(None, |_| String::new()),
+    };
+    vec![
+        name,
+        Cell::text(&row.backend),
+        quality,
+        time(latency.map(|latency| latency.p50)),
+        time(latency.map(|latency| latency.p90)),
+        time(latency.and_then(|latency| latency.p99)),
+        Cell::number(row.rows_or_tokens_per_s, figures::count),
+        Cell::bytes(row.file_bytes),
+        Cell::count(row.params),
+        Cell::count(row.nonzero_params),
+        Cell::bytes(row.peak_memory_bytes),
+        Cell::number(row.train_s, |seconds| figures::time_ns(seconds * 1e9)),
+        Cell::number(row.energy_j, |joules| format!("{} µJ", figures::significant(joules * 1e6))),
+        Cell::number(row.cost_per_million, figures::significant),
+        Cell::text(markdown::pareto(row)),
+        Cell::verdict(row.verdict, &row.reason),
+    ]
+}
+
+/// All kernel rows.
+pub(super) fn kernels(rows: &[KernelRow]) -> String {
+    let columns = [
+        ("op", Align::Text),
+        ("shape", Align::Text),
+        ("dtype", Align::Text),
+        ("weight", Align::Text),
+        ("backend", Align::Text),
+        ("threads", Align::Number),
+        ("median", Align::Number),
+        ("p10", Align::Number),
+        ("p90", Align::Number),
+        ("GFLOP/s", Align::Number),
+        ("GB/s", Align::Number),
+        ("of limit", Align::Number),
+        ("error budget", Align::Number),
+        ("verdict", Align::Text),
+    ];
+    let columns = columns.map(|(name, align)| (name.to_string(), align)).into();
+    let rows = rows.iter().enumerate().map(|(index, row)| (anchor::kernel(index), kernel_cells(row))).collect();
+    Grid { columns, rows }.markup("Kernels; the error budget is the largest error over its derived bound")
+}
+
+fn kernel_cells(row: &KernelRow) -> Vec<Cell> {
+    let share = match row.share_of_limit {
+        Some(share) => Cell {
+            markup: format!(
+                r#"<span class="bar" style="--share:{:.3}"></span>{}"#,
+                share.clamp(0.0, 1.0),
+                figures::percent(share)
+            ),
+            rank: Rank::Number(share),
+        },
+        None => Cell::number(None, |_| String::new()),
+    };
+    vec![
+        Cell::text(&row.op),
+        Cell::text(&markdown::shape(row)),
+        Cell::text(&row.dtype),
+        Cell::text(&row.weight),
+        Cell::text(&row.backend),
+        Cell::number(Some(f64::from(row.threads)), |threads| format!("{threads}")),
+        Cell::number(row.median_ns, figures::time_ns),
+        Cell::number(row.p10_ns, figures::time_ns),
+        Cell::number(row.p90_ns, figures::time_ns),
+        Cell::number(row.gflop_per_s, figures::significant),
+        Cell::number(row.gb_per_s, figures::significant),
+        share,
+        Cell::number(row.error_budget_used, figures::percent),
+        Cell::verdict(row.verdict, &row.reason),
+    ]
+}
