@@ -5,5 +5,7 @@ pub mod data;
 mod error;
 pub mod model;
 pub mod random;
+pub mod shrink;
+pub mod small;
 
 pub use error::{Error, Result};
