@@ -1,0 +1,5 @@
+//! The small models.
+
+mod bins;
+pub mod forest;
+mod tree;
