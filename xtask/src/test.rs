@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, ensure};
 
 use crate::{cargo, tidy};
-use counts::Counts;
+use counts::{Counts, Runner};
 use steps::{Steps, Verdict};
 
 /// Every test build shares this selection, so that dependencies are built once.
@@ -108,11 +108,11 @@ fn tests(args: &Args, steps: &mut Steps) {
     }
     steps.step("tests", |counts| {
         let result = if succeeds(cargo::cargo_in_root().args(["nextest", "--version"])) {
-            steps::run_tests(cargo_test(&["nextest", "run"]).arg("--no-fail-fast").args(filter), counts)
+            steps::run_tests(cargo_test(&["nextest", "run"]).arg("--no-fail-fast").args(filter), Runner::Nextest, counts)
         } else {
             let mut command = cargo_test(&["test"]);
             command.args(["--lib", "--bins", "--tests", "--no-fail-fast", "--"]).args(filter);
-            steps::run_tests(&mut command, counts)
+            steps::run_tests(&mut command, Runner::Libtest, counts)
         };
         if let Some(name) = filter {
             ensure!(*counts != Counts { ignored: counts.ignored, ..Counts::default() }, "no test's name contains `{name}`");
@@ -120,7 +120,7 @@ fn tests(args: &Args, steps: &mut Steps) {
         result
     });
     steps.step("documentation tests", |counts| {
-        steps::run_tests(cargo_test(&["test", "--doc"]).args(["--no-fail-fast", "--"]).args(filter), counts)
+        steps::run_tests(cargo_test(&["test", "--doc"]).args(["--no-fail-fast", "--"]).args(filter), Runner::Libtest, counts)
     });
     for isa in isa::available() {
         let name = format!("kernels-cpu with SIZEWISE_ISA={isa}");
@@ -150,7 +150,7 @@ fn examples(steps: &mut Steps) {
         steps.step(name, |counts| {
             let mut test = cargo::cargo_in_root();
             test.args(["test", "--locked", "--target-dir", "target", "--manifest-path"]).arg(&manifest);
-            steps::run_tests(&mut test, counts)
+            steps::run_tests(&mut test, Runner::Libtest, counts)
         });
     }
 }

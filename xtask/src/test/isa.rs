@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::counts::Counts;
+use super::counts::{Counts, Runner};
 use super::steps;
 use crate::cargo;
 
@@ -31,7 +31,7 @@ pub fn run(isa: &str, programs: &[PathBuf], filter: Option<&str>, counts: &mut C
     for program in programs {
         let mut command = Command::new(program);
         command.env("SIZEWISE_ISA", isa).current_dir(cargo::root().join("kernels-cpu")).args(filter);
-        steps::run_tests(&mut command, counts)?;
+        steps::run_tests(&mut command, Runner::Libtest, counts)?;
     }
     Ok(())
 }

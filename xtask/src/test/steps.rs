@@ -1,12 +1,12 @@
 //! Runs steps one after another, goes on after a failure, and closes with a list of all of them.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::counts::Counts;
+use super::counts::{Counts, Runner};
 
 /// What has run so far.
 pub struct Steps {
@@ -113,19 +113,19 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Like [`run`], passing its output on and adding the tests that its closing lines tell of.
-pub fn run_tests(command: &mut Command, counts: &mut Counts) -> Result<()> {
+/// Like [`run`], passing its output on and adding the tests that its runner's closing lines tell of.
+pub fn run_tests(command: &mut Command, runner: Runner, counts: &mut Counts) -> Result<()> {
     let start = format!("cannot start {}", shown(command));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context(start)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let seen = std::thread::scope(|scope| {
-        let from_stderr = scope.spawn(|| stderr.map_or(Ok(Counts::default()), |s| pass_on(s, std::io::stderr())));
-        let from_stdout = stdout.map_or(Ok(Counts::default()), |s| pass_on(s, std::io::stdout()));
+        let from_stderr = scope.spawn(|| pass_on(stderr, runner, |line| eprint!("{line}")));
+        let from_stdout = pass_on(stdout, runner, |line| print!("{line}"));
         [from_stdout, from_stderr.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
     });
     let status = child.wait()?;
     for part in seen {
-        *counts += part.context("cannot pass the output on")?;
+        *counts += part.context("cannot read the output")?;
     }
     if !status.success() {
         bail!("{}: {status}", shown(command));
@@ -133,14 +133,16 @@ pub fn run_tests(command: &mut Command, counts: &mut Counts) -> Result<()> {
     Ok(())
 }
 
-fn pass_on(from: impl Read, mut to: impl Write) -> std::io::Result<Counts> {
+fn pass_on(from: Option<impl Read>, runner: Runner, show: impl Fn(&str)) -> std::io::Result<Counts> {
     let mut counts = Counts::default();
+    let Some(from) = from else { return Ok(counts) };
     let mut from = BufReader::new(from);
-    let mut line = Vec::new();
-    while from.read_until(b'\n', &mut line)? > 0 {
-        to.write_all(&line)?;
-        counts += Counts::from_line(&String::from_utf8_lossy(&line)).unwrap_or_default();
-        line.clear();
+    let mut bytes = Vec::new();
+    while from.read_until(b'\n', &mut bytes)? > 0 {
+        let line = String::from_utf8_lossy(&bytes);
+        show(&line);
+        counts += Counts::from_line(&line, runner).unwrap_or_default();
+        bytes.clear();
     }
     Ok(counts)
 }
@@ -166,9 +168,9 @@ mod tests {
     fn tests_are_counted_on_both_streams_and_the_status_is_kept() {
         let mut counts = Counts::default();
         let line = "test result: ok. 2 passed; 0 failed; 1 ignored";
-        run_tests(&mut shell(&format!("echo '{line}'; echo '{line}' >&2")), &mut counts).unwrap();
+        run_tests(&mut shell(&format!("echo '{line}'; echo '{line}' >&2")), Runner::Libtest, &mut counts).unwrap();
         assert_eq!(counts, Counts { passed: 4, failed: 0, ignored: 2 });
-        assert!(run_tests(&mut shell("exit 3"), &mut counts).is_err());
+        assert!(run_tests(&mut shell("exit 3"), Runner::Libtest, &mut counts).is_err());
     }
 
     #[test]
