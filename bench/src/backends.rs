@@ -18,7 +18,9 @@ pub enum OpenError {
     #[error("there is no backend `{0}`; there are: {names}", names = NAMES.join(", "))]
     Unknown(String),
     /// This program was built without it.
-    #[error("backend {0} is not compiled into this program\n  remedy: cargo xtask bench --backend {0}   (or build with: cargo build --release -p bench --features {0})")]
+    #[error(
+        "backend {0} is not compiled into this program\n  remedy: cargo xtask bench --backend {0}   (or build with: cargo build --release -p bench --features {0})"
+    )]
     NotCompiled(&'static str),
     /// The backend itself said no.
     #[error(transparent)]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::figures;
-use crate::report::{Family, Finding, KernelRow, ModelRow, Report, Verdict};
+use crate::report::{Family, Finding, KernelRow, ModelRow, Report, Topic, Verdict};
 use crate::stats::Interval;
 
 /// Who wins at one point of a series.
@@ -100,6 +100,7 @@ fn large_or_small_by_latency(task: &str, rows: &[&ModelRow], found: &mut Vec<Fin
     }
     let unit = figures::time_ns(latency.p50 * 1e6);
     found.push(Finding {
+topic: Topic::Crossover,
         text: format!(
             "{task}: large pays from {unit} per prediction: there {} reaches {}; under that, the best small model, {}, gives {} in {}.",
             turning.label(),
@@ -145,6 +146,7 @@ fn large_or_small_by_training_size(task: &str, whole: u64, rows: &[&ModelRow], f
     for flip in flips(&points) {
         let (below, above) = flip.winners("the best large model", "the best small model");
         found.push(Finding {
+            topic: Topic::Crossover,
             text: format!(
                 "{task}: {below} is clearly better with {} training examples, {above} with {}; the choice turns between.",
                 figures::grouped(flip.before.at),
@@ -176,6 +178,7 @@ fn variants_by_batch(task: &str, rows: &[&ModelRow], found: &mut Vec<Finding>) {
         for flip in flips(&points) {
             let (below, above) = flip.winners("f32", variant);
             found.push(Finding {
+                topic: Topic::Crossover,
                 text: format!(
                     "{task}: {model} on {backend} is faster as {below} at batch {}, as {above} at batch {}.",
                     flip.before.at, flip.after.at
@@ -215,6 +218,7 @@ fn weights_by_dimension(rows: &[KernelRow], found: &mut Vec<Finding>) {
             for flip in flips(&points) {
                 let (below, above) = flip.winners("dense", weight);
                 found.push(Finding {
+topic: Topic::Crossover,
                     text: format!(
                         "{op} ({dtype}, {backend}) is faster with {below} weights at {dimension} = {}, with {above} weights at {dimension} = {}.",
                         flip.before.at, flip.after.at

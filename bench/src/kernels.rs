@@ -55,7 +55,8 @@ pub fn run(run: &mut Run, opened: &[Opened], ops: Option<&Regex>, null: Null) ->
     // The second measurement of `--null` shares its operands with the first, so calls go through a cell.
     let cells: Vec<(String, RefCell<&mut Prepared<'_>>)> =
         prepared.iter_mut().map(|(place, ready)| (rows[*place].id.clone(), RefCell::new(ready))).collect();
-    let again = cells.iter().map(|(id, cell)| (format!("{id}#again"), cell)).take(if null == Null::Twice { cells.len() } else { 0 });
+    let again =
+        cells.iter().map(|(id, cell)| (format!("{id}#again"), cell)).take(if null == Null::Twice { cells.len() } else { 0 });
     let subjects = cells.iter().map(|(id, cell)| (id.clone(), cell)).chain(again);
     let subjects = subjects
         .map(|(id, cell)| Subject { id, call: Box::new(|| cell.borrow_mut().call().map_err(|error| error.to_string())) })

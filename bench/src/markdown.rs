@@ -176,13 +176,13 @@ pub fn or_absent<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String 
 /// Names of dimensions in the order people say them.
 const DIMENSIONS: [&str; 10] = ["batch", "heads", "kv_heads", "seq_q", "seq_k", "head_dim", "rows", "m", "n", "k"];
 
-/// `m 512 · n 512 · k 512`.
+/// `m=512 n=512 k=512`.
 pub fn shape(row: &KernelRow) -> String {
     let rank = |name: &str| DIMENSIONS.iter().position(|known| *known == name).unwrap_or(DIMENSIONS.len());
     let mut dimensions: Vec<_> = row.shape.iter().collect();
     dimensions.sort_by_key(|(name, _)| rank(name));
-    let dimensions: Vec<String> = dimensions.iter().map(|(name, size)| format!("{name} {size}")).collect();
-    dimensions.join(" · ")
+    let dimensions: Vec<String> = dimensions.iter().map(|(name, size)| format!("{name}={size}")).collect();
+    dimensions.join(" ")
 }
 
 /// The kernel rows in the order measured.

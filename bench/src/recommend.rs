@@ -4,7 +4,7 @@
 //! that the run does not tell them apart.
 
 use crate::figures;
-use crate::report::{Family, Finding, Latency, Metric, ModelRow, Quality, Report, Task, Verdict};
+use crate::report::{Family, Finding, Latency, Metric, ModelRow, Quality, Report, Task, Topic, Verdict};
 use crate::{crossover, pareto};
 
 /// Fills in what follows from the rows: Pareto marks, crossovers, advice. Call it before saving.
@@ -63,6 +63,33 @@ impl<'a> Standing<'a> {
         Some(Self { recommended, best, cheapest_close, ranked })
     }
 
+    /// Why the recommended row and not another, in a sentence.
+    pub fn grounds(&self) -> String {
+        let (pick, best) = (self.recommended, self.best);
+        if pick.row.id == best.row.id {
+            let faster = self.ranked.iter().any(|other| other.latency.p50 < pick.latency.p50);
+            return match faster {
+                true => "It has the highest value, and every row that is clearly faster is clearly worse.".into(),
+                false => "No ranked row is better or faster.".into(),
+            };
+        }
+        let units = match best.quality.metric {
+            Metric::Accuracy => "examples",
+            Metric::BitsPerByte => "windows",
+        };
+        let price = match slowdown(pick, best) {
+            Some(ratio) => format!("takes {} as long", figures::times(ratio)),
+            None => "takes as long within noise".into(),
+        };
+        format!(
+            "The highest value, {} of {}, is {} better, which {} held-out {units} do not tell from chance, and {price}.",
+            figures::quality_value(best.quality.metric, best.quality.value),
+            best.row.label(),
+            figures::quality_difference(best.quality.metric, best.quality.gain_over(pick.quality)),
+            figures::grouped(best.quality.n),
+        )
+    }
+
     /// The best value of one family.
     pub fn best_of(&self, family: Family) -> Option<Ranked<'a>> {
         self.ranked.iter().find(|ranked| ranked.row.family == family).copied()
@@ -89,6 +116,7 @@ pub fn advice(report: &Report) -> Vec<Finding> {
                 found.extend(large_against_small(task, &standing));
             }
             None => found.push(Finding {
+                topic: Topic::Use,
                 text: format!("{}: no advice, because no model row is VALID.", task.name),
                 evidence: report.models.iter().filter(|row| row.task == task.name).map(|row| row.id.clone()).collect(),
                 task: Some(task.name.clone()),
@@ -100,8 +128,9 @@ pub fn advice(report: &Report) -> Vec<Finding> {
     found
 }
 
-fn finding(task: &Task, text: String, evidence: &[&ModelRow]) -> Finding {
+fn finding(task: &Task, topic: Topic, text: String, evidence: &[&ModelRow]) -> Finding {
     Finding {
+        topic,
         text: format!("{}: {text}", task.name),
         evidence: evidence.iter().map(|row| row.id.clone()).collect(),
         task: Some(task.name.clone()),
@@ -114,41 +143,22 @@ fn quality_words(quality: &Quality) -> String {
 }
 
 fn recommendation(task: &Task, standing: &Standing<'_>) -> Finding {
-    let (use_, best) = (standing.recommended, standing.best);
+    let (pick, best) = (standing.recommended, standing.best);
     let mut text = format!(
         "use {} ({}, {}): {} in {} per {}",
-        use_.row.label(),
-        use_.row.family.as_str(),
-        use_.row.backend,
-        quality_words(use_.quality),
-        figures::time_ns(use_.latency.p50 * 1e6),
+        pick.row.label(),
+        pick.row.family.as_str(),
+        pick.row.backend,
+        quality_words(pick.quality),
+        figures::time_ns(pick.latency.p50 * 1e6),
         task.kind.unit(),
     );
-    if let Some(bytes) = use_.row.file_bytes {
+    if let Some(bytes) = pick.row.file_bytes {
         text += &format!(", {} on disk", figures::bytes(bytes));
     }
-    if use_.row.id == best.row.id {
-        text += match standing.ranked.iter().any(|other| other.latency.p50 < use_.latency.p50) {
-            true => ". Every faster row is clearly worse.",
-            false => ". No ranked row is better or faster.",
-        };
-        return finding(task, text, &[use_.row]);
-    }
-    text += &format!(
-        ". The highest value, {} of {}, is not clearly better: {} held-out {} do not separate them",
-        figures::quality_value(best.quality.metric, best.quality.value),
-        best.row.label(),
-        figures::grouped(best.quality.n),
-        match best.quality.metric {
-            Metric::Accuracy => "examples",
-            Metric::BitsPerByte => "windows",
-        },
-    );
-    text += &match slowdown(use_, best) {
-        Some(ratio) => format!(", and it takes {} as long.", figures::times(ratio)),
-        None => ", and it takes as long within noise.".into(),
-    };
-    finding(task, text, &[use_.row, best.row])
+    text += &format!(". {}", standing.grounds());
+    let evidence: &[&ModelRow] = if pick.row.id == best.row.id { &[pick.row] } else { &[pick.row, best.row] };
+    finding(task, Topic::Use, text, evidence)
 }
 
 /// How many times as long `b` takes as `a`, unless that is within noise.
@@ -165,14 +175,15 @@ fn best_quality(task: &Task, standing: &Standing<'_>) -> Option<Finding> {
     if worse.is_empty() && tied.is_empty() {
         return None;
     }
-    let mut text = format!(
-        "the highest quality measured is {}, {}; clearly better than {} of {} other rows",
-        best.row.label(),
-        quality_words(best.quality),
-        worse.len(),
-        worse.len() + tied.len(),
-    );
-    if !tied.is_empty() {
+    let others = worse.len() + tied.len();
+    let reach = match (worse.len(), tied.len()) {
+        (0, _) => format!("but not clearly better than any of the {others} other rows"),
+        (_, 0) => format!("clearly better than all {others} other rows"),
+        (clear, _) => format!("clearly better than {clear} of {others} other rows"),
+    };
+    let (name, value) = (best.row.label(), quality_words(best.quality));
+    let mut text = format!("the highest quality measured is {name}, {value}, {reach}");
+    if !tied.is_empty() && !worse.is_empty() {
         let names: Vec<String> = tied.iter().take(4).map(|other| other.row.label()).collect();
         let more = match tied.len() - names.len() {
             0 => String::new(),
@@ -181,7 +192,7 @@ fn best_quality(task: &Task, standing: &Standing<'_>) -> Option<Finding> {
         text += &format!(", not told apart from {}{more}", names.join(", "));
     }
     let rows: Vec<&ModelRow> = std::iter::once(best.row).chain(tied.iter().map(|other| other.row)).collect();
-    Some(finding(task, text + ".", &rows))
+    Some(finding(task, Topic::BestQuality, text + ".", &rows))
 }
 
 /// The fastest row close to the best value, when that is not what is recommended anyway.
@@ -198,65 +209,103 @@ fn cheapest_close(task: &Task, standing: &Standing<'_>) -> Option<Finding> {
         figures::time_ns(close.latency.p50 * 1e6),
         task.kind.unit(),
     );
-    Some(finding(task, text, &[close.row, best.row]))
+    Some(finding(task, Topic::CloseToBest, text, &[close.row, best.row]))
 }
 
 fn large_against_small(task: &Task, standing: &Standing<'_>) -> Option<Finding> {
     let (large, small) = match (standing.best_of(Family::Large), standing.best_of(Family::Small)) {
         (Some(large), Some(small)) => (large, small),
         (Some(only), None) => {
-            return Some(finding(task, "large and small are not compared: no small row is VALID.".into(), &[only.row]));
+            return Some(finding(
+                task,
+                Topic::LargeOrSmall,
+                "large and small are not compared: no small row is VALID.".into(),
+                &[only.row],
+            ));
         }
         (None, Some(only)) => {
-            return Some(finding(task, "large and small are not compared: no large row is VALID.".into(), &[only.row]));
+            return Some(finding(
+                task,
+                Topic::LargeOrSmall,
+                "large and small are not compared: no large row is VALID.".into(),
+                &[only.row],
+            ));
         }
         (None, None) => return None,
     };
     let metric = large.quality.metric;
-    let figures = format!("{} against {}", figures::quality(large.quality), figures::quality(small.quality));
     let (large_name, small_name) = (large.row.label(), small.row.label());
-    let gain = large.quality.gain_over(small.quality);
     let text = if large.quality.clearly_better_than(small.quality) {
-        let price = slowdown(small, large)
-            .map_or_else(|| "in the same time within noise".into(), |ratio| format!("at {} the latency", figures::times(ratio)));
-        let difference = figures::quality_difference(metric, gain);
-        format!("large beats small: {large_name} is {difference} better than {small_name} ({figures}), {price}.")
-    } else if small.quality.clearly_better_than(large.quality) {
-        format!("{large_name} does not beat {small_name} in this run: {figures} {}, clearly worse.", metric.label())
-    } else {
+        let price = match slowdown(small, large) {
+            Some(ratio) if ratio >= 1.0 => format!("at {} the time", figures::times(ratio)),
+            Some(_) => "in less time".into(),
+            None => "in the same time within noise".into(),
+        };
         format!(
-            "{large_name} does not clearly beat {small_name} in this run: {figures} {}, and the intervals overlap.",
-            metric.label()
+            "large beats small: {large_name} is {} better than {small_name}, {} against {}, {price}.",
+            figures::quality_difference(metric, large.quality.gain_over(small.quality)),
+            figures::quality(large.quality),
+            figures::quality(small.quality),
+        )
+    } else {
+        let (clearly, end) = match small.quality.clearly_better_than(large.quality) {
+            true => ("", ", which is clearly better"),
+            false => ("clearly ", ", and the intervals overlap"),
+        };
+        format!(
+            "large does not {clearly}beat small in this run: {large_name} reaches {} {}, {small_name} {}{end}.",
+            figures::quality(large.quality),
+            metric.label(),
+            figures::quality(small.quality),
         )
     };
-    Some(finding(task, text, &[large.row, small.row]))
+    Some(finding(task, Topic::LargeOrSmall, text, &[large.row, small.row]))
 }
 
-/// What each shrunk form cost and gained against the row it was made from.
+/// A shrunk model against the row it was made from, in words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shrunk<'a> {
+    /// The shrunk row.
+    pub row: &'a ModelRow,
+    /// `3.9× smaller`.
+    pub size: String,
+    /// `1.4× faster`, `1.2× slower` or that noise hides which.
+    pub speed: String,
+    /// `0.3 points worse (within noise)`.
+    pub quality: String,
+}
+
+/// Every VALID row of `task` from which others were made, with those.
+pub fn shrunk<'a>(report: &'a Report, task: &str) -> Vec<(&'a ModelRow, Vec<Shrunk<'a>>)> {
+    let rows: Vec<&ModelRow> = report.models.iter().filter(|row| row.task == task && row.is_main()).collect();
+    let made_from = |parent: &'a ModelRow| {
+        let (quality, latency) = parent.ranked()?;
+        let whole = Ranked { row: parent, quality, latency };
+        let children = rows.iter().filter(|row| row.made_from.as_deref() == Some(parent.id.as_str()));
+        let effects: Vec<Shrunk<'a>> = children.filter_map(|child| shrink_effect(whole, child)).collect();
+        (!effects.is_empty()).then_some((parent, effects))
+    };
+    rows.iter().filter_map(|parent| made_from(parent)).collect()
+}
+
 fn shrinking(report: &Report, task: &Task) -> Vec<Finding> {
-    let rows = || report.models.iter().filter(|row| row.task == task.name && row.is_main());
-    rows()
-        .filter_map(|parent| {
-            let (quality, latency) = parent.ranked()?;
-            let whole = Ranked { row: parent, quality, latency };
-            let children: Vec<&ModelRow> =
-                rows().filter(|row| row.made_from.as_deref() == Some(parent.id.as_str()) && row.ranked().is_some()).collect();
-            let effects: Vec<String> = children.iter().filter_map(|child| shrink_effect(whole, child)).collect();
-            if effects.is_empty() {
-                return None;
-            }
-            let text = format!("shrinking {}: {}.", parent.label(), effects.join("; "));
-            let evidence: Vec<&ModelRow> = std::iter::once(parent).chain(children).collect();
-            Some(finding(task, text, &evidence))
-        })
-        .collect()
+    let sentence = |(parent, effects): (&ModelRow, Vec<Shrunk<'_>>)| {
+        let clauses: Vec<String> = effects
+            .iter()
+            .map(|Shrunk { row, size, speed, quality }| {
+                let name = if row.model == parent.model { row.variant.clone() } else { row.label() };
+                format!("{name} is {size}, {speed}, {quality}")
+            })
+            .collect();
+        let evidence: Vec<&ModelRow> = std::iter::once(parent).chain(effects.iter().map(|effect| effect.row)).collect();
+        let text = format!("shrinking {}: {}.", parent.label(), clauses.join("; "));
+        finding(task, Topic::Shrinking, text, &evidence)
+    };
+    shrunk(report, &task.name).into_iter().map(sentence).collect()
 }
 
-/// `int8 is 3.9× smaller, 1.4× faster, 0.3 points worse (within noise)`.
-fn shrink_effect(parent: Ranked<'_>, row: &ModelRow) -> Option<String> {
+fn shrink_effect<'a>(parent: Ranked<'a>, row: &'a ModelRow) -> Option<Shrunk<'a>> {
     let (quality, latency) = row.ranked()?;
-    let child = Ranked { row, quality, latency };
-    let name = if row.model == parent.row.model { row.variant.clone() } else { row.label() };
     let size = match (parent.row.file_bytes, row.file_bytes) {
         (Some(before), Some(after)) if after > 0 && before > after => {
             format!("{} smaller", figures::times(before as f64 / after as f64))
@@ -266,7 +315,7 @@ fn shrink_effect(parent: Ranked<'_>, row: &ModelRow) -> Option<String> {
         }
         _ => "no smaller".into(),
     };
-    let speed = match slowdown(child, parent) {
+    let speed = match slowdown(Ranked { row, quality, latency }, parent) {
         Some(ratio) if ratio >= 1.0 => format!("{} faster", figures::times(ratio)),
         Some(ratio) => format!("{} slower", figures::times(1.0 / ratio)),
         None => "no faster beyond noise".into(),
@@ -281,7 +330,7 @@ fn shrink_effect(parent: Ranked<'_>, row: &ModelRow) -> Option<String> {
     } else {
         format!("{change} {direction}")
     };
-    Some(format!("{name} is {size}, {speed}, {effect}"))
+    Some(Shrunk { row, size, speed, quality: effect })
 }
 
 /// What the reader must know before trusting the rest.
@@ -293,7 +342,7 @@ fn doubts(report: &Report) -> Vec<Finding> {
     let failed = with(Verdict::Fail);
     if !failed.is_empty() {
         let text = format!("{} of {} rows failed; each says why.", failed.len(), rows.len());
-        found.push(Finding { text, evidence: failed, task: None });
+        found.push(Finding { topic: Topic::Doubt, text, evidence: failed, task: None });
     }
     let noisy = with(Verdict::Noisy);
     if !noisy.is_empty() {
@@ -302,7 +351,7 @@ fn doubts(report: &Report) -> Vec<Finding> {
             noisy.len(),
             rows.len()
         );
-        found.push(Finding { text, evidence: noisy, task: None });
+        found.push(Finding { topic: Topic::Doubt, text, evidence: noisy, task: None });
     }
     found
 }
@@ -332,7 +381,7 @@ mod tests {
     fn a_gpt_that_loses_is_said_to_lose() {
         let report = fixture::report();
         let text = texts(&report);
-        assert!(text.contains("rust-lm: gpt f32 does not beat order-5 n-gram f32 in this run"), "{text}");
+        assert!(text.contains("rust-lm: large does not beat small in this run: gpt f32 reaches 2.412"), "{text}");
     }
 
     #[test]
@@ -344,7 +393,7 @@ mod tests {
             }
         }
         let text = texts(&report);
-        assert!(text.contains("does not clearly beat") && text.contains("the intervals overlap"), "{text}");
+        assert!(text.contains("does not clearly beat small") && text.contains("the intervals overlap"), "{text}");
     }
 
     #[test]

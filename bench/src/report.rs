@@ -558,10 +558,32 @@ impl ModelRow {
     }
 }
 
+/// What a statement is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Topic {
+    /// Which model to use.
+    Use,
+    /// Which model has the highest quality.
+    BestQuality,
+    /// Which model is the cheapest close to that.
+    CloseToBest,
+    /// Large against small.
+    LargeOrSmall,
+    /// What shrinking cost and gained.
+    Shrinking,
+    /// Where the better choice changes.
+    Crossover,
+    /// What to know before trusting the rest.
+    Doubt,
+}
+
 /// A statement and the rows it rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Finding {
+    /// What it is about.
+    pub topic: Topic,
     /// One or two plain sentences; every figure in them stands in an evidence row.
     pub text: String,
     /// Row ids.
@@ -832,7 +854,7 @@ mod tests {
         says(edited(|v| v["models"][0]["task"] = "nowhere".into()), "not among the tasks");
         says(edited(|v| v["models"][0]["quality"]["metric"] = "bits_per_byte".into()), "metric differs");
         says(edited(|v| v["kernels"][0]["gb_per_s"] = (-3.0).into()), "gb_per_s");
-        let finding = serde_json::json!({"text": "x", "evidence": ["no such row"], "task": null});
+        let finding = serde_json::json!({"topic": "use", "text": "x", "evidence": ["no such row"], "task": null});
         says(edited(|v| v["advice"] = vec![finding].into()), "no such row");
     }
 

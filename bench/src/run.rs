@@ -52,11 +52,11 @@ impl Run {
     ///
     /// # Errors
     /// If a sample cannot be written.
-    pub fn measure(&mut self, subjects: Vec<Subject<'_>>, budget: Duration) -> Result<Vec<Measurement>, RunDirError> {
+    pub fn measure(&mut self, mut subjects: Vec<Subject<'_>>, budget: Duration) -> Result<Vec<Measurement>, RunDirError> {
         let settings = Settings::quick(budget.as_nanos() as u64, self.seed);
         let mut lost = None;
         let (dir, progress) = (&mut self.dir, &self.progress);
-        let measurements = measure(subjects, &settings, &self.clock, self.stop, &mut |sample| {
+        let measurements = measure(&mut subjects, &settings, &self.clock, self.stop, &mut |sample| {
             progress.detail(sample.id);
             if let Err(error) = dir.append(&sample) {
                 lost.get_or_insert(error);

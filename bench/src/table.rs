@@ -71,10 +71,13 @@ impl Table {
 
 /// Text that cannot break out of a markdown line or cell, whatever a file or label is called.
 pub fn inline(text: &str) -> String {
+    // Brackets are harmless alone; together with a round one they make links and images.
+    let links = text.contains("](");
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
-            '|' | '<' | '>' | '`' | '[' | ']' | '*' | '\\' => safe.extend(['\\', character]),
+            '[' | ']' if links => safe.extend(['\\', character]),
+            '|' | '<' | '>' | '`' | '*' | '\\' => safe.extend(['\\', character]),
             character if character.is_control() => safe.push(' '),
             character => safe.push(character),
         }
@@ -110,6 +113,8 @@ mod tests {
         table.push(["x|y\n# z".to_string(), "<img src=x>".to_string(), "spare".to_string()]);
         let line = table.markdown().lines().last().unwrap().to_string();
         assert_eq!(table.markdown().lines().count(), 3);
+        assert_eq!(inline("[B, 64] ![x](http://y)"), r"\[B, 64\] !\[x\](http://y)");
+        assert_eq!(inline("wanted [B, 64]"), "wanted [B, 64]");
         assert!(line.contains(r"x\|y # z") && line.contains(r"\<img src=x\>") && !line.contains("spare"), "{line}");
     }
 }

@@ -1,0 +1,128 @@
+//! `sizewise-bench`: the program behind `cargo xtask bench`, `compare` and `doctor`.
+
+mod cli;
+
+use bench::kernels::{Null, Opened};
+use bench::progress::Progress;
+use bench::report::Report;
+use bench::run::{Depth, Run};
+use bench::run_dir::{RunDir, utc_stamp};
+use bench::{backends, compare, kernels, machine, models, ops_table, recommend, terminal};
+use cli::{Bench, Command, What};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Raised by Ctrl-C; a second one ends the program at once.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let outcome = match cli.command {
+        Some(Command::Compare { before, after }) => compare_runs(&before, &after),
+        Some(Command::Ops { backend }) => print_ops(&backend),
+        Some(Command::Kernels(args)) => measure(What::Kernels, args),
+        Some(Command::Models(args)) => measure(What::Models, args),
+        None => measure(What::Both, cli.bench),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn open_all(names: &[String], choice: &backends::Choice) -> Vec<Opened> {
+    names.iter().map(|name| Opened { name: name.clone(), backend: backends::open(name, choice) }).collect()
+}
+
+fn measure(what: What, args: Bench) -> Outcome {
+    let choice = backends::Choice { threads: args.threads.map(usize::from), device: args.device.clone() };
+    let opened = open_all(&args.backend, &choice);
+    let mut usable = false;
+    for Opened { name, backend } in &opened {
+        match backend {
+            Ok(_) => usable = true,
+            Err(error) => eprintln!("{name}: {error}"),
+        }
+    }
+    if !usable {
+        return Err("none of the backends asked for can be used here".into());
+    }
+    let baseline = args.baseline.as_deref().map(Report::read).transpose()?;
+    let tasks = match what {
+        What::Kernels => Vec::new(),
+        What::Models | What::Both => models::load_tasks(&args.task, args.label.as_deref(), args.seed)?,
+    };
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping: what was measured is kept (press Ctrl-C again to quit at once)");
+    })?;
+
+    let depth = if args.full { Depth::Full } else { Depth::Quick };
+    let mut run = start(&args, &opened, depth, what)?;
+    run.save()?;
+    if what != What::Models {
+        let null = if args.null { Null::Twice } else { Null::No };
+        kernels::run(&mut run, &opened, args.ops.as_ref(), null)?;
+    }
+    if what != What::Kernels && !run.stopped() {
+        models::run(&mut run, &opened, &tasks, args.models.as_ref())?;
+    }
+    run.report.interrupted = run.stopped();
+    recommend::conclude(&mut run.report);
+    run.save()?;
+    run.progress.finish();
+    println!("{}", terminal::summary(&run.report, run.dir().path()));
+    match baseline {
+        Some(before) => Ok(show(&before, &run.report)),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn start(args: &Bench, opened: &[Opened], depth: Depth, what: What) -> Result<Run, Box<dyn std::error::Error>> {
+    let infos = || opened.iter().filter_map(|opened| opened.backend.as_ref().ok());
+    let gpu = infos().find(|on| on.name() != "cpu").map(|on| on.info());
+    let cpu_threads = infos().find(|on| on.name() == "cpu").map_or(0, |on| on.info().threads as u32);
+    let setup = machine::Setup {
+        gpu: gpu.map(|info| if info.software { format!("{} (software)", info.name) } else { info.name.clone() }),
+        driver: gpu.map(|info| info.driver.clone()).filter(|driver| !driver.is_empty()),
+        seed: args.seed,
+        threads: cpu_threads,
+    };
+    let machine = machine::describe(setup, Path::new("."));
+    let root = args.out.clone().unwrap_or_else(|| PathBuf::from("target/sizewise"));
+    let now = time::OffsetDateTime::now_utc();
+    let dir = RunDir::create(&root, now, machine.commit.as_deref())?;
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let report = Report::new(format!("cargo xtask bench {}", command.join(" ")).trim(), &utc_stamp(now), machine);
+    let expected = match (what, depth) {
+        (What::Kernels, Depth::Quick) => 30,
+        (_, Depth::Quick) => 150,
+        (What::Kernels, Depth::Full) => 150,
+        (_, Depth::Full) => 1500,
+    };
+    Ok(Run::new(report, depth, args.seed, Progress::start(Duration::from_secs(expected)), dir, &STOP))
+}
+
+fn compare_runs(before: &Path, after: &Path) -> Outcome {
+    Ok(show(&Report::read(before)?, &Report::read(after)?))
+}
+
+fn show(before: &Report, after: &Report) -> ExitCode {
+    let comparison = compare::compare(before, after);
+    println!("{}", comparison.text());
+    ExitCode::from(comparison.outcome().exit_code())
+}
+
+fn print_ops(names: &[String]) -> Outcome {
+    print!("{}", ops_table::markdown(&open_all(names, &backends::Choice::default())));
+    Ok(ExitCode::SUCCESS)
+}
