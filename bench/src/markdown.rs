@@ -23,7 +23,7 @@ pub fn report(report: &Report) -> String {
     }
     if !report.kernels.is_empty() {
         text += "\n## Kernels\n\n";
-        text += &kernels(&report.kernels);
+        text += &kernels(&report.kernels, Detail::Full);
     }
     let reasons = reasons(report);
     if !reasons.is_empty() {
@@ -186,23 +186,11 @@ pub fn shape(row: &KernelRow) -> String {
 }
 
 /// The kernel rows in the order measured.
-pub fn kernels(rows: &[KernelRow]) -> String {
-    let mut table = Table::new(&[
-        "op",
-        "shape",
-        "dtype",
-        "weight",
-        "backend",
-        "threads",
-        "median",
-        "p10",
-        "p90",
-        "GFLOP/s",
-        "GB/s",
-        "of limit",
-        "error budget",
-        "verdict",
-    ]);
+pub fn kernels(rows: &[KernelRow], detail: Detail) -> String {
+    let brief = ["op", "shape", "dtype", "weight", "backend", "median", "GFLOP/s", "of limit", "error budget", "verdict"];
+    let full = ["p10", "p90", "GB/s", "threads", "samples"];
+    let columns = brief.iter().chain(if detail == Detail::Full { full.iter() } else { [].iter() });
+    let mut table = Table::new(&columns.copied().collect::<Vec<_>>());
     for row in rows {
         table.push([
             row.op.clone(),
@@ -210,15 +198,16 @@ pub fn kernels(rows: &[KernelRow]) -> String {
             row.dtype.clone(),
             row.weight.clone(),
             row.backend.clone(),
-            row.threads.to_string(),
             or_absent(row.median_ns, figures::time_ns),
-            or_absent(row.p10_ns, figures::time_ns),
-            or_absent(row.p90_ns, figures::time_ns),
             or_absent(row.gflop_per_s, figures::significant),
-            or_absent(row.gb_per_s, figures::significant),
             or_absent(row.share_of_limit, figures::percent),
             or_absent(row.error_budget_used, figures::percent),
             row.verdict.as_str().into(),
+            or_absent(row.p10_ns, figures::time_ns),
+            or_absent(row.p90_ns, figures::time_ns),
+            or_absent(row.gb_per_s, figures::significant),
+            row.threads.to_string(),
+            row.samples.to_string(),
         ]);
     }
     table.collapsed_markdown()

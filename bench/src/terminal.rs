@@ -13,7 +13,7 @@ pub fn summary(report: &Report, folder: &Path) -> String {
         text += "\nInterrupted: what was measured until then stands.\n";
     }
     if !report.kernels.is_empty() {
-        text += &format!("\nkernels\n{}", markdown::kernels(&report.kernels));
+        text += &format!("\nkernels\n{}", markdown::kernels(&report.kernels, Detail::Brief));
     }
     for task in &report.tasks {
         text += &format!("\n{}\n{}", inline(&task.name), markdown::models(report, task, Detail::Brief));

@@ -12,8 +12,8 @@ use std::fmt::Write;
 
 use crate::figures::{self, ABSENT};
 use crate::markdown::{self, METHOD};
-use crate::recommend::{Ranked, Standing};
-use crate::report::{Finding, Report, Task, TaskKind};
+use crate::recommend::{self, Ranked, Shrunk, Standing};
+use crate::report::{Finding, Report, Task, TaskKind, Topic};
 use escape::esc;
 use scatter::Cost;
 
@@ -48,7 +48,7 @@ fn header(page: &mut String, report: &Report) {
     let machine = &report.machine;
     let _ = write!(
         page,
-        r#"<header><p class="brand">sizewise</p><h1>Large or small?</h1><p class="lead">{} tasks, {} models and {} kernels measured on <b>{}</b>, {}.</p><nav>"#,
+        r#"<header><p class="brand">sizewise</p><h1>Large or small?</h1><p class="lead">{} tasks, {} models and {} kernels measured on <b>{}</b>, <span class="nowrap">{}</span>.</p><nav>"#,
         report.tasks.len(),
         report.models.len(),
         report.kernels.len(),
@@ -105,18 +105,20 @@ fn card(page: &mut String, report: &Report, task: &Task, index: usize) {
             let cells = [
                 (quality.metric.label(), value.to_string(), interval.trim_end_matches(')').to_string()),
                 ("median time", figures::time_ns(latency.p50 * 1e6), format!("per {}", task.kind.unit())),
-                ("file", row.file_bytes.map_or(ABSENT.into(), figures::bytes), String::new()),
+                ("file", row.file_bytes.map_or(ABSENT.into(), figures::bytes), "on disk".into()),
             ];
             for (name, value, note) in cells {
-                let _ = write!(page, "<div><dt>{}</dt><dd>{} <small>{}</small></dd></div>", esc(name), esc(value), esc(note));
+                let _ =
+                    write!(page, "<div><dt>{}</dt><dd>{}</dd><dd><small>{}</small></dd></div>", esc(name), esc(value), esc(note));
             }
-            page.push_str("</dl>");
+            let _ = write!(page, r#"</dl><p class="grounds">{}</p>"#, esc(standing.grounds()));
         }
         None => page.push_str("<h3>No advice</h3>"),
     }
-    let findings: Vec<&Finding> =
-        report.advice.iter().filter(|finding| finding.task.as_deref() == Some(task.name.as_str())).collect();
-    finding_list(page, report, &findings, Some(task));
+    // What the head of the card says already, and what has a table of its own, is not repeated.
+    let shown = |finding: &&Finding| !matches!(finding.topic, Topic::Use | Topic::Shrinking);
+    let of_task = report.advice.iter().filter(|finding| finding.task.as_deref() == Some(task.name.as_str()));
+    finding_list(page, report, &of_task.filter(shown).collect::<Vec<_>>(), Some(task));
     page.push_str("</article>");
 }
 
@@ -126,11 +128,8 @@ fn finding_list(page: &mut String, report: &Report, findings: &[&Finding], task:
     for finding in findings {
         let prefix = task.map(|task| format!("{}: ", task.name)).unwrap_or_default();
         let text = finding.text.strip_prefix(&prefix).unwrap_or(&finding.text);
-        let mut letters = text.chars();
-        let capital = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-        let _ = write!(page, "<li>{}{}", esc(if task.is_some() { capital } else { String::new() }), {
-            esc(if task.is_some() { letters.as_str() } else { text })
-        });
+        let text = if task.is_some() { capitalised(text) } else { text.to_string() };
+        let _ = write!(page, "<li>{}", esc(text));
         let links: Vec<String> = finding
             .evidence
             .iter()
@@ -228,10 +227,35 @@ fn task_section(page: &mut String, report: &Report, task: &Task, index: usize) {
     } else {
         page.push_str("<p>No model rows.</p>");
     }
+    shrinking(page, report, task);
     page.push_str("</section>");
 }
 
-const LEGEND: &str = r#"<p class="legend"><span><i class="swatch large"></i>large</span><span><i class="swatch small"></i>small</span><span><i class="swatch hollow"></i>hollow: behind the front</span><span><i class="line"></i>Pareto front</span><span><i class="swatch unranked"></i>grey: noisy, not ranked</span><span>bars: 95 % interval, and p10 to p90 of time</span></p>"#;
+/// What each shrunk form cost and gained, one table per model that was shrunk.
+fn shrinking(page: &mut String, report: &Report, task: &Task) {
+    for (parent, effects) in recommend::shrunk(report, &task.name) {
+        let _ = write!(
+            page,
+            r#"<h3>Shrinking {}</h3><div class="scroll" tabindex="0"><table><thead><tr><th scope="col">made from it</th><th scope="col">file</th><th scope="col">time</th><th scope="col">{}</th></tr></thead><tbody>"#,
+            esc(parent.label()),
+            parent.quality.map_or("quality", |quality| quality.metric.label())
+        );
+        for Shrunk { row, size, speed, quality } in effects {
+            let link = anchor::of_row(report, &row.id).map_or(String::new(), |(anchor, _)| anchor);
+            let _ = write!(
+                page,
+                r##"<tr><th scope="row"><a href="#{link}">{}</a></th><td>{}</td><td>{}</td><td>{}</td></tr>"##,
+                esc(row.label()),
+                esc(size),
+                esc(speed),
+                esc(quality)
+            );
+        }
+        page.push_str("</tbody></table></div>");
+    }
+}
+
+const LEGEND: &str = r#"<p class="legend"><span><i class="swatch large"></i>large</span><span><i class="swatch small"></i>small</span><span><i class="swatch filled"></i>filled: Pareto front</span><span><i class="swatch hollow"></i>hollow: a cheaper row is as good within noise</span><span><i class="swatch unranked"></i>grey: noisy, not ranked</span><span>bars: 95 % interval, and p10 to p90 of time</span></p>"#;
 
 fn capitalised(text: &str) -> String {
     let mut letters = text.chars();

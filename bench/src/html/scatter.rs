@@ -136,21 +136,19 @@ fn draw_axes(svg: &mut String, x: &Axis, y: &Axis, metric: Metric, axis_name: &s
     );
 }
 
-/// The staircase under which no measured row is better: from each step on, its quality can be had.
+/// Joins the front from its cheapest row upwards: each step is the least cost at which that quality was measured.
 fn draw_front(svg: &mut String, points: &[Point<'_>], x: &Axis, y: &Axis) {
     let mut front: Vec<(f64, f64)> =
         points.iter().filter(|point| point.on_front).map(|point| (x.at(point.cost), y.at(point.quality))).collect();
     front.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let Some(&(first_x, first_y)) = front.first() else { return };
-    let mut path = format!("M{first_x:.1} {:.1}V{first_y:.1}", FRAME.top + FRAME.height);
-    let mut best_y = first_y;
-    for (step_x, step_y) in front.into_iter().skip(1).filter(|step| step.1 < first_y) {
+    let (mut path, mut best_y) = (format!("M{first_x:.1} {first_y:.1}"), first_y);
+    for (step_x, step_y) in front {
         if step_y < best_y {
             let _ = write!(path, "H{step_x:.1}V{step_y:.1}");
             best_y = step_y;
         }
     }
-    let _ = write!(path, "H{:.1}", FRAME.left + FRAME.width);
     let _ = write!(svg, r#"<path class="front" d="{path}"/>"#);
 }
 

@@ -38,10 +38,6 @@ impl Cell {
         Self::number(value.map(|value| value as f64), |value| figures::bytes(value as u64))
     }
 
-    fn count(value: Option<u64>) -> Self {
-        Self::number(value.map(|value| value as f64), |value| figures::grouped(value as u64))
-    }
-
     fn verdict(verdict: Verdict, reason: &str) -> Self {
         let word = verdict.as_str();
         let title = if reason.is_empty() { String::new() } else { format!(r#" title="{}""#, esc(reason)) };
@@ -52,7 +48,8 @@ impl Cell {
     }
 }
 
-/// Rows that share an id each, under columns; a column in which no row has a figure is left out.
+/// Rows with an anchor each, under columns. A column without a figure is left out, and one that says the same in
+/// every row moves into the caption.
 struct Grid {
     columns: Vec<(String, Align)>,
     rows: Vec<(String, Vec<Cell>)>,
@@ -66,14 +63,25 @@ enum Align {
 
 impl Grid {
     fn markup(&self, caption: &str) -> String {
-        let shown: Vec<usize> = (0..self.columns.len())
-            .filter(|column| {
-                let mut cells = self.rows.iter().filter_map(|(_, cells)| cells.get(*column));
-                cells.any(|cell| !matches!(cell.rank, Rank::Absent))
-            })
-            .collect();
-        let mut markup =
-            format!(r#"<div class="scroll" tabindex="0"><table class="sortable"><caption>{}</caption><thead><tr>"#, esc(caption));
+        let mut caption = caption.to_string();
+        let mut shown = Vec::new();
+        for (column, (name, align)) in self.columns.iter().enumerate() {
+            let ranks: Vec<&Rank> = self.rows.iter().filter_map(|(_, cells)| cells.get(column)).map(|cell| &cell.rank).collect();
+            let constant = match ranks.as_slice() {
+                [Rank::Text(first), _, ..] if column > 0 && *align == Align::Text => {
+                    ranks.iter().all(|rank| matches!(rank, Rank::Text(text) if text == first)).then_some(first)
+                }
+                _ => None,
+            };
+            match constant {
+                Some(value) if value.is_empty() => {}
+                Some(value) => caption += &format!(" · {name} {value}"),
+                None if ranks.iter().all(|rank| matches!(rank, Rank::Absent)) => {}
+                None => shown.push(column),
+            }
+        }
+        let mut markup = String::from(r#"<div class="scroll" tabindex="0"><table class="sortable"><caption>"#);
+        let _ = write!(markup, "{}</caption><thead><tr>", esc(caption));
         for (name, align) in shown.iter().filter_map(|column| self.columns.get(*column)) {
             let class = if *align == Align::Number { r#" class="number""# } else { "" };
             let _ = write!(markup, r#"<th scope="col"{class}><button type="button">{}</button></th>"#, esc(name));
@@ -99,35 +107,34 @@ impl Grid {
     }
 }
 
-/// The models of a task, best quality first.
+/// The models of a task, best quality first; points of batch and learning curves after them.
 pub(super) fn models(report: &Report, task: &Task) -> String {
     let mut rows: Vec<(usize, &ModelRow)> = report.models.iter().enumerate().filter(|(_, row)| row.task == task.name).collect();
     let key = |row: &ModelRow| row.quality.map_or(f64::NEG_INFINITY, |quality| quality.upward());
-    rows.sort_by(|a, b| key(b.1).total_cmp(&key(a.1)));
+    rows.sort_by(|a, b| b.1.is_main().cmp(&a.1.is_main()).then(key(b.1).total_cmp(&key(a.1))));
     let metric = rows.iter().find_map(|(_, row)| row.quality).map(|quality| quality.metric);
     let quality = metric
         .map_or("quality".into(), |metric| format!("{} {}", metric.label(), if metric.higher_is_better() { "↑" } else { "↓" }));
     let unit = task.kind.unit();
-    let numbers = [
-        quality.as_str(),
-        "p50",
-        "p90",
-        "p99",
-        &format!("{unit}s/s"),
-        "file",
-        "params",
-        "nonzero",
-        "peak memory",
-        "training",
-        &format!("energy/{unit}"),
-        "cost/million",
-    ]
-    .map(|name| (name.to_string(), Align::Number));
-    let mut columns = vec![("model".to_string(), Align::Text), ("backend".to_string(), Align::Text)];
-    columns.extend(numbers);
-    columns.extend([("Pareto front".to_string(), Align::Text), ("verdict".to_string(), Align::Text)]);
+    let columns = [
+        ("model", Align::Text),
+        (&quality, Align::Number),
+        ("p50", Align::Number),
+        ("p99", Align::Number),
+        (&format!("{unit}s/s"), Align::Number),
+        ("file", Align::Number),
+        ("parameters", Align::Number),
+        ("peak memory", Align::Number),
+        ("training", Align::Number),
+        (&format!("energy/{unit}"), Align::Number),
+        ("cost/million", Align::Number),
+        ("backend", Align::Text),
+        ("front", Align::Text),
+        ("verdict", Align::Text),
+    ];
+    let columns = columns.map(|(name, align)| (name.to_string(), align)).into();
     let rows = rows.into_iter().map(|(index, row)| (anchor::model(index), model_cells(row))).collect();
-    Grid { columns, rows }.markup(&format!("Models on {}; intervals are 95 %", task.name))
+    Grid { columns, rows }.markup(&format!("Models on {} · intervals 95 %", task.name))
 }
 
 fn model_cells(row: &ModelRow) -> Vec<Cell> {
@@ -152,22 +159,32 @@ fn model_cells(row: &ModelRow) -> Vec<Cell> {
     };
     vec![
         name,
-        Cell::text(&row.backend),
         quality,
         time(latency.map(|latency| latency.p50)),
-        time(latency.map(|latency| latency.p90)),
         time(latency.and_then(|latency| latency.p99)),
         Cell::number(row.rows_or_tokens_per_s, figures::count),
         Cell::bytes(row.file_bytes),
-        Cell::count(row.params),
-        Cell::count(row.nonzero_params),
+        parameters(row),
         Cell::bytes(row.peak_memory_bytes),
         Cell::number(row.train_s, |seconds| figures::time_ns(seconds * 1e9)),
         Cell::number(row.energy_j, |joules| format!("{} µJ", figures::significant(joules * 1e6))),
         Cell::number(row.cost_per_million, figures::significant),
+        Cell::text(&row.backend),
         Cell::text(markdown::pareto(row)),
         Cell::verdict(row.verdict, &row.reason),
     ]
+}
+
+/// All parameters, and the share of those that are not zero where some are.
+fn parameters(row: &ModelRow) -> Cell {
+    let mut cell = Cell::number(row.params.map(|params| params as f64), figures::count);
+    if let (Some(params), Some(nonzero)) = (row.params, row.nonzero_params)
+        && nonzero < params
+    {
+        let share = figures::percent(nonzero as f64 / params as f64);
+        let _ = write!(cell.markup, r#" <span class="interval">{share} nonzero</span>"#);
+    }
+    cell
 }
 
 /// All kernel rows.
@@ -190,7 +207,7 @@ pub(super) fn kernels(rows: &[KernelRow]) -> String {
     ];
     let columns = columns.map(|(name, align)| (name.to_string(), align)).into();
     let rows = rows.iter().enumerate().map(|(index, row)| (anchor::kernel(index), kernel_cells(row))).collect();
-    Grid { columns, rows }.markup("Kernels; the error budget is the largest error over its derived bound")
+    Grid { columns, rows }.markup("error budget: largest error over its derived bound")
 }
 
 fn kernel_cells(row: &KernelRow) -> Vec<Cell> {
