@@ -8,7 +8,7 @@ use kernels::{Backend, Buffer, Cost, DType, Error, Op, Packed, Result, Weight, W
 
 /// How the weight of a linear case is stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Storage {
+pub(crate) enum Storage {
     /// Packed, in the dtype of the activations.
     Dense,
     /// Integer codes.
@@ -35,7 +35,7 @@ impl Storage {
 
 /// What is computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// `[M, K] · [K, N]`.
     Matmul { m: usize, n: usize, k: usize },
     /// `[M, K]` through a packed weight `[N, K]`.
@@ -58,9 +58,9 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Case {
     /// Dtype of the activations.
-    pub dtype: DType,
+    dtype: DType,
     /// What is computed.
-    pub kind: Kind,
+    kind: Kind,
 }
 
 const INT8: QuantScheme = QuantScheme::per_channel(Bits::Int8);
@@ -114,6 +114,18 @@ impl Case {
             Kind::Softmax { .. } => Softmax::NAME,
             Kind::AdamW { .. } => AdamW::NAME,
             Kind::Door => Binary::NAME,
+        }
+    }
+
+    /// The family of kernels the case belongs to; `None` for what surrounds the four.
+    pub fn family(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Matmul { .. } => Some("matmul"),
+            Kind::Attention { .. } => Some("attention"),
+            Kind::Linear { storage: Storage::Dense, .. } => Some("matmul"),
+            Kind::Linear { storage: Storage::Quant(_), .. } | Kind::LinearInt8 { .. } => Some("quantized"),
+            Kind::Linear { .. } => Some("sparse"),
+            Kind::RmsNorm { .. } | Kind::Softmax { .. } | Kind::AdamW { .. } | Kind::Door => None,
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod backends;
 pub mod cases;
 pub mod compare;
+pub mod criterion_import;
 pub mod crossover;
 pub mod figures;
 #[cfg(test)]
