@@ -2,4 +2,5 @@
 
 mod bins;
 pub mod forest;
+pub mod ngram;
 mod tree;
