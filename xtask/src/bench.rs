@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     task: Vec<String>,
 
-    /// Column of your own file that holds what to predict
+    /// Column of your own file that holds the class to predict
     #[arg(long, value_name = "COLUMN", requires = "task")]
     label: Option<String>,
 
@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Folder for the results (default: target/sizewise/UTC-COMMIT)
+    /// Folder for the runs, each in a folder of its own (default: target/sizewise)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -81,7 +81,7 @@ pub struct Args {
     #[arg(long)]
     null: bool,
 
-    /// Device to use where a backend has several: part of its name
+    /// Device to use where a backend has several: its number or part of its name
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
 

@@ -16,9 +16,9 @@ Example:
 Exit status: 0 no regression, 2 a regression beyond the noise, 64 command line not understood,
 anything else: an error, explained above it.")]
 pub struct Args {
-    /// Folder of the earlier run
+    /// Folder or report.json of the earlier run
     before: PathBuf,
-    /// Folder of the later run
+    /// Folder or report.json of the later run
     after: PathBuf,
 }
 

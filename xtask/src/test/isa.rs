@@ -10,15 +10,17 @@ use super::counts::{Counts, Runner};
 use super::steps;
 use crate::cargo;
 
-/// Values of `SIZEWISE_ISA` that run here.
+/// Values of `SIZEWISE_ISA` that run here; the processor features are those of `kernels_cpu::Isa`.
 pub fn available() -> Vec<&'static str> {
     let mut names = vec!["scalar"];
     #[cfg(target_arch = "x86_64")]
     {
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+        use std::arch::is_x86_feature_detected as has;
+        let avx2 = has!("avx2") && has!("fma") && has!("f16c");
+        if avx2 {
             names.push("avx2");
         }
-        if std::arch::is_x86_feature_detected!("avx512f") {
+        if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
             names.push("avx512");
         }
     }
