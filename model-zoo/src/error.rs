@@ -53,6 +53,9 @@ pub enum Error {
     /// An op or a device failed.
     #[error(transparent)]
     Kernel(#[from] kernels::Error),
+    /// A step could not be recorded or played back.
+    #[error(transparent)]
+    Tape(#[from] crate::autograd::Error),
 }
 
 impl Error {

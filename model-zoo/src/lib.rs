@@ -1,5 +1,6 @@
 //! Large and small models on top of the sizewise kernels, and the ways from large to small.
 
+pub mod autograd;
 pub mod container;
 pub mod data;
 mod error;
@@ -7,5 +8,6 @@ pub mod model;
 pub mod random;
 pub mod shrink;
 pub mod small;
+pub mod train;
 
 pub use error::{Error, Result};
