@@ -45,7 +45,7 @@ pub const METHOD: [&str; 6] = [
     "Samples are interleaved: every round visits all rows of a set in a seeded random order, then in its reverse. Each row is warmed up until its times settle. Calls shorter than 200 µs are timed in batches, so their percentiles are those of batch means.",
     "NOISY: too few samples, or a 95 % interval of the median wider than ±5 %, or a drift of more than 10 % while measuring (rank test, p < 0.01). SKIP: not run, with the reason. FAIL: should have run and did not.",
     "Quality is measured on the held-out split. Intervals are 95 %: Wilson score for accuracy, bootstrap over held-out windows for bits per byte.",
-    "Only VALID rows are ranked, and overlapping intervals count as ties. A row is on a Pareto front when no other row is at least as good on both axes and clearly better on one.",
+    "Only VALID rows are ranked, and overlapping intervals count as ties. A Pareto front holds the rows to choose from: every other row has one on the front that is at least as good on both axes and clearly better on one.",
     "Limits are measured on this machine in this run. The share of the limit is the roofline time, the larger of operations over peak rate and bytes over bandwidth, divided by the median time.",
     "A figure without a counter or a measurement is a dash. p99 needs 100 samples. Nothing is estimated and shown as measured. Raw samples are in samples.jsonl beside this file.",
 ];

@@ -1,4 +1,4 @@
-//! Pareto fronts: the rows that no other row beats at a lower cost.
+//! Pareto fronts: the rows one would choose from, because no other of them is as good for less.
 
 use crate::report::{Pareto, Quality, Report};
 use crate::stats::Interval;
@@ -13,7 +13,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// At least as good on both axes, overlapping intervals counting as equal, and clearly better on one.
+    /// Whether it is at least as good on both axes, overlapping intervals counting as equal, and clearly better on one.
     fn dominates(&self, other: &Candidate) -> bool {
         let (better, worse) = (other.quality.below(self.quality), self.quality.below(other.quality));
         let (cheaper, dearer) = (self.cost.below(other.cost), other.cost.below(self.cost));
@@ -21,9 +21,27 @@ impl Candidate {
     }
 }
 
-/// Which candidates no other dominates. Sorting would not do: overlap is not transitive.
+/// Which candidates are on the front: none of the front dominates another, and each of the rest is dominated by one
+/// of the front. (Only asking who is undominated would not do. Overlap is not transitive: the best row may tie with
+/// a cheaper one that itself gives way to a third, clearly worse row, and nothing near the best would be left.)
 pub fn front(candidates: &[Candidate]) -> Vec<bool> {
-    candidates.iter().map(|candidate| !candidates.iter().any(|other| other.dominates(candidate))).collect()
+    let mut on_front = vec![false; candidates.len()];
+    let mut undecided: Vec<(usize, &Candidate)> = candidates.iter().enumerate().collect();
+    while !undecided.is_empty() {
+        let dominated = |candidate: &Candidate| undecided.iter().any(|(_, other)| other.dominates(candidate));
+        let mut chosen: Vec<(usize, &Candidate)> = undecided.iter().copied().filter(|(_, one)| !dominated(one)).collect();
+        if chosen.is_empty() {
+            // Wide intervals can dominate each other in a ring: nothing tells its members apart.
+            chosen.clone_from(&undecided);
+        }
+        for (index, _) in &chosen {
+            if let Some(mark) = on_front.get_mut(*index) {
+                *mark = true;
+            }
+        }
+        undecided.retain(|(index, one)| !chosen.iter().any(|(member, other)| member == index || other.dominates(one)));
+    }
+    on_front
 }
 
 /// Sets `pareto` of every model row, task by task, among the VALID main rows.
@@ -102,14 +120,23 @@ mod tests {
                 .map(|&(q, qw, c, cw)| Candidate { quality: interval(q, qw), cost: interval(c, cw) })
                 .collect();
             let front = front(&candidates);
-            prop_assert!(front.contains(&true), "a front is never empty");
             for (index, candidate) in candidates.iter().enumerate() {
+                let behind = || candidates.iter().zip(&front).any(|(other, on)| *on && other.dominates(candidate));
+                prop_assert!(front[index] || behind(), "row {} is off the front for nothing", index);
                 let overlaps_all = candidates.iter().all(|other| {
                     candidate.quality.overlaps(other.quality) && candidate.cost.overlaps(other.cost)
                 });
                 prop_assert!(!overlaps_all || front[index]);
             }
         }
+    }
+
+    #[test]
+    fn the_best_row_is_represented_although_ties_are_not_transitive() {
+        let candidate = |low: f64, high: f64, cost: f64| Candidate { quality: Interval { low, high }, ..exact(0.0, cost) };
+        // b ties with a, c with b, but c is clearly better than a: b gives way to a, c stays.
+        let [a, b, c] = [candidate(0.80, 0.90, 1.0), candidate(0.85, 0.95, 2.0), candidate(0.92, 0.98, 3.0)];
+        assert_eq!(front(&[a, b, c]), [true, false, true]);
     }
 
     #[test]

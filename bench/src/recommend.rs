@@ -82,7 +82,7 @@ impl<'a> Standing<'a> {
             None => "takes as long within noise".into(),
         };
         format!(
-            "The highest value, {} of {}, is {} better, which {} held-out {units} do not tell from chance, and {price}.",
+            "The highest value, {} of {}, is {} better, which {} held-out {units} cannot tell from chance, and it {price}.",
             figures::quality_value(best.quality.metric, best.quality.value),
             best.row.label(),
             figures::quality_difference(best.quality.metric, best.quality.gain_over(pick.quality)),

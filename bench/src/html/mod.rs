@@ -255,7 +255,7 @@ fn shrinking(page: &mut String, report: &Report, task: &Task) {
     }
 }
 
-const LEGEND: &str = r#"<p class="legend"><span><i class="swatch large"></i>large</span><span><i class="swatch small"></i>small</span><span><i class="swatch filled"></i>filled: Pareto front</span><span><i class="swatch hollow"></i>hollow: a cheaper row is as good within noise</span><span><i class="swatch unranked"></i>grey: noisy, not ranked</span><span>bars: 95 % interval, and p10 to p90 of time</span></p>"#;
+const LEGEND: &str = r#"<p class="legend"><span><i class="swatch large"></i>large</span><span><i class="swatch small"></i>small</span><span><i class="swatch filled"></i>filled: Pareto front</span><span><i class="swatch hollow"></i>hollow: a row on the front is no worse and cheaper, or better at no more cost</span><span><i class="swatch unranked"></i>grey: noisy, not ranked</span><span>bars: 95 % interval, and p10 to p90 of time</span></p>"#;
 
 fn capitalised(text: &str) -> String {
     let mut letters = text.chars();

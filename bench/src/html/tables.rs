@@ -81,7 +81,7 @@ impl Grid {
             }
         }
         let mut markup = String::from(r#"<div class="scroll" tabindex="0"><table class="sortable"><caption>"#);
-        let _ = write!(markup, "{}</caption><thead><tr>", esc(caption));
+        let _ = write!(markup, "{} · tap a column to sort</caption><thead><tr>", esc(caption));
         for (name, align) in shown.iter().filter_map(|column| self.columns.get(*column)) {
             let class = if *align == Align::Number { r#" class="number""# } else { "" };
             let _ = write!(markup, r#"<th scope="col"{class}><button type="button">{}</button></th>"#, esc(name));
@@ -123,8 +123,8 @@ pub(super) fn models(report: &Report, task: &Task) -> String {
         ("p99", Align::Number),
         (&format!("{unit}s/s"), Align::Number),
         ("file", Align::Number),
-        ("parameters", Align::Number),
-        ("peak memory", Align::Number),
+        ("params", Align::Number),
+        ("memory", Align::Number),
         ("training", Align::Number),
         (&format!("energy/{unit}"), Align::Number),
         ("cost/million", Align::Number),
