@@ -1,6 +1,14 @@
 //! The small models.
 
 mod bins;
+mod coordinate_descent;
+pub mod features;
 pub mod forest;
+pub mod linear;
+pub mod logistic;
 pub mod ngram;
+mod platt;
+pub mod rows;
+mod softmax_loss;
+pub mod svm;
 mod tree;
