@@ -1,0 +1,247 @@
+//! AVX2 with FMA and F16C: eight lanes.
+
+use super::{Lanes, Simd, Words};
+use std::arch::x86_64::*;
+use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Sub};
+
+/// Token of AVX2, FMA and F16C. Vectors come only from a token, and a token only from [`Avx2::detect`]: whoever holds either may
+/// use these instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// The token, if this processor has the set.
+    pub(crate) fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        has.then_some(Avx2(()))
+    }
+}
+
+const LANES: usize = 8;
+
+#[derive(Clone, Copy)]
+pub(crate) struct F(__m256);
+#[derive(Clone, Copy)]
+pub(crate) struct I(__m256i);
+
+macro_rules! operator {
+    ($($ty:ident $trait:ident $method:ident $f:ident;)*) => {$(
+        impl $trait for $ty {
+            type Output = $ty;
+            #[inline(always)]
+            fn $method(self, other: $ty) -> $ty {
+                // SAFETY: a vector exists, so the processor has AVX2.
+                $ty(unsafe { $f(self.0, other.0) })
+            }
+        }
+    )*};
+}
+operator! {
+    F Add add _mm256_add_ps;
+    F Sub sub _mm256_sub_ps;
+    F Mul mul _mm256_mul_ps;
+    F Div div _mm256_div_ps;
+    I Add add _mm256_add_epi32;
+    I Sub sub _mm256_sub_epi32;
+    I BitAnd bitand _mm256_and_si256;
+    I BitOr bitor _mm256_or_si256;
+    I BitXor bitxor _mm256_xor_si256;
+}
+impl Neg for F {
+    type Output = F;
+    #[inline(always)]
+    fn neg(self) -> F {
+        // SAFETY: a vector exists, so the processor has AVX2.
+        F(unsafe { _mm256_xor_ps(self.0, _mm256_set1_ps(-0.0)) })
+    }
+}
+impl Lanes for F {}
+impl Words for I {}
+
+/// A mask of `count` lanes is a window on this table.
+static WINDOW: [i32; 2 * LANES] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+#[inline(always)]
+fn first(_: Avx2, count: usize) -> __m256i {
+    // SAFETY: the token proves AVX2; LANES elements from LANES − count lie within the table for any count.
+    unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(LANES - count.min(LANES)).cast()) }
+}
+
+// "Token" below: the token proves that the processor has the features. "Contract": that of the method, for its pointer.
+impl Simd for Avx2 {
+    type V = F;
+    type I = I;
+    type M = F;
+    const LANES: usize = LANES;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_set1_ps(value) })
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> F {
+        // SAFETY: token; contract.
+        F(unsafe { _mm256_loadu_ps(from) })
+    }
+    #[inline(always)]
+    unsafe fn load_part(self, from: *const f32, count: usize) -> F {
+        // SAFETY: token; masked lanes are not accessed.
+        F(unsafe { _mm256_maskload_ps(from, first(self, count)) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: F) {
+        // SAFETY: token; contract.
+        unsafe { _mm256_storeu_ps(to, v.0) }
+    }
+    #[inline(always)]
+    unsafe fn store_part(self, to: *mut f32, count: usize, v: F) {
+        // SAFETY: token; masked lanes are not accessed.
+        unsafe { _mm256_maskstore_ps(to, first(self, count), v.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const u16) -> F {
+        // SAFETY: token; contract.
+        F(unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast())))) })
+    }
+    // Adding 0x7fff and the lowest bit kept carries into it exactly when rounding to nearest even does. NaN gets its quiet bit
+    // instead, which the sum could carry away.
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut u16, v: F) {
+        // SAFETY: token; contract.
+        unsafe {
+            let bits = _mm256_castps_si256(v.0);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+            let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x40_0000));
+            let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(v.0, v.0));
+            let high = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(rounded, quiet, nan));
+            let packed = _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256::<1>(high));
+            _mm_storeu_si128(to.cast(), packed);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(self, from: *const u16) -> F {
+        // SAFETY: token; contract.
+        F(unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) })
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, to: *mut u16, v: F) {
+        // SAFETY: token; contract.
+        unsafe { _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v.0)) }
+    }
+
+    #[inline(always)]
+    fn fma(self, a: F, b: F, c: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_fmadd_ps(a.0, b.0, c.0) })
+    }
+    #[inline(always)]
+    fn max(self, a: F, b: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_max_ps(a.0, b.0) })
+    }
+    #[inline(always)]
+    fn min(self, a: F, b: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_min_ps(a.0, b.0) })
+    }
+    #[inline(always)]
+    fn sqrt(self, v: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_sqrt_ps(v.0) })
+    }
+    #[inline(always)]
+    fn abs(self, v: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), v.0) })
+    }
+    #[inline(always)]
+    fn round(self, v: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v.0) })
+    }
+    // Two factors, since 2ⁿ alone may be beyond the range of f32. The first product is exact.
+    #[inline(always)]
+    fn scale2(self, v: F, n: F) -> F {
+        let half = self.round(n * self.splat(0.5));
+        let power = |n: F| self.from_bits(self.shl::<23>(self.to_int(n) + self.int(127)));
+        v * power(half) * power(n - half)
+    }
+
+    #[inline(always)]
+    fn lt(self, a: F, b: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_cmp_ps::<_CMP_LT_OQ>(a.0, b.0) })
+    }
+    #[inline(always)]
+    fn eq(self, a: F, b: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0) })
+    }
+    #[inline(always)]
+    fn select(self, mask: F, yes: F, no: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_blendv_ps(no.0, yes.0, mask.0) })
+    }
+    #[inline(always)]
+    fn is_nan(self, v: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_cmp_ps::<_CMP_UNORD_Q>(v.0, v.0) })
+    }
+
+    #[inline(always)]
+    fn int(self, value: i32) -> I {
+        // SAFETY: token.
+        I(unsafe { _mm256_set1_epi32(value) })
+    }
+    #[inline(always)]
+    fn bits(self, v: F) -> I {
+        // SAFETY: token.
+        I(unsafe { _mm256_castps_si256(v.0) })
+    }
+    #[inline(always)]
+    fn from_bits(self, i: I) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_castsi256_ps(i.0) })
+    }
+    #[inline(always)]
+    fn to_float(self, i: I) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_cvtepi32_ps(i.0) })
+    }
+    #[inline(always)]
+    fn to_int(self, v: F) -> I {
+        // SAFETY: token.
+        I(unsafe { _mm256_cvtps_epi32(v.0) })
+    }
+    #[inline(always)]
+    fn shr<const N: u32>(self, i: I) -> I {
+        // SAFETY: token.
+        I(unsafe { _mm256_srlv_epi32(i.0, _mm256_set1_epi32(N as i32)) })
+    }
+    #[inline(always)]
+    fn shl<const N: u32>(self, i: I) -> I {
+        // SAFETY: token.
+        I(unsafe { _mm256_sllv_epi32(i.0, _mm256_set1_epi32(N as i32)) })
+    }
+
+    #[inline(always)]
+    fn reduce_add(self, v: F) -> f32 {
+        // SAFETY: token.
+        unsafe {
+            let four = _mm_add_ps(_mm256_castps256_ps128(v.0), _mm256_extractf128_ps::<1>(v.0));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+    #[inline(always)]
+    fn reduce_max(self, v: F) -> f32 {
+        // SAFETY: token.
+        unsafe {
+            let four = _mm_max_ps(_mm256_castps256_ps128(v.0), _mm256_extractf128_ps::<1>(v.0));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+}

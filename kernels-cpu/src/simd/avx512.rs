@@ -1,0 +1,259 @@
+//! AVX-512 F, BW, DQ and VL: sixteen lanes.
+
+use super::{Lanes, Simd, Words};
+use std::arch::x86_64::*;
+use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Sub};
+
+/// Token of AVX-512 F, BW, DQ, VL and of AVX2, FMA, F16C. Vectors come only from a token, and a token only from
+/// [`Avx512::detect`]: whoever holds either may use these instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// The token, if this processor has the set.
+    pub(crate) fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        has.then_some(Avx512(()))
+    }
+
+    /// Whether there are also dot products of bytes (`vpdpbusd`).
+    #[allow(dead_code, reason = "asked by the int8 kernels")]
+    pub(crate) fn has_vnni(self) -> bool {
+        is_x86_feature_detected!("avx512vnni")
+    }
+
+    /// Whether there are also dot products of bf16 (`vdpbf16ps`).
+    #[allow(dead_code, reason = "asked by the bf16 kernels")]
+    pub(crate) fn has_bf16(self) -> bool {
+        is_x86_feature_detected!("avx512bf16")
+    }
+}
+
+const LANES: usize = 16;
+
+#[derive(Clone, Copy)]
+pub(crate) struct F(__m512);
+#[derive(Clone, Copy)]
+pub(crate) struct I(__m512i);
+
+macro_rules! operator {
+    ($($ty:ident $trait:ident $method:ident $f:ident;)*) => {$(
+        impl $trait for $ty {
+            type Output = $ty;
+            #[inline(always)]
+            fn $method(self, other: $ty) -> $ty {
+                // SAFETY: a vector exists, so the processor has AVX-512.
+                $ty(unsafe { $f(self.0, other.0) })
+            }
+        }
+    )*};
+}
+operator! {
+    F Add add _mm512_add_ps;
+    F Sub sub _mm512_sub_ps;
+    F Mul mul _mm512_mul_ps;
+    F Div div _mm512_div_ps;
+    I Add add _mm512_add_epi32;
+    I Sub sub _mm512_sub_epi32;
+    I BitAnd bitand _mm512_and_si512;
+    I BitOr bitor _mm512_or_si512;
+    I BitXor bitxor _mm512_xor_si512;
+}
+impl Neg for F {
+    type Output = F;
+    #[inline(always)]
+    fn neg(self) -> F {
+        // SAFETY: a vector exists, so the processor has AVX-512.
+        F(unsafe { _mm512_xor_ps(self.0, _mm512_set1_ps(-0.0)) })
+    }
+}
+impl Lanes for F {}
+impl Words for I {}
+
+#[inline(always)]
+fn first(count: usize) -> __mmask16 {
+    ((1u32 << count.min(LANES)) - 1) as __mmask16
+}
+
+// "Token" below: the token proves that the processor has the features. "Contract": that of the method, for its pointer.
+impl Simd for Avx512 {
+    type V = F;
+    type I = I;
+    type M = __mmask16;
+    const LANES: usize = LANES;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm512_set1_ps(value) })
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> F {
+        // SAFETY: token; contract.
+        F(unsafe { _mm512_loadu_ps(from) })
+    }
+    #[inline(always)]
+    unsafe fn load_part(self, from: *const f32, count: usize) -> F {
+        // SAFETY: token; masked lanes are not accessed.
+        F(unsafe { _mm512_maskz_loadu_ps(first(count), from) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: F) {
+        // SAFETY: token; contract.
+        unsafe { _mm512_storeu_ps(to, v.0) }
+    }
+    #[inline(always)]
+    unsafe fn store_part(self, to: *mut f32, count: usize, v: F) {
+        // SAFETY: token; masked lanes are not accessed.
+        unsafe { _mm512_mask_storeu_ps(to, first(count), v.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const u16) -> F {
+        // SAFETY: token; contract.
+        F(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast())))) })
+    }
+    // Adding 0x7fff and the lowest bit kept carries into it exactly when rounding to nearest even does. NaN gets its quiet bit
+    // instead, which the sum could carry away. (`vcvtneps2bf16` would flush denormals.)
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut u16, v: F) {
+        // SAFETY: token; contract.
+        unsafe {
+            let bits = _mm512_castps_si512(v.0);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v.0, v.0);
+            let kept = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x40_0000));
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(kept)));
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(self, from: *const u16) -> F {
+        // SAFETY: token; contract.
+        F(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) })
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, to: *mut u16, v: F) {
+        // SAFETY: token; contract.
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v.0)) }
+    }
+
+    #[inline(always)]
+    fn fma(self, a: F, b: F, c: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm512_fmadd_ps(a.0, b.0, c.0) })
+    }
+    #[inline(always)]
+    fn max(self, a: F, b: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm512_max_ps(a.0, b.0) })
+    }
+    #[inline(always)]
+    fn min(self, a: F, b: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm512_min_ps(a.0, b.0) })
+    }
+    #[inline(always)]
+    fn sqrt(self, v: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm512_sqrt_ps(v.0) })
+    }
+    #[inline(always)]
+    fn abs(self, v: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm512_abs_ps(v.0) })
+    }
+    #[inline(always)]
+    fn round(self, v: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm512_roundscale_ps::<_MM_FROUND_TO_NEAREST_INT>(v.0) })
+    }
+    #[inline(always)]
+    fn scale2(self, v: F, n: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm512_scalef_ps(v.0, n.0) })
+    }
+
+    #[inline(always)]
+    fn lt(self, a: F, b: F) -> __mmask16 {
+        // SAFETY: token.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a.0, b.0) }
+    }
+    #[inline(always)]
+    fn eq(self, a: F, b: F) -> __mmask16 {
+        // SAFETY: token.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a.0, b.0) }
+    }
+    #[inline(always)]
+    fn select(self, mask: __mmask16, yes: F, no: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm512_mask_blend_ps(mask, no.0, yes.0) })
+    }
+    #[inline(always)]
+    fn is_nan(self, v: F) -> __mmask16 {
+        // SAFETY: token.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v.0, v.0) }
+    }
+
+    #[inline(always)]
+    fn int(self, value: i32) -> I {
+        // SAFETY: token.
+        I(unsafe { _mm512_set1_epi32(value) })
+    }
+    #[inline(always)]
+    fn bits(self, v: F) -> I {
+        // SAFETY: token.
+        I(unsafe { _mm512_castps_si512(v.0) })
+    }
+    #[inline(always)]
+    fn from_bits(self, i: I) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm512_castsi512_ps(i.0) })
+    }
+    #[inline(always)]
+    fn to_float(self, i: I) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm512_cvtepi32_ps(i.0) })
+    }
+    #[inline(always)]
+    fn to_int(self, v: F) -> I {
+        // SAFETY: token.
+        I(unsafe { _mm512_cvtps_epi32(v.0) })
+    }
+    #[inline(always)]
+    fn shr<const N: u32>(self, i: I) -> I {
+        // SAFETY: token.
+        I(unsafe { _mm512_srli_epi32::<N>(i.0) })
+    }
+    #[inline(always)]
+    fn shl<const N: u32>(self, i: I) -> I {
+        // SAFETY: token.
+        I(unsafe { _mm512_slli_epi32::<N>(i.0) })
+    }
+
+    #[inline(always)]
+    fn reduce_add(self, v: F) -> f32 {
+        // SAFETY: token.
+        unsafe {
+            let eight = _mm256_add_ps(_mm512_castps512_ps256(v.0), _mm512_extractf32x8_ps::<1>(v.0));
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+    #[inline(always)]
+    fn reduce_max(self, v: F) -> f32 {
+        // SAFETY: token.
+        unsafe {
+            let eight = _mm256_max_ps(_mm512_castps512_ps256(v.0), _mm512_extractf32x8_ps::<1>(v.0));
+            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Elementary functions on vectors of f32.
+//!
+//! Argument reduction, then a polynomial that is minimax for the relative error of the result (Remez' exchange algorithm; each is
+//! named with the error of the exact polynomial). Bounds are of the whole function, over every f32, measured by the tests.
+//! NaN gives NaN; signed zeros, infinities and denormals are as in C's `math.h`.
+
+use super::Simd;
+use std::f32::consts::LOG2_E;
+
+/// c₀ + c₁x + c₂x² + …
+#[inline(always)]
+fn polynomial<S: Simd, const N: usize>(s: S, x: S::V, c: [f32; N]) -> S::V {
+    let mut sum = s.splat(c[N - 1]);
+    for k in (0..N - 1).rev() {
+        sum = s.fma(sum, x, s.splat(c[k]));
+    }
+    sum
+}
+
+/// ln 2 = LN_2_HIGH + LN_2_LOW; n·LN_2_HIGH is exact for |n| < 2¹⁴.
+const LN_2_HIGH: f32 = 0.693_359_375;
+const LN_2_LOW: f32 = -2.121_944_4e-4;
+
+/// eˣ = p·2ⁿ with p in [0.7, 1.42], n integral, for |x| ≤ 150. At NaN p is NaN.
+#[inline(always)]
+fn exp_parts<S: Simd>(s: S, x: S::V) -> (S::V, S::V) {
+    let n = s.round(x * s.splat(LOG2_E));
+    let r = s.fma(n, s.splat(-LN_2_HIGH), x);
+    let r = s.fma(n, s.splat(-LN_2_LOW), r);
+    // (eʳ − 1 − r) / r² on |r| ≤ ln 2 / 2, to 2⁻³⁴
+    let q = polynomial(s, r, [0.5, 0.166_666_66, 0.041_666_295, 0.008_333_498, 0.001_394_475_8, 0.000_197_902_45]);
+    (s.fma(r * r, q, r) + s.splat(1.0), n)
+}
+
+/// x, but not below `low` nor above `high`; NaN stays NaN.
+#[inline(always)]
+fn clamp<S: Simd>(s: S, x: S::V, low: f32, high: f32) -> S::V {
+    s.min(s.splat(high), s.max(s.splat(low), x))
+}
+
+/// eˣ within 1 ULP, denormal results included.
+#[inline(always)]
+pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
+    // e⁻¹⁰⁵ rounds to 0, e⁸⁹ to ∞.
+    let (p, n) = exp_parts(s, clamp(s, x, -105.0, 89.0));
+    s.scale2(p, n)
+}
+
+/// ln x within 1 ULP.
+#[inline(always)]
+pub(crate) fn log<S: Simd>(s: S, x: S::V) -> S::V {
+    let denormal = s.lt(x, s.splat(f32::MIN_POSITIVE));
+    let scaled = s.select(denormal, x * s.splat(16_777_216.0), x);
+    // x = (1 + f)·2ⁿ with 1 + f in [√½, √2): the bits above those of √½ count in powers of two.
+    let root_half = s.int(0x3f35_04f3);
+    let above = s.bits(scaled) - root_half;
+    let top = above & s.int(0xff80_0000_u32 as i32);
+    let f = s.from_bits(s.bits(scaled) - top) - s.splat(1.0);
+    let biased = s.to_float(s.shr::<23>(top + s.int(0x4000_0000))); // n + 128
+    let n = biased - s.select(denormal, s.splat(152.0), s.splat(128.0));
+    // (ln(1 + f) − f + f²/2) / f³ on [√½ − 1, √2 − 1], to 2⁻³⁰
+    let q = polynomial(
+        s,
+        f,
+        [
+            0.333_333_1,
+            -0.249_999_87,
+            0.200_022_27,
+            -0.166_692_51,
+            0.142_186_66,
+            -0.123_843_364,
+            0.118_729_2,
+            -0.117_898_546,
+            0.069_155_41,
+        ],
+    );
+    let square = f * f;
+    let low = s.fma(n, s.splat(LN_2_LOW), s.fma(f * square, q, square * s.splat(-0.5)));
+    let y = s.fma(n, s.splat(LN_2_HIGH), f + low);
+    let y = s.select(s.eq(x, s.splat(f32::INFINITY)), x, y);
+    let y = s.select(s.lt(x, s.zero()), s.splat(f32::NAN), y);
+    let y = s.select(s.eq(x, s.zero()), s.splat(f32::NEG_INFINITY), y);
+    s.select(s.is_nan(x), x, y)
+}
+
+/// tanh x within 2 ULP.
+#[inline(always)]
+pub(crate) fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
+    let a = s.abs(x);
+    let y = x * x;
+    // (tanh(x)/x − 1)/x² on |x| ≤ 0.625, to 2⁻³³
+    let q = polynomial(s, y, [-0.333_333_3, 0.133_332_1, -0.053_947_207, 0.021_702_97, -0.008_182_68, 0.002_147_541_8]);
+    let near = s.fma(x * y, q, x);
+    // tanh a = 1 − 2/(e²ᵃ + 1), which is 1 from 10 on.
+    let (p, n) = exp_parts(s, clamp(s, a + a, 0.0, 20.0));
+    let far = s.splat(1.0) - s.splat(2.0) / (s.scale2(p, n) + s.splat(1.0));
+    s.select(s.lt(a, s.splat(0.625)), near, s.copysign(far, x))
+}
+
+/// 1 / (1 + e⁻ˣ) within 2 ULP, denormal results included.
+#[inline(always)]
+pub(crate) fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
+    let z = exp(s, -s.abs(x));
+    let top = s.select(s.lt(x, s.zero()), z, s.splat(1.0));
+    top / (s.splat(1.0) + z)
+}
+
+/// x / (1 + e⁻ˣ) within 4 ULP, denormal results included.
+#[inline(always)]
+pub(crate) fn silu<S: Simd>(s: S, x: S::V) -> S::V {
+    // For negative x, x·e⁻|ˣ| is normal where e⁻|ˣ| alone is not: scale last. From −126 down the result rounds to −0.
+    let (p, n) = exp_parts(s, clamp(s, -s.abs(x), -126.0, 0.0));
+    let one_more = s.splat(1.0) + s.scale2(p, n);
+    let negative = s.scale2(x * (p / one_more), n);
+    let y = s.select(s.lt(x, s.zero()), negative, x / one_more);
+    s.select(s.lt(x, s.splat(-126.0)), x * s.zero(), y)
+}
+
+/// erfc t within 2⁻²² relative, for t in [0.99, ∞).
+#[inline(always)]
+fn erfc_tail<S: Simd>(s: S, t: S::V) -> S::V {
+    let t = s.min(s.splat(10.2), t); // erfc is 0 in f32 from here on
+    let u = s.splat(1.0) / s.fma(t, s.splat(0.5), s.splat(1.0));
+    // erfc(t)·exp(t²) with t = 2/u − 2 on [0.99, 10.2], to 2⁻³⁰
+    let q = polynomial(
+        s,
+        u,
+        [
+            2.637_075_6e-6,
+            0.282_010_82,
+            0.283_264_7,
+            0.237_460_85,
+            0.223_977_12,
+            -0.076_096_855,
+            0.348_523_94,
+            -0.545_770_2,
+            0.309_574_8,
+            -0.062_884_666,
+        ],
+    );
+    exp(s, -(t * t)) * q
+}
+
+/// erf(x) / x as a polynomial of x² on |x| ≤ 1, to 2⁻³⁴.
+#[inline(always)]
+fn erf_near<S: Simd>(s: S, x: S::V) -> S::V {
+    let c = [
+        1.128_379_2,
+        -0.376_126_38,
+        0.112_837_82,
+        -0.026_865_4,
+        0.005_220_945_5,
+        -0.000_848_282_9,
+        0.000_112_569_49,
+        -9.641_518e-6,
+    ];
+    polynomial(s, x * x, c)
+}
+
+/// erf x within 2 ULP.
+#[inline(always)]
+#[allow(dead_code, reason = "tested against f64 beside what it is made of")]
+pub(crate) fn erf<S: Simd>(s: S, x: S::V) -> S::V {
+    let a = s.abs(x);
+    let far = s.copysign(s.splat(1.0) - erfc_tail(s, a), x);
+    s.select(s.lt(a, s.splat(1.0)), x * erf_near(s, x), far)
+}
+
+/// 0.5·x·(1 + erf(x/√2)) within 4 ULP or 2⁻²³.
+#[inline(always)]
+pub(crate) fn gelu_erf<S: Simd>(s: S, x: S::V) -> S::V {
+    let t = x * s.splat(std::f32::consts::FRAC_1_SQRT_2);
+    let half = x * s.splat(0.5);
+    let near = s.fma(half, t * erf_near(s, t), half);
+    let a = s.abs(t);
+    let tail = half * erfc_tail(s, a);
+    let far = s.select(s.lt(x, s.zero()), tail, x - tail);
+    s.select(s.lt(a, s.splat(1.0)), near, far)
+}
+
+/// √(2/π).
+const ROOT_2_OVER_PI: f32 = 0.797_884_6;
+
+/// 0.5·x·(1 + tanh u) = x / (1 + e⁻²ᵘ) with u = √(2/π)·(x + 0.044715·x³), within 4 ULP or 2⁻²³.
+#[inline(always)]
+pub(crate) fn gelu<S: Simd>(s: S, x: S::V) -> S::V {
+    x * sigmoid(s, gelu_argument(s, x))
+}
+
+/// 2u of [`gelu`].
+#[inline(always)]
+pub(crate) fn gelu_argument<S: Simd>(s: S, x: S::V) -> S::V {
+    let slope = s.fma(x * x, s.splat(2.0 * ROOT_2_OVER_PI * 0.044_715), s.splat(2.0 * ROOT_2_OVER_PI));
+    x * slope
+}
+
+/// sin φ and cos φ of φ = 2π·k·2⁻²⁴ with 0 ≤ k < 2²⁴, within 2 ULP.
+#[inline(always)]
+pub(crate) fn sin_cos_turn<S: Simd>(s: S, k: S::I) -> (S::V, S::V) {
+    // φ = quarter·π/2 + r with |r| ≤ π/4
+    let quarter = s.shr::<22>(k + s.int(1 << 21));
+    let r = s.to_float(k - s.shl::<22>(quarter)) * s.splat(std::f32::consts::TAU / 16_777_216.0);
+    let y = r * r;
+    // (sin(r)/r − 1)/r² to 2⁻³⁷ and (cos(r) − 1 + r²/2)/r⁴ to 2⁻⁴³ on |r| ≤ π/4
+    let sin = s.fma(r * y, polynomial(s, y, [-0.166_666_67, 0.008_333_329, -0.000_198_393_35, 2.718_311_6e-6]), r);
+    let cos = polynomial(s, y, [0.041_666_668, -0.001_388_888_3, 2.479_952e-5, -2.721_024e-7]);
+    let cos = s.fma(y * y, cos, s.fma(y, s.splat(-0.5), s.splat(1.0)));
+    let odd = s.eq(s.to_float(quarter & s.int(1)), s.splat(1.0));
+    let (a, b) = (s.select(odd, cos, sin), s.select(odd, sin, cos));
+    // sin changes its sign in quarters 2 and 3, cos in 1 and 2.
+    let sign = |bit: S::I, v: S::V| s.from_bits(s.bits(v) ^ s.shl::<30>(bit & s.int(2)));
+    (sign(quarter, a), sign(quarter + s.int(1), b))
+}
