@@ -326,3 +326,111 @@ fn method(page: &mut String, report: &Report) {
     }
     page.push_str("</dl></section>");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fixture, recommend};
+    use std::collections::BTreeSet;
+
+    fn page() -> (Report, String) {
+        let mut run = fixture::report();
+        recommend::conclude(&mut run);
+        let page = report(&run);
+        (run, page)
+    }
+
+    /// The values of an attribute, in order.
+    fn values<'a>(page: &'a str, attribute: &str) -> Vec<&'a str> {
+        let opening = format!(" {attribute}=\"");
+        page.split(&opening).skip(1).map(|piece| piece.split('"').next().unwrap()).collect()
+    }
+
+    /// Fails unless every tag is closed in the order opened.
+    fn assert_well_formed(page: &str) {
+        let markup = page.split("<style>").next().unwrap().to_string()
+            + page.split("</style>").nth(1).unwrap().split("<script>").next().unwrap();
+        let mut open: Vec<&str> = Vec::new();
+        for tag in markup.split('<').skip(1).map(|piece| piece.split('>').next().unwrap()) {
+            let name = tag.trim_start_matches('/').split([' ', '\n', '/']).next().unwrap();
+            let void = ["!doctype", "meta", "link", "br"].contains(&name) || tag.ends_with('/');
+            if tag.starts_with('/') {
+                assert_eq!(open.pop(), Some(name), "closed out of order");
+            } else if !void {
+                open.push(name);
+            }
+        }
+        assert_eq!(open, ["html", "body"], "the tail that holds the script closes these");
+    }
+
+    #[test]
+    fn every_row_can_be_linked_to_and_every_link_lands() {
+        let (run, page) = page();
+        let ids = values(&page, "id");
+        let unique: BTreeSet<&str> = ids.iter().copied().collect();
+        assert_eq!(ids.len(), unique.len(), "ids occur once");
+        assert!((0..run.models.len()).all(|index| unique.contains(anchor::model(index).as_str())));
+        assert!((0..run.kernels.len()).all(|index| unique.contains(anchor::kernel(index).as_str())));
+        let links: Vec<&str> = values(&page, "href").into_iter().filter_map(|link| link.strip_prefix('#')).collect();
+        assert!(links.len() > 50 && links.iter().all(|link| unique.contains(link)));
+    }
+
+    #[test]
+    fn the_page_has_its_parts_in_order_and_nothing_from_outside() {
+        let (run, page) = page();
+        assert_well_formed(&page);
+        let part = |id: &str| page.find(&format!("<section id=\"{id}\"")).unwrap_or_else(|| panic!("no section {id}"));
+        let parts = ["answer", "setting", "t0", "t1", "t2", "kernels", "not-valid", "method"].map(part);
+        assert!(parts.is_sorted(), "{parts:?}");
+        assert_eq!(page.matches("<svg class=\"chart").count(), 2 * run.tasks.len() + 1);
+        for outside in ["http:", "https:", " src=", "url(", "@import"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        for group in markdown::grouped_reasons(&run) {
+            assert!(page.contains(&esc(group.reason).to_string()), "{}", group.reason);
+        }
+        assert!(run.tasks.iter().all(|task| page.contains(&esc(&task.attribution).to_string())));
+    }
+
+    #[test]
+    fn hostile_names_stay_text() {
+        let evil = "x\"'><script>alert(1)</script><img src=x onerror=alert(1)>&";
+        let mut run = fixture::report();
+        run.command = evil.into();
+        run.started_utc = "é".repeat(8);
+        run.machine.cpu = evil.into();
+        run.machine.isa = vec![evil.into()];
+        run.limits = run.limits.values().map(|limits| (evil.to_string(), *limits)).collect();
+        for task in &mut run.tasks {
+            (task.source, task.attribution, task.digest) = (evil.into(), evil.into(), evil.into());
+            task.crates = vec![evil.into()];
+        }
+        for row in &mut run.models {
+            (row.model, row.variant, row.backend) = (evil.into(), evil.into(), evil.into());
+            row.id += evil;
+            if row.verdict != crate::report::Verdict::Valid {
+                row.reason = evil.into();
+            }
+            if row.task == "digits" {
+                row.task = evil.into();
+            }
+        }
+        run.tasks[0].name = evil.into();
+        for row in &mut run.kernels {
+            (row.op, row.dtype, row.weight, row.backend) = (evil.into(), evil.into(), evil.into(), evil.into());
+            row.shape = [(evil.to_string(), 1)].into();
+        }
+        recommend::conclude(&mut run);
+        let page = report(&run);
+        assert_well_formed(&page);
+        assert_eq!(page.matches("<script").count(), 1, "ours");
+        assert!(!page.contains("<img") && !page.contains("x\"'"));
+    }
+
+    #[test]
+    fn an_empty_interrupted_run_has_a_page() {
+        let page = report(&Report::new("bench", "2026-11-24T03:08:27Z", fixture::report().machine));
+        assert_well_formed(&page);
+        assert!(page.contains("Interrupted.") && page.contains("No kernels were measured"));
+    }
+}

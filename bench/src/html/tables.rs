@@ -80,8 +80,8 @@ impl Grid {
                 None => shown.push(column),
             }
         }
-        let mut markup = String::from(r#"<div class="scroll" tabindex="0"><table class="sortable"><caption>"#);
-        let _ = write!(markup, "{} · tap a column to sort</caption><thead><tr>", esc(caption));
+        let mut markup = String::from(r#"<div class="scroll" tabindex="0"><table class="sortable"><caption><span>"#);
+        let _ = write!(markup, "{} · tap a column to sort</span></caption><thead><tr>", esc(caption));
         for (name, align) in shown.iter().filter_map(|column| self.columns.get(*column)) {
             let class = if *align == Align::Number { r#" class="number""# } else { "" };
             let _ = write!(markup, r#"<th scope="col"{class}><button type="button">{}</button></th>"#, esc(name));
@@ -195,31 +195,30 @@ pub(super) fn kernels(rows: &[KernelRow]) -> String {
         ("dtype", Align::Text),
         ("weight", Align::Text),
         ("backend", Align::Text),
-        ("threads", Align::Number),
         ("median", Align::Number),
-        ("p10", Align::Number),
-        ("p90", Align::Number),
         ("GFLOP/s", Align::Number),
         ("GB/s", Align::Number),
         ("of limit", Align::Number),
         ("error budget", Align::Number),
         ("verdict", Align::Text),
+        ("p10", Align::Number),
+        ("p90", Align::Number),
+        ("threads", Align::Text),
     ];
     let columns = columns.map(|(name, align)| (name.to_string(), align)).into();
     let rows = rows.iter().enumerate().map(|(index, row)| (anchor::kernel(index), kernel_cells(row))).collect();
-    Grid { columns, rows }.markup("error budget: largest error over its derived bound")
+    Grid { columns, rows }.markup("Error budget: largest error over its derived bound")
 }
 
 fn kernel_cells(row: &KernelRow) -> Vec<Cell> {
     let share = match row.share_of_limit {
-        Some(share) => Cell {
-            markup: format!(
-                r#"<span class="bar" style="--share:{:.3}"></span>{}"#,
-                share.clamp(0.0, 1.0),
-                figures::percent(share)
-            ),
-            rank: Rank::Number(share),
-        },
+        Some(share) => {
+            let bar = share.clamp(0.0, 1.0);
+            Cell {
+                markup: format!(r#"<span class="bar" style="--share:{bar:.3}"></span>{}"#, figures::percent(share)),
+                rank: Rank::Number(share),
+            }
+        }
         None => Cell::number(None, |_| String::new()),
     };
     vec![
@@ -228,14 +227,14 @@ fn kernel_cells(row: &KernelRow) -> Vec<Cell> {
         Cell::text(&row.dtype),
         Cell::text(&row.weight),
         Cell::text(&row.backend),
-        Cell::number(Some(f64::from(row.threads)), |threads| format!("{threads}")),
         Cell::number(row.median_ns, figures::time_ns),
-        Cell::number(row.p10_ns, figures::time_ns),
-        Cell::number(row.p90_ns, figures::time_ns),
         Cell::number(row.gflop_per_s, figures::significant),
         Cell::number(row.gb_per_s, figures::significant),
         share,
         Cell::number(row.error_budget_used, figures::percent),
         Cell::verdict(row.verdict, &row.reason),
+        Cell::number(row.p10_ns, figures::time_ns),
+        Cell::number(row.p90_ns, figures::time_ns),
+        Cell::text(&row.threads.to_string()),
     ]
 }
