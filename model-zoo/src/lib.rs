@@ -5,9 +5,11 @@ pub mod container;
 pub mod data;
 mod error;
 pub mod model;
+pub mod params;
 pub mod random;
 pub mod shrink;
 pub mod small;
 pub mod train;
+pub mod weights;
 
 pub use error::{Error, Result};

@@ -1,23 +1,26 @@
 //! Functions of two elements, broadcast: the gradient of a repeated argument is summed over its repetitions.
 
-use super::{Backward, Input, Output, Result, Tape, Var};
+use super::var::with_dim;
+use super::{Backward, Input, Result, Tape, Var};
 use kernels::ops::{Binary, BinaryOp, Reduce, ReduceOp, Unary, UnaryBackward, UnaryOp};
 use kernels::{Error, Op, Shape};
 
 /// The shape both broadcast to: dimensions align at the end, and match or are 1.
 fn common(a: &Shape, b: &Shape) -> Result<Shape> {
-    let rank = a.rank().max(b.rank());
-    let dim = |shape: &Shape, axis: usize| (axis + shape.rank()).checked_sub(rank).map_or(1, |axis| shape[axis]);
-    let dims: Option<Vec<usize>> = (0..rank)
-        .map(|axis| match (dim(a, axis), dim(b, axis)) {
-            (x, y) if x == y => Some(x),
-            (1, y) => Some(y),
-            (x, 1) => Some(x),
-            _ => None,
-        })
-        .collect();
-    let wrong = || Error::Shape { op: Binary::NAME, arg: "b", wanted: format!("broadcastable with {a}").into(), got: *b };
-    Ok(Shape::new(&dims.ok_or_else(wrong)?)?)
+    let (long, short) = if a.rank() >= b.rank() { (a, b) } else { (b, a) };
+    let lead = long.rank() - short.rank();
+    let mut shape = *long;
+    for (axis, &dim) in short.iter().enumerate() {
+        match (long[lead + axis], dim) {
+            (x, y) if x == y || y == 1 => {}
+            (1, y) => shape = with_dim(&shape, lead + axis, y),
+            _ => {
+                let wanted = format!("broadcastable with {a}").into();
+                return Err(Error::Shape { op: Binary::NAME, arg: "b", wanted, got: *b }.into());
+            }
+        }
+    }
+    Ok(shape)
 }
 
 impl Tape {
@@ -134,9 +137,7 @@ impl Backward<'_> {
             if wanted != 1 || sum.shape()[axis] == 1 {
                 continue;
             }
-            let mut dims = sum.shape().to_vec();
-            dims[axis] = 1;
-            let mut out: Output = self.output(sum.dtype(), Shape::new(&dims)?)?;
+            let mut out = self.output(sum.dtype(), with_dim(sum.shape(), axis, 1))?;
             Reduce { op: ReduceOp::Sum, x: sum.view()?, axis, out: out.view_mut()? }.run(self.on())?;
             sum = self.share(out);
         }

@@ -26,6 +26,9 @@ pub enum Error {
         /// Name of the op.
         op: &'static str,
     },
+    /// A buffer cannot be written while a variable shows its content.
+    #[error("a buffer cannot be written while a variable holds it: end the step and drop its variables first")]
+    Held,
     /// The gradient an op computed does not fit the variable it is for: a defect of that op.
     #[error("a gradient of shape {got} ({got_dtype}) was given for a variable of shape {wanted} ({wanted_dtype})")]
     Gradient {

@@ -10,8 +10,7 @@ impl Tape {
     /// # Errors
     /// As [`LayerNorm`].
     pub fn layer_norm(&mut self, x: &Var, weight: &Var, bias: Option<&Var>, eps: f32) -> Result<Var> {
-        let mut inputs = vec![x, weight];
-        inputs.extend(bias);
+        let inputs = [x, weight, bias.unwrap_or(x)];
         let rows = Shape::new(x.shape().split_last().map_or(&[], |(_, rows)| rows))?;
         let mut out = self.output(x.dtype(), *x.shape())?;
         let (mut mean, mut rstd) = match self.will_record(LayerNorm::NAME, &inputs)? {

@@ -1,8 +1,9 @@
 //! Fully connected layer: out = act(x·Wᵀ + b), dx = dpre·W, dW = dpreᵀ·x, db = Σ_rows dpre with dpre = act′·dout.
 
+use super::var::with_dim;
 use super::{Result, Tape, Var};
 use kernels::ops::{Act, Linear, Matmul, Reduce, ReduceOp, UnaryOp};
-use kernels::{Error, Layout, Op, Packed, Shape, WeightRef};
+use kernels::{Error, Layout, Op, Packed, WeightRef};
 
 /// The weight of a fully connected layer on a tape.
 #[derive(Clone, Copy, Debug)]
@@ -60,18 +61,11 @@ impl Tape {
             Matrix::Dense(var) => (WeightRef::Dense(var.view()?), var.shape().first().copied().unwrap_or(0)),
             Matrix::Packed(packed) => (WeightRef::Packed(packed), packed.n()),
         };
-        let mut inputs = vec![x];
-        inputs.extend(bias);
-        if let Matrix::Dense(var) = weight {
-            inputs.push(var);
-        }
+        let dense = if let Matrix::Dense(var) = weight { var } else { x };
+        let inputs = [x, dense, bias.unwrap_or(x)];
         let recorded = self.will_record(Linear::NAME, &inputs)?;
         let fused = if recorded { Act::None } else { act };
-        let mut dims = x.shape().to_vec();
-        if let Some(last) = dims.last_mut() {
-            *last = n;
-        }
-        let mut out = self.output(x.dtype(), Shape::new(&dims)?)?;
+        let mut out = self.output(x.dtype(), with_dim(x.shape(), x.shape().rank() - 1, n))?;
         Linear {
             x: x.buffer.view_as(x_rows)?,
             weight: weight_ref,

@@ -1,8 +1,9 @@
 //! Matrix product: out = a·b, da = dout·bᵀ, db = aᵀ·dout.
 
+use super::var::with_dim;
 use super::{Result, Tape, Var};
+use kernels::Op;
 use kernels::ops::Matmul;
-use kernels::{Op, Shape};
 
 /// The last two dimensions exchanged.
 fn transposed(x: &Var) -> kernels::Result<kernels::View<'_>> {
@@ -16,11 +17,8 @@ impl Tape {
     /// # Errors
     /// As [`Matmul`].
     pub fn matmul(&mut self, a: &Var, b: &Var) -> Result<Var> {
-        let mut dims = a.shape().to_vec();
-        if let (Some(to), Some(&n)) = (dims.last_mut(), b.shape().last()) {
-            *to = n;
-        }
-        let mut out = self.output(a.dtype(), Shape::new(&dims)?)?;
+        let n = b.shape().last().copied().unwrap_or(0);
+        let mut out = self.output(a.dtype(), with_dim(a.shape(), a.shape().rank().wrapping_sub(1), n))?;
         Matmul::new(a.view()?, b.view()?, out.view_mut()?).run(&**self.on())?;
         let (out, a_saved, b_saved) = (self.share(out), a.clone(), b.clone());
         self.record(Matmul::NAME, &[a, b], out, move |back, dout| {

@@ -49,6 +49,6 @@ pub use cross_entropy::Target;
 pub use error::{Error, Result};
 pub use gradients::Gradients;
 pub use linear::Matrix;
-pub use pool::Output;
+pub use pool::{Output, exclusive};
 pub use tape::Tape;
 pub use var::{Input, Var};

@@ -1,5 +1,6 @@
 //! Device memory that is used again from step to step.
 
+use super::{Error, Result};
 use kernels::{Buffer, DType, Layout, Memory, Shape, View, ViewMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +8,8 @@ use std::sync::Arc;
 /// A tensor that is being written: the only handle of its buffer. Contiguous; its content is unspecified at first.
 #[derive(Debug)]
 pub struct Output {
-    pub(super) buffer: Buffer,
+    /// Held by nobody else.
+    pub(super) buffer: Arc<Buffer>,
     pub(super) layout: Layout,
 }
 
@@ -26,20 +28,30 @@ impl Output {
     ///
     /// # Errors
     /// None: the buffer is always long enough.
-    pub fn view(&self) -> kernels::Result<View<'_>> {
-        self.buffer.view_as(self.layout)
+    pub fn view(&self) -> Result<View<'_>> {
+        Ok(self.buffer.view_as(self.layout)?)
     }
 
     /// The elements, to write.
     ///
     /// # Errors
-    /// None: the buffer is always long enough.
-    pub fn view_mut(&mut self) -> kernels::Result<ViewMut<'_>> {
-        self.buffer.view_mut_as(self.layout)
+    /// None: the buffer is always long enough, and held by nobody else.
+    pub fn view_mut(&mut self) -> Result<ViewMut<'_>> {
+        Ok(exclusive(&mut self.buffer)?.view_mut_as(self.layout)?)
     }
 }
 
+/// The buffer, to write.
+///
+/// # Errors
+/// `Held` while a variable or anyone else holds it.
+pub fn exclusive(buffer: &mut Arc<Buffer>) -> Result<&mut Buffer> {
+    Arc::get_mut(buffer).ok_or(Error::Held)
+}
+
 /// Buffers by dtype and length class. A lent buffer comes back by itself once the last [`Var`](super::Var) on it is gone.
+///
+/// The handles themselves are kept too, so that lending a buffer again does not allocate on the host either.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     classes: BTreeMap<(DType, usize), Class>,
@@ -47,7 +59,7 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct Class {
-    free: Vec<Buffer>,
+    free: Vec<Arc<Buffer>>,
     lent: Vec<Arc<Buffer>>,
 }
 
@@ -60,36 +72,30 @@ fn length_class(len: usize) -> usize {
 
 impl Pool {
     /// A buffer of at least `len` elements that nobody else holds.
-    pub fn take(&mut self, on: &dyn Memory, dtype: DType, len: usize) -> kernels::Result<Buffer> {
+    pub fn take(&mut self, on: &dyn Memory, dtype: DType, len: usize) -> kernels::Result<Arc<Buffer>> {
         let key = (dtype, length_class(len));
-        let class = self.classes.entry(key).or_default();
-        if class.free.is_empty() {
-            let mut at = 0;
-            while at < class.lent.len() {
-                if Arc::strong_count(&class.lent[at]) > 1 {
-                    at += 1;
-                } else if let Some(buffer) = Arc::into_inner(class.lent.swap_remove(at)) {
-                    class.free.push(buffer);
-                }
-            }
+        let Class { free, lent } = self.classes.entry(key).or_default();
+        if free.is_empty() {
+            free.extend(lent.extract_if(.., |buffer| Arc::get_mut(buffer).is_some()));
         }
-        match class.free.pop() {
+        match free.pop() {
             Some(buffer) => Ok(buffer),
-            None => on.alloc(dtype, key.1),
+            None => on.alloc(dtype, key.1).map(Arc::new),
         }
     }
 
-    /// Shares a buffer, to be found again once nobody else holds it.
-    pub fn lend(&mut self, buffer: Buffer) -> Arc<Buffer> {
-        let class = self.classes.entry((buffer.dtype(), buffer.len())).or_default();
-        let shared = Arc::new(buffer);
-        class.lent.push(Arc::clone(&shared));
-        shared
+    /// Notes that a buffer is about to be shared, to find it again once nobody else holds it.
+    pub fn lend(&mut self, buffer: &Arc<Buffer>) {
+        self.class_of(buffer).lent.push(Arc::clone(buffer));
     }
 
     /// Takes a buffer back.
-    pub fn give(&mut self, buffer: Buffer) {
-        self.classes.entry((buffer.dtype(), buffer.len())).or_default().free.push(buffer);
+    pub fn give(&mut self, buffer: Arc<Buffer>) {
+        self.class_of(&buffer).free.push(buffer);
+    }
+
+    fn class_of(&mut self, buffer: &Buffer) -> &mut Class {
+        self.classes.entry((buffer.dtype(), buffer.len())).or_default()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Sums and means along one dimension: the gradient is repeated along it.
 
+use super::var::with_dim;
 use super::{Result, Tape, Var};
 use kernels::ops::{Reduce, ReduceOp, Unary, UnaryOp};
-use kernels::{DType, Op, Shape};
+use kernels::{DType, Op};
 
 impl Tape {
     /// Reduces `axis`, which becomes 1; the other dimensions stay.
@@ -10,9 +11,8 @@ impl Tape {
     /// # Errors
     /// As [`Reduce`]; `NotDifferentiable` for `Max` of an argument that needs a gradient.
     pub fn reduce(&mut self, op: ReduceOp, x: &Var, axis: usize) -> Result<Var> {
-        let mut dims = x.shape().to_vec();
-        let len = dims.get_mut(axis).map_or(0, |dim| std::mem::replace(dim, 1));
-        let mut out = self.output(x.dtype(), Shape::new(&dims)?)?;
+        let len = x.shape().get(axis).copied().unwrap_or(0);
+        let mut out = self.output(x.dtype(), with_dim(x.shape(), axis, 1))?;
         Reduce { op, x: x.view()?, axis, out: out.view_mut()? }.run(&**self.on())?;
         let (out, input) = (self.share(out), x.input());
         let scale = match op {

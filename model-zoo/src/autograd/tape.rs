@@ -99,8 +99,16 @@ impl Tape {
     /// `DType` if `T` is not the element type; the fault of any op queued before.
     pub fn download<T: Element>(&self, x: &Var) -> Result<Vec<T>> {
         let mut host = vec![T::from_f64(0.0); x.layout.numel()];
-        Download::new(x.view()?, &mut host).run(&*self.on)?;
+        self.download_into(x, &mut host)?;
         Ok(host)
+    }
+
+    /// As [`Tape::download`], into memory of the caller.
+    ///
+    /// # Errors
+    /// `Shape` if `host` has another length; as [`Tape::download`].
+    pub fn download_into<T: Element>(&self, x: &Var, host: &mut [T]) -> Result<()> {
+        Ok(Download::new(x.view()?, host).run(&*self.on)?)
     }
 
     /// Memory for a result, from the pool. For implementors of ops.
@@ -217,5 +225,6 @@ pub(super) fn output(on: &dyn Backend, pool: &mut Pool, dtype: DType, shape: imp
 }
 
 pub(super) fn share(pool: &mut Pool, out: Output) -> Var {
-    Var { buffer: pool.lend(out.buffer), layout: out.layout, node: None }
+    pool.lend(&out.buffer);
+    Var { buffer: out.buffer, layout: out.layout, node: None }
 }

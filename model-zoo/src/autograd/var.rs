@@ -1,6 +1,6 @@
 //! Handles of tensors on a tape.
 
-use kernels::{Buffer, DType, Layout, Shape, View};
+use kernels::{Buffer, DType, Layout, MAX_RANK, Shape, View};
 use std::sync::Arc;
 
 /// Place of a variable among the recorded ones of one step of one tape.
@@ -8,6 +8,16 @@ use std::sync::Arc;
 pub(super) struct Node {
     pub step: u64,
     pub index: usize,
+}
+
+/// `shape` with the dimension `axis` set to `dim`; an axis beyond the rank changes nothing.
+pub(super) fn with_dim(shape: &Shape, axis: usize, dim: usize) -> Shape {
+    let mut dims = [0; MAX_RANK];
+    for (at, (to, &from)) in dims.iter_mut().zip(shape.iter()).enumerate() {
+        *to = if at == axis { dim } else { from };
+    }
+    // Never fails: the rank is that of a shape.
+    Shape::new(&dims[..shape.rank()]).unwrap_or(*shape)
 }
 
 /// A tensor: a shared buffer, a window on it, and its place on the tape if it needs a gradient. Cloning shares the buffer.

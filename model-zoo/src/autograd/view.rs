@@ -2,7 +2,7 @@
 
 use super::{Result, Tape, Var};
 use kernels::ops::Copy;
-use kernels::{Op, Shape};
+use kernels::{MAX_RANK, Op, Shape};
 
 impl Tape {
     /// Another shape over the same elements, without a copy.
@@ -23,12 +23,12 @@ impl Tape {
     /// `Value` if `axes` is not a permutation.
     pub fn permute(&mut self, x: &Var, axes: &[usize]) -> Result<Var> {
         let (layout, dx) = (x.layout.permute(axes)?, x.input());
-        let mut inverse = vec![0; axes.len()];
+        let (mut inverse, rank) = ([0; MAX_RANK], axes.len());
         for (to, &from) in axes.iter().enumerate() {
             inverse[from] = to;
         }
         self.record("permute", &[x], x.window(layout)?, move |back, dout| {
-            back.pass(&dx, dout.window(dout.layout.permute(&inverse)?)?)
+            back.pass(&dx, dout.window(dout.layout.permute(&inverse[..rank])?)?)
         })
     }
 
