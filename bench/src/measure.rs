@@ -60,7 +60,7 @@ impl Settings {
         Self {
             warmup_ns: 200_000_000,
             budget_ns,
-            min_samples: 8,
+            min_samples: 12,
             max_samples: 400,
             min_sample_ns: 200_000,
             visit_ns: 2_000_000,
@@ -383,11 +383,11 @@ mod tests {
         let clock = FakeClock::default();
         let settings = Settings { warmup_ns: 1, ..settings() };
         let (measurements, _) = run(&clock, &mut [subject(&clock, "slow", || 15_000_000)], &settings);
-        assert_eq!(measurements[0].samples_ns.len(), 8, "100 ms hold 7 samples; the eighth is the minimum");
+        assert_eq!(measurements[0].samples_ns.len(), 12, "100 ms hold 7 samples; the rest are the minimum");
         let (measurements, _) = run(&clock, &mut [subject(&clock, "slower", || 60_000_000)], &settings);
         assert_eq!(measurements[0].samples_ns.len(), 4, "twice the budget is the end");
         assert_eq!(measurements[0].verdict().0, Verdict::Noisy);
-        assert!(measurements[0].verdict().1.contains("4 of at least 8 samples"));
+        assert!(measurements[0].verdict().1.contains("4 of at least 12 samples"));
     }
 
     #[test]

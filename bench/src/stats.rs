@@ -89,15 +89,31 @@ pub fn coefficient_of_variation(samples: &[f64]) -> Option<f64> {
     Some((squares / (n - 1.0).max(1.0)).sqrt() / mean.abs())
 }
 
-/// Distribution-free 95 % interval of the median of ascending samples: the order statistics of rank
-/// n/2 ∓ 1.96·√n/2 (normal approximation of the binomial sign test; Conover, "Practical Nonparametric
-/// Statistics", 3.2). `None` when empty. Under 6 samples no such interval reaches 95 %: all of the range is given.
+/// Distribution-free 95 % interval of the median of ascending samples: order statistics by the binomial sign test
+/// (Conover, "Practical Nonparametric Statistics", 3.2; normal approximation from 1,000 samples on). `None` when
+/// empty. Under 6 samples no such interval reaches 95 %: all of the range is given.
 pub fn median_interval(sorted: &[f64]) -> Option<Interval> {
-    let n = sorted.len() as f64;
-    let reach = Z_95 * n.sqrt() / 2.0;
-    let low = (n / 2.0 - reach).floor().max(0.0) as usize;
-    let high = ((n / 2.0 + reach).ceil() as usize).min(sorted.len().checked_sub(1)?);
-    Some(Interval { low: *sorted.get(low)?, high: *sorted.get(high)? })
+    let last = sorted.len().checked_sub(1)?;
+    let skipped = samples_outside(sorted.len());
+    Some(Interval { low: *sorted.get(skipped)?, high: *sorted.get(last.checked_sub(skipped)?)? })
+}
+
+/// How many samples at either end an interval of the median may leave out: the largest k with
+/// P(fewer than k + 1 of n samples lie below the median) ≤ 2.5 %.
+fn samples_outside(n: usize) -> usize {
+    let count = n as f64;
+    if n >= 1000 {
+        return (count / 2.0 - Z_95 * count.sqrt() / 2.0).floor() as usize;
+    }
+    let mut probability = 0.5f64.powi(n as i32);
+    let mut cumulative = probability;
+    let mut below = 0;
+    while cumulative <= 0.025 {
+        probability *= (n - below) as f64 / (below + 1) as f64;
+        cumulative += probability;
+        below += 1;
+    }
+    below.saturating_sub(1)
 }
 
 /// 95 % Wilson score interval of a share (Wilson, "Probable inference", 1927):
@@ -230,6 +246,19 @@ mod tests {
         }
         assert_eq!(quantile(&[], 0.5), None);
         assert_eq!(Summary::of(&[1.0, f64::NAN]), None);
+    }
+
+    #[test]
+    fn median_intervals_match_published_ranks() {
+        // Conover, table A3 (binomial, p = 1/2): 1-based rank of the lower end for n samples.
+        for (n, rank) in [(6usize, 1usize), (8, 1), (9, 2), (10, 2), (12, 3), (15, 4), (20, 6), (30, 10), (100, 40)] {
+            let samples: Vec<f64> = (1..=n).map(|value| value as f64).collect();
+            let interval = median_interval(&samples).unwrap();
+            assert_eq!((interval.low, interval.high), (rank as f64, (n + 1 - rank) as f64), "n = {n}");
+        }
+        let samples: Vec<f64> = (0..10_000).map(f64::from).collect();
+        let interval = median_interval(&samples).unwrap();
+        assert!((interval.low - 4901.0).abs() < 3.0 && (interval.high - 5098.0).abs() < 3.0, "{interval:?}");
     }
 
     #[test]

@@ -11,7 +11,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
         const [x, y] = [a, b].map((row) => row.cells[column].dataset);
         if (x.number !== undefined && y.number !== undefined) return sign * (x.number - y.number);
         if (x.text !== undefined && y.text !== undefined) return sign * x.text.localeCompare(y.text);
-        return (x.number ?? x.text) === undefined ? 1 : -1;
+        const [noX, noY] = [x, y].map((cell) => cell.number === undefined && cell.text === undefined);
+        return noX - noY;
       };
       body.append(...[...body.rows].sort(compare));
       heads.forEach((other) => other.removeAttribute("aria-sort"));
