@@ -21,11 +21,15 @@
 
 mod backend;
 mod buffer;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod dtype;
 mod error;
 mod layout;
 pub mod op;
 pub mod ops;
+#[cfg(feature = "conformance")]
+pub mod reference;
 mod shape;
 pub mod weight;
 

@@ -1,0 +1,180 @@
+//! How far a result may be from the reference: formulas, each with its derivation, never a number tried until it passed.
+//!
+//! `u` = 2⁻²⁴ is the unit roundoff of f32, in which every backend computes; the reference is f64 from the same rounded inputs.
+//!
+//! **Sums.** For K terms with S = Σ|terms|, any order of summation, fused or not:
+//! - hard: |err| ≤ γ_K·S with γ_K = K·u / (1 − K·u) (Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, lemma 3.1).
+//!   A violation is a proven bug.
+//! - statistical: |err| ≤ λ·√K·u·S with λ = 8. Rounding errors of mean zero add up as a random walk (Higham, Mary, 2019); the chance
+//!   of a false alarm under that model is at most 2K·exp(−λ²/2) ≈ K·2.5e-14.
+//!
+//! The smaller of the two is the bound; structured inputs (all equal), whose roundings are not independent, have the hard one.
+//!
+//! **Underflow.** A product below 2⁻¹²⁶ may lose up to 2⁻¹⁴⁹ absolutely, or all of 2⁻¹²⁶ on devices that flush subnormals.
+//!
+//! **Fused ops** carry the bound of each intermediate to the result by the triangle inequality, to first order; the derivation stands
+//! where it is computed (`cases`). **Store.** One rounding to the dtype of the output is added when comparing ([`Want::accept`]).
+
+use super::host::round_to;
+use super::recipe::Spread;
+use crate::DType;
+
+/// Unit roundoff of f32.
+pub const U: f64 = 1.0 / (1u64 << 24) as f64;
+
+/// Standard deviations allowed to a random walk of roundings.
+pub const LAMBDA: f64 = 8.0;
+
+/// What a device does with subnormal numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Subnormals {
+    /// Computes with them, as IEEE 754 says.
+    #[default]
+    Kept,
+    /// May read and write them as zero.
+    MayFlush,
+}
+
+/// What bounds depend on beside the values.
+#[derive(Clone, Copy, Debug)]
+pub struct Model {
+    /// Only the hard bound holds.
+    pub structured: bool,
+    /// Subnormal numbers.
+    pub subnormals: Subnormals,
+}
+
+impl Model {
+    /// The model for inputs of this spread.
+    pub fn new(spread: Spread, subnormals: Subnormals) -> Self {
+        // One huge value dominates its sum: roundings of the rest are no random walk around zero either.
+        Model { structured: matches!(spread, Spread::Equal | Spread::HugeAndTiny), subnormals }
+    }
+
+    /// Bound of a sum of `k` terms whose absolute values sum to `s`.
+    pub fn sum(self, k: usize, s: f64) -> f64 {
+        self.factor(k) * s + k as f64 * self.tiny()
+    }
+
+    /// The factor of S in [`Model::sum`].
+    pub fn factor(self, k: usize) -> f64 {
+        let k = k as f64;
+        let hard = k * U / (1.0 - k * U);
+        if self.structured { hard } else { hard.min(LAMBDA * k.sqrt() * U) }
+    }
+
+    /// What one operation may lose to underflow.
+    pub fn tiny(self) -> f64 {
+        match self.subnormals {
+            Subnormals::Kept => 2f64.powi(-149),
+            Subnormals::MayFlush => 2f64.powi(-125),
+        }
+    }
+}
+
+/// Relative error of a device's exp(x): rounding of its argument, |x|·u, and that of the function, for which WGSL allows
+/// 3 + 2·|x| ULP (WGSL, *Accuracy of concrete floating point expressions*).
+pub fn exp_error(x: f64) -> f64 {
+    (4.0 + 3.0 * x.abs().min(110.0)) * 2.0 * U
+}
+
+/// Error of a device's gelu, gelu_erf or silu of x, where the function is `value`: relative as for the exponential inside, and
+/// absolute where 1 + tanh or 1 + erf cancels, times the factor x.
+pub fn activation_error(x: f64, value: f64) -> f64 {
+    (8.0 + 3.0 * x.abs().min(20.0)) * 2.0 * U * value.abs() + 2.0 * U * x.abs().clamp(1.0, 16.0)
+}
+
+/// What an element of an output must be.
+#[derive(Clone, Copy, Debug)]
+pub struct Want {
+    /// The reference's value, unrounded.
+    pub value: f64,
+    /// Largest error before the store; 0 demands the rounded value to the bit; ∞ allows anything (an intermediate overflows, or
+    /// the op's documentation leaves it open).
+    pub bound: f64,
+}
+
+impl Want {
+    /// Exactly `value`, rounded once.
+    pub fn exactly(value: f64) -> Self {
+        Want { value, bound: 0.0 }
+    }
+
+    /// Within `bound` of `value`, before the store. An intermediate of size `magnitude` beyond f32 makes the result open.
+    pub fn within(value: f64, bound: f64, magnitude: f64) -> Self {
+        let overflows = value.is_finite() && magnitude >= f64::from(f32::MAX);
+        Want { value, bound: if overflows { f64::INFINITY } else { bound } }
+    }
+
+    /// Checks an element; `Ok` carries the share of the bound that was used.
+    ///
+    /// # Errors
+    /// The error allowed and the one found.
+    pub fn accept(self, dtype: DType, got: f64) -> Result<f64, String> {
+        let rounded = round_to(dtype, self.value);
+        if self.value.is_nan() {
+            return if got.is_nan() || !dtype.is_float() { Ok(0.0) } else { Err(format!("want NaN, got {got:e}")) };
+        }
+        if self.value.is_infinite() {
+            return if got == self.value { Ok(0.0) } else { Err(format!("want {}, got {got:e}", self.value)) };
+        }
+        if self.bound == f64::INFINITY || got == rounded {
+            return Ok(0.0);
+        }
+        // Not `self.bound > 0.0`: a bound that is NaN proves nothing and must fail.
+        let exact = self.bound == 0.0 || self.bound.is_nan();
+        if exact {
+            return Err(format!("want exactly {rounded:e}, got {got:e}"));
+        }
+        // Rounding is monotonic: a result between the rounded ends of the interval is one rounding away from a point in it.
+        let (low, high) = (round_to(dtype, self.value - self.bound), round_to(dtype, self.value + self.bound));
+        if low <= got && got <= high {
+            let ulp = half_ulp(dtype, self.value);
+            let used = if got.is_finite() { ((got - self.value).abs() - ulp).max(0.0) / self.bound } else { 0.0 };
+            return Ok(used.min(1.0));
+        }
+        let (error, allowed) = ((got - self.value).abs(), self.bound);
+        Err(format!("want {:e} ± {allowed:.3e}, got {got:e}: off by {error:.3e}, {:.3} × the bound", self.value, error / allowed))
+    }
+}
+
+/// Largest error of rounding a value of this size to a dtype narrower than f32.
+fn half_ulp(dtype: DType, value: f64) -> f64 {
+    match dtype {
+        DType::Bf16 | DType::F16 => dtype.unit_roundoff() * value.abs(),
+        _ => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_means_the_rounded_value() {
+        let third = Want::exactly(1.0 / 3.0);
+        assert!(third.accept(DType::F32, f64::from(1f32 / 3.0)).is_ok());
+        assert!(third.accept(DType::F32, f64::from(f32::from_bits((1f32 / 3.0).to_bits() + 1))).is_err());
+        assert!(third.accept(DType::Bf16, round_to(DType::Bf16, 1.0 / 3.0)).is_ok());
+    }
+
+    #[test]
+    fn special_values_are_strict() {
+        assert!(Want::within(f64::NAN, 1.0, 1.0).accept(DType::F32, 0.0).is_err());
+        assert!(Want::within(f64::INFINITY, f64::INFINITY, f64::INFINITY).accept(DType::F32, f64::NAN).is_err());
+        assert!(Want::within(1.0, 0.5, 1.0).accept(DType::F32, f64::NAN).is_err());
+        assert!(Want::within(1.0, f64::NAN, 1.0).accept(DType::F32, 2.0).is_err());
+        assert!(Want::within(1.0, 1.0, 1e39).accept(DType::F32, f64::INFINITY).is_ok());
+        // Overflow of the store alone is rounding, as IEEE 754 has it.
+        assert!(Want::within(7e4, 1.0, 7e4).accept(DType::F16, f64::INFINITY).is_ok());
+        assert!(Want::within(6e4, 1.0, 6e4).accept(DType::F16, f64::INFINITY).is_err());
+    }
+
+    #[test]
+    fn short_sums_have_the_hard_bound_and_long_ones_the_statistical() {
+        let model = Model::new(Spread::Normal, Subnormals::Kept);
+        assert!((model.factor(10) - 10.0 * U).abs() < 1e-10);
+        assert!((model.factor(6400) - 640.0 * U).abs() < 1e-10);
+        assert!(Model::new(Spread::Equal, Subnormals::Kept).factor(6400) > 6400.0 * U);
+    }
+}
