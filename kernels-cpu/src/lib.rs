@@ -26,6 +26,8 @@ mod cross_entropy;
 mod cross_entropy_backward;
 mod download;
 mod fill;
+#[cfg(test)]
+mod fixtures;
 mod gather;
 mod gemm;
 mod layer_norm;
@@ -76,8 +78,8 @@ impl CpuBackend {
     /// Opens the CPU as `SIZEWISE_THREADS` and `SIZEWISE_ISA` ask, or with everything it has.
     ///
     /// # Errors
-    /// `Value` if a variable is set to something else than documented; `Unavailable` if this processor lacks the instruction set
-    /// or the system refuses the threads.
+    /// `Value` if `SIZEWISE_THREADS` is not a number from 1 to 1024; `Unavailable` if this processor lacks the instruction set or
+    /// the system refuses the threads.
     pub fn new() -> Result<Self> {
         Self::builder().build()
     }
@@ -130,17 +132,11 @@ impl CpuBackendBuilder {
     /// # Errors
     /// As [`CpuBackend::new`]; `Value` also for a number of threads out of range.
     pub fn build(self) -> Result<CpuBackend> {
-        let isa = match self.isa {
-            Some(isa) => isa,
-            None => from_environment("SIZEWISE_ISA", "scalar, avx2 or avx512", Isa::from_name)?.unwrap_or_else(Isa::detect),
+        let isa = match (self.isa, environment("SIZEWISE_ISA")) {
+            (Some(isa), _) => isa,
+            (None, Some(name)) => Isa::named(&name)?,
+            (None, None) => Isa::best(),
         };
-        if !isa.is_available() {
-            return Err(Error::Unavailable {
-                backend: NAME,
-                reason: format!("this processor has no {}", isa.name()),
-                remedy: format!("set SIZEWISE_ISA={}, or leave it unset", Isa::detect().name()),
-            });
-        }
         if self.guard != Guard::None && !cfg!(unix) {
             return Err(Error::Unavailable {
                 backend: NAME,
@@ -149,9 +145,12 @@ impl CpuBackendBuilder {
             });
         }
         let wanted = "a number from 1 to 1024";
-        let threads = match self.threads {
-            Some(threads) => threads,
-            None => from_environment("SIZEWISE_THREADS", wanted, |text| text.parse().ok())?.unwrap_or_else(processors),
+        let threads = match (self.threads, environment("SIZEWISE_THREADS")) {
+            (Some(threads), _) => threads,
+            (None, Some(text)) => {
+                text.parse().map_err(|_| Error::Value { op: NAME, arg: "SIZEWISE_THREADS", wanted, got: text.clone() })?
+            }
+            (None, None) => processors(),
         };
         if !(1..=MAX_THREADS).contains(&threads) {
             return Err(Error::Value { op: NAME, arg: "threads", wanted, got: threads.to_string() });
@@ -180,14 +179,8 @@ impl Backend for CpuBackend {
 }
 
 /// The variable's value, if it is set and not empty.
-fn from_environment<T>(variable: &'static str, wanted: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>> {
-    let Some(value) = std::env::var_os(variable).filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    match value.to_str().and_then(parse) {
-        Some(parsed) => Ok(Some(parsed)),
-        None => Err(Error::Value { op: NAME, arg: variable, wanted, got: value.to_string_lossy().into_owned() }),
-    }
+fn environment(variable: &str) -> Option<String> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned())
 }
 
 fn processors() -> usize {
@@ -222,7 +215,8 @@ mod tests {
         for threads in [0, MAX_THREADS + 1, usize::MAX] {
             assert!(matches!(CpuBackend::builder().threads(threads).build(), Err(Error::Value { arg: "threads", .. })));
         }
-        let cpu = CpuBackend::builder().threads(3).isa(Isa::Scalar).build().unwrap();
-        assert_eq!((cpu.threads(), cpu.isa(), cpu.info().threads), (3, Isa::Scalar, 3));
+        let scalar = Isa::named("scalar").unwrap();
+        let cpu = CpuBackend::builder().threads(3).isa(scalar).build().unwrap();
+        assert_eq!((cpu.threads(), cpu.isa(), cpu.info().threads), (3, scalar, 3));
     }
 }

@@ -1,15 +1,270 @@
-//! The op of this name on CPUs.
+//! Dense matrix product.
 
 use crate::CpuBackend;
+use crate::gemm::blocking::lanes;
+use crate::gemm::pack::Strided;
+use crate::gemm::{self, Epilogue, Size};
+use crate::memory::{input, output};
+use crate::simd::{Float, Simd};
+use crate::threads::{Parts, SERIAL_WORK};
+use half::{bf16, f16};
 use kernels::ops::Matmul;
-use kernels::{Checked, DType, Launch, Result, Support};
+use kernels::{Checked, DType, Launch, Layout, Result, Support};
+use std::ops::Range;
 
 impl Launch<Matmul<'_>> for CpuBackend {
-    fn support(&self, _: DType) -> Support {
-        Support::No("its kernel is not written yet")
+    fn support(&self, dtype: DType) -> Support {
+        match dtype {
+            DType::F32 | DType::Bf16 | DType::F16 | DType::I8 => Support::Native,
+            _ => Support::No("matrix products are of f32, bf16, f16 or i8"),
+        }
     }
 
-    fn launch(&self, _: Checked<Matmul<'_>>) -> Result<()> {
-        Ok(())
+    fn launch(&self, args: Checked<Matmul<'_>>) -> Result<()> {
+        let args = args.into_inner();
+        match (args.a.dtype(), args.out.dtype()) {
+            (DType::F32, _) => float::<f32, f32>(self, args),
+            (DType::Bf16, DType::Bf16) => float::<bf16, bf16>(self, args),
+            (DType::Bf16, _) => float::<bf16, f32>(self, args),
+            (DType::F16, DType::F16) => float::<f16, f16>(self, args),
+            (DType::F16, _) => float::<f16, f32>(self, args),
+            _ => crate::gemm::integer::matmul(self, args),
+        }
+    }
+}
+
+/// Offsets of the matrices of a batch, from the leading dimensions of a layout.
+pub(crate) fn matrix_offset(layout: &Layout, mut index: usize) -> usize {
+    let lead = layout.shape().rank() - 2;
+    let mut offset = layout.offset();
+    for axis in (0..lead).rev() {
+        let dim = layout.shape()[axis];
+        offset += index % dim * layout.strides()[axis];
+        index /= dim;
+    }
+    offset
+}
+
+/// Strides of rows and columns of the matrices of a layout.
+pub(crate) fn matrix_strides(layout: &Layout) -> (usize, usize) {
+    let strides = layout.strides();
+    (strides[strides.len() - 2], strides[strides.len() - 1])
+}
+
+/// Size of one product and how many there are. The batch is 0 if there is no output element.
+pub(crate) fn sizes(args: &Matmul<'_>) -> (Size, usize) {
+    let (a, out) = (args.a.shape(), args.out.shape());
+    let rank = a.rank();
+    let size = Size { m: a[rank - 2], n: out[rank - 1], k: a[rank - 1] };
+    (size, if args.out.numel() == 0 { 0 } else { a[..rank - 2].iter().product() })
+}
+
+fn float<T: Float, O: Float>(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
+    let (size, batch) = sizes(&args);
+    let (a_layout, b_layout, out_layout) = (*args.a.layout(), *args.b.layout(), *args.out.layout());
+    let (a, b) = (input::<T>(&args.a)?, input::<T>(&args.b)?);
+    let out = Parts::new(output::<O>(args.out)?);
+    let (a_strides, b_strides) = (matrix_strides(&a_layout), matrix_strides(&b_layout));
+    let (row_stride, col_stride) = matrix_strides(&out_layout);
+    let matrices = |index: usize| {
+        let left = Strided::new(a, matrix_offset(&a_layout, index), a_strides.0, a_strides.1);
+        let right = Strided::new(b, matrix_offset(&b_layout, index), b_strides.0, b_strides.1);
+        let offset = matrix_offset(&out_layout, index);
+        let epilogue = MatmulOut { out: &out, offset, row_stride, col_stride, alpha: args.alpha, beta: args.beta };
+        (left, right, epilogue)
+    };
+    let work = batch.saturating_mul(size.work());
+    if gemm::is_small(size, b_strides.1) {
+        cpu.pool.run_sized(work, batch, &|index| {
+            let (left, right, epilogue) = matrices(index);
+            gemm::multiply_small(cpu.isa, size, left, right, &epilogue);
+        });
+        return Ok(());
+    }
+    // Enough matrices to keep every thread busy: one thread per matrix. Else all threads on one after the other.
+    if batch >= 2 * cpu.pool.threads() {
+        let slots = if work < SERIAL_WORK { 1 } else { cpu.pool.threads() };
+        let floats = gemm::scratch_floats(lanes(cpu.isa), size, 1);
+        let mut scratch = cpu.heap.scratch(size_of::<f32>() * floats * slots)?;
+        let parts = Parts::new(scratch.as_mut_slice::<f32>());
+        cpu.pool.run_slots(slots, batch, &|index, slot| {
+            let (left, right, epilogue) = matrices(index);
+            // SAFETY: no two running tasks share a slot.
+            let own = unsafe { parts.part(slot * floats, floats) };
+            gemm::multiply_in(&cpu.pool, cpu.isa, size, left, &right, &epilogue, own, 1);
+        });
+        return Ok(());
+    }
+    for index in 0..batch {
+        let (left, right, epilogue) = matrices(index);
+        gemm::multiply(cpu, size, left, &right, &epilogue)?;
+    }
+    Ok(())
+}
+
+/// out = alpha · sums + beta · out
+struct MatmulOut<'a, O> {
+    out: &'a Parts<'a, O>,
+    offset: usize,
+    row_stride: usize,
+    col_stride: usize,
+    alpha: f32,
+    beta: f32,
+}
+
+impl<O: Float> Epilogue for MatmulOut<'_, O> {
+    #[inline(always)]
+    unsafe fn store<S: Simd>(&self, s: S, rows: Range<usize>, columns: Range<usize>, sums: *const f32, stride: usize) {
+        let (alpha, beta) = (s.splat(self.alpha), s.splat(self.beta));
+        for (i, row) in rows.enumerate() {
+            // SAFETY: rows and columns are within the output, whose layout is within its buffer; this task alone writes them. Sums
+            // are readable to whole vectors.
+            unsafe {
+                let sums = sums.add(i * stride);
+                let to = self.out.as_ptr().add(self.offset + row * self.row_stride + columns.start * self.col_stride);
+                if self.col_stride != 1 {
+                    for j in 0..columns.len() {
+                        let to = to.add(j * self.col_stride);
+                        let product = self.alpha * *sums.add(j);
+                        *to = O::from_f32(if self.beta == 0.0 { product } else { self.beta.mul_add((*to).to_f32(), product) });
+                    }
+                    continue;
+                }
+                for j in (0..columns.len()).step_by(S::LANES) {
+                    let count = (columns.len() - j).min(S::LANES);
+                    let mut v = alpha * s.load(sums.add(j));
+                    if self.beta != 0.0 {
+                        let former = if count == S::LANES { O::load(s, to.add(j)) } else { O::load_part(s, to.add(j), count) };
+                        v = s.fma(beta, former, v);
+                    }
+                    if count == S::LANES {
+                        O::store(s, to.add(j), v);
+                    } else {
+                        O::store_part(s, to.add(j), count, v);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{Noise, backends, buffer, values};
+    use kernels::{Layout as L, Memory, Op};
+
+    /// Products of awkward sizes, strides and factors against f64, on every instruction set and with the same bits on any number
+    /// of threads.
+    fn check<T: Float, O: Float>(sizes: &[[usize; 3]]) {
+        for &[m, n, k] in sizes {
+            let mut noise = Noise::new((m * 31 + n * 7 + k) as u64);
+            let (a, b, c) = (noise.vec(2 * m * k), noise.vec(k * n), noise.vec(2 * m * n));
+            for (a_transposed, b_transposed, alpha, beta) in
+                [(false, false, 1.0, 0.0), (true, false, -0.5, 1.0), (false, true, 2.0, 0.5)]
+            {
+                let mut first: Option<(&'static str, Vec<O>)> = None;
+                for cpu in backends(&[1, 2, 3]) {
+                    let (a_buf, b_buf, mut c_buf) = (buffer::<T>(&cpu, &a), buffer::<T>(&cpu, &b), buffer::<O>(&cpu, &c));
+                    let a_view = if a_transposed {
+                        a_buf.view([2, k, m]).unwrap().transpose(1, 2).unwrap()
+                    } else {
+                        a_buf.view([2, m, k]).unwrap()
+                    };
+                    let b_strides = if b_transposed { [0, 1, k] } else { [0, n, 1] };
+                    let b_view = b_buf.view_as(L::strided([2, k, n], &b_strides, 0).unwrap()).unwrap();
+                    Matmul { a: a_view, b: b_view, alpha, beta, out: c_buf.view_mut([2, m, n]).unwrap() }.run(&cpu).unwrap();
+                    let got = values::<O>(&c_buf);
+                    for batch in 0..2 {
+                        for i in 0..m {
+                            for j in 0..n {
+                                let (mut sum, mut size) = (0.0, 0.0);
+                                for p in 0..k {
+                                    let x =
+                                        T::from_f32(a[batch * m * k + if a_transposed { p * m + i } else { i * k + p }]).to_f64();
+                                    let y = T::from_f32(b[if b_transposed { j * k + p } else { p * n + j }]).to_f64();
+                                    sum += x * y;
+                                    size += (x * y).abs();
+                                }
+                                let at = batch * m * n + i * n + j;
+                                let before = O::from_f32(c[at]).to_f64();
+                                let want = alpha as f64 * sum + beta as f64 * before;
+                                let u = f64::powi(2.0, -24);
+                                let scale = alpha.abs() as f64 * size + beta.abs() as f64 * before.abs();
+                                let bound = (k as f64 + 4.0) * u * scale
+                                    + O::DTYPE.unit_roundoff() * (want.abs() + scale * u * k as f64)
+                                    + 1e-30;
+                                let error = (got[at].to_f64() - want).abs();
+                                assert!(
+                                    error <= bound,
+                                    "{} {m}x{n}x{k} at {at}: {} for {want}",
+                                    cpu.isa().name(),
+                                    got[at].to_f64()
+                                );
+                            }
+                        }
+                    }
+                    match &first {
+                        Some((isa, bits)) if *isa == cpu.isa().name() => {
+                            assert_eq!(bits, &got, "{isa} on {} threads", cpu.threads())
+                        }
+                        _ => first = Some((cpu.isa().name(), got)),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn f32_products_of_every_shape() {
+        check::<f32, f32>(&[
+            [1, 1, 1],
+            [8, 8, 8],
+            [7, 49, 3],
+            [1, 100, 33],
+            [13, 48, 300],
+            [65, 130, 17],
+            [5, 3, 0],
+            [100, 1, 515],
+            [130, 96, 40],
+        ]);
+    }
+
+    #[test]
+    fn half_products_round_once() {
+        check::<bf16, bf16>(&[[9, 50, 70], [3, 5, 300]]);
+        check::<bf16, f32>(&[[17, 33, 65]]);
+        check::<f16, f16>(&[[9, 50, 70], [1, 200, 31]]);
+        check::<f16, f32>(&[[4, 17, 65]]);
+    }
+
+    #[test]
+    fn beta_zero_reads_no_output_and_no_elements_do_nothing() {
+        for cpu in backends(&[2]) {
+            let x = buffer::<f32>(&cpu, &[1.0; 64]);
+            let mut out = buffer::<f32>(&cpu, &[f32::NAN; 64]);
+            Matmul::new(x.view([8, 8]).unwrap(), x.view([8, 8]).unwrap(), out.view_mut([8, 8]).unwrap()).run(&cpu).unwrap();
+            assert_eq!(values::<f32>(&out), [8.0; 64]);
+            let empty = cpu.alloc(DType::F32, 0).unwrap();
+            let mut none = cpu.alloc(DType::F32, 0).unwrap();
+            Matmul::new(empty.view([0, 3]).unwrap(), x.view([3, 5]).unwrap(), none.view_mut([0, 5]).unwrap()).run(&cpu).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_batch_equals_the_row_alone() {
+        for cpu in backends(&[2]) {
+            let (m, n, k) = (37, 101, 700);
+            let mut noise = Noise::new(5);
+            let (a, b) = (buffer::<f32>(&cpu, &noise.vec(m * k)), buffer::<f32>(&cpu, &noise.vec(n * k)));
+            let mut all = cpu.alloc(DType::F32, m * n).unwrap();
+            Matmul::new(a.view([m, k]).unwrap(), b.view([k, n]).unwrap(), all.view_mut([m, n]).unwrap()).run(&cpu).unwrap();
+            for row in [0, 7, 36] {
+                let mut one = cpu.alloc(DType::F32, n).unwrap();
+                let left = a.view([m, k]).unwrap().narrow(0, row, 1).unwrap();
+                Matmul::new(left, b.view([k, n]).unwrap(), one.view_mut([1, n]).unwrap()).run(&cpu).unwrap();
+                assert_eq!(values::<f32>(&one), values::<f32>(&all)[row * n..][..n], "{}", cpu.isa().name());
+            }
+        }
     }
 }

@@ -153,6 +153,14 @@ impl Pool {
         }
     }
 
+    /// As [`Pool::run_on`] with slots below `slots`, which is 1 (everything on this thread) or all threads.
+    pub fn run_slots(&self, slots: usize, tasks: usize, body: &Body<'_>) {
+        if slots < self.threads() {
+            return (0..tasks).for_each(|task| body(task, 0));
+        }
+        self.run_on(tasks, body);
+    }
+
     /// `body(i, part)` for every part of `len` elements of `out` (the last may be shorter), inline when `work` is too little.
     pub fn run_parts<T: Send>(&self, work: usize, out: &mut [T], len: usize, body: &(dyn Fn(usize, &mut [T]) + Sync)) {
         let total = out.len();

@@ -1,0 +1,272 @@
+//! The micro-kernel: a tile of the result in registers, written once for all instruction sets and forms of the factors.
+
+use super::blocking::{NV as MAX_NV, mr as max_mr};
+use crate::simd::{Float, Isa, Simd, simd_fn};
+use std::ops::Range;
+
+/// A tile of the left factor, [MR, K] in f32.
+pub(crate) trait LeftTile: Copy {
+    /// Element (i, k).
+    ///
+    /// # Safety
+    /// i < MR and k < K of the tile this was made for.
+    unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32;
+}
+
+/// A packed tile, [K, MR] contiguous.
+#[derive(Clone, Copy)]
+pub(crate) struct PackedLeft(pub *const f32);
+
+impl LeftTile for PackedLeft {
+    #[inline(always)]
+    unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32 {
+        // SAFETY: by contract within the tile.
+        unsafe { *self.0.add(k * MR + i) }
+    }
+}
+
+/// A tile where it lies.
+#[derive(Clone, Copy)]
+pub(crate) struct StridedLeft<T> {
+    pub start: *const T,
+    pub row_stride: usize,
+    pub k_stride: usize,
+}
+
+impl<T: Float> LeftTile for StridedLeft<T> {
+    #[inline(always)]
+    unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32 {
+        // SAFETY: by contract within the tile.
+        unsafe { (*self.start.add(i * self.row_stride + k * self.k_stride)).to_f32() }
+    }
+}
+
+/// A strip of the right factor: rows of up to NR columns, stored in units of one or more rows.
+pub(crate) trait Strip<S: Simd>: Copy {
+    /// Rows of a unit.
+    const ROWS: usize;
+    /// A unit in registers.
+    type Unit<const NV: usize>: Copy;
+
+    /// First row k of unit `unit`, and how many of its rows exist (the others are padding).
+    fn span(self, unit: usize) -> (usize, usize);
+    /// Loads a unit.
+    ///
+    /// # Safety
+    /// The strip has this unit and NV vectors.
+    unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> Self::Unit<NV>;
+    /// Row `row` < ROWS of a loaded unit, in f32.
+    fn row<const NV: usize>(self, s: S, unit: Self::Unit<NV>, row: usize) -> [S::V; NV];
+}
+
+/// Rows of floats, `stride` elements apart.
+#[derive(Clone, Copy)]
+pub(crate) struct DenseRows<T> {
+    pub start: *const T,
+    pub stride: usize,
+    /// Columns of the last vector; LANES if it may be read whole.
+    pub tail: usize,
+}
+
+impl<S: Simd, T: Float> Strip<S> for DenseRows<T> {
+    const ROWS: usize = 1;
+    type Unit<const NV: usize> = [S::V; NV];
+
+    #[inline(always)]
+    fn span(self, unit: usize) -> (usize, usize) {
+        (unit, 1)
+    }
+    #[inline(always)]
+    unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> [S::V; NV] {
+        let mut row = [s.zero(); NV];
+        for (j, v) in row.iter_mut().enumerate() {
+            // SAFETY: by contract the row exists; the last vector is read only as far as it may be.
+            *v = unsafe {
+                let from = self.start.add(unit * self.stride + j * S::LANES);
+                if j + 1 == NV && self.tail < S::LANES { T::load_part(s, from, self.tail) } else { T::load(s, from) }
+            };
+        }
+        row
+    }
+    #[inline(always)]
+    fn row<const NV: usize>(self, _: S, unit: [S::V; NV], _: usize) -> [S::V; NV] {
+        unit
+    }
+}
+
+/// What the result tile holds before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Nothing: the sum starts at 0.
+    Zero,
+    /// The sum over the units before.
+    Sum,
+}
+
+/// c[i, j] (+)= Σ a[i, k] · b[k, j] over the rows of `units`, one chain of multiply-adds in rising k.
+///
+/// # Safety
+/// `a` and `b` hold MR rows, NV vectors and all rows of `units`; `c` is writable for MR rows of NV vectors, `c_stride` apart.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+unsafe fn tile<S: Simd, A: LeftTile, B: Strip<S>, const MR: usize, const NV: usize>(
+    s: S,
+    units: Range<usize>,
+    a: A,
+    b: B,
+    c: *mut f32,
+    c_stride: usize,
+    before: Before,
+) {
+    let mut sum = [[s.zero(); NV]; MR];
+    // SAFETY: all accesses are those the contract of this function grants.
+    unsafe {
+        if before == Before::Sum {
+            for (i, row) in sum.iter_mut().enumerate() {
+                for (j, v) in row.iter_mut().enumerate() {
+                    *v = s.load(c.add(i * c_stride + j * S::LANES));
+                }
+            }
+        }
+        for at in units {
+            let (k, count) = b.span(at);
+            let unit = b.unit::<NV>(s, at);
+            for step in 0..B::ROWS {
+                if B::ROWS > 1 && step >= count {
+                    break;
+                }
+                let row = b.row(s, unit, step); // [NV]
+                for (i, sum) in sum.iter_mut().enumerate() {
+                    let x = s.splat(a.at::<MR>(i, k + step));
+                    for (v, &w) in sum.iter_mut().zip(&row) {
+                        *v = s.fma(x, w, *v);
+                    }
+                }
+            }
+        }
+        for (i, row) in sum.iter().enumerate() {
+            for (j, &v) in row.iter().enumerate() {
+                s.store(c.add(i * c_stride + j * S::LANES), v);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+unsafe fn tile_of_rows<S: Simd, A: LeftTile, B: Strip<S>, const NV: usize>(
+    s: S,
+    rows: usize,
+    units: Range<usize>,
+    a: A,
+    b: B,
+    c: *mut f32,
+    c_stride: usize,
+    before: Before,
+) {
+    // SAFETY: the contract of `run`, passed on with the row count as a constant.
+    unsafe {
+        match rows {
+            1 => tile::<S, A, B, 1, NV>(s, units, a, b, c, c_stride, before),
+            2 => tile::<S, A, B, 2, NV>(s, units, a, b, c, c_stride, before),
+            3 => tile::<S, A, B, 3, NV>(s, units, a, b, c, c_stride, before),
+            4 => tile::<S, A, B, 4, NV>(s, units, a, b, c, c_stride, before),
+            5 if max_mr(S::LANES) == 8 => tile::<S, A, B, 5, NV>(s, units, a, b, c, c_stride, before),
+            6 if max_mr(S::LANES) == 8 => tile::<S, A, B, 6, NV>(s, units, a, b, c, c_stride, before),
+            7 if max_mr(S::LANES) == 8 => tile::<S, A, B, 7, NV>(s, units, a, b, c, c_stride, before),
+            8 if max_mr(S::LANES) == 8 => tile::<S, A, B, 8, NV>(s, units, a, b, c, c_stride, before),
+            _ => debug_assert!(false, "a tile of {rows} rows"),
+        }
+    }
+}
+
+/// [`tile`] for `rows` ≤ MR rows and `vectors` ≤ 3 vectors.
+///
+/// # Safety
+/// `a` holds `rows` rows, `b` `vectors` vectors, both all rows k of `units`; `c` is writable for `rows` rows of `vectors` vectors,
+/// `c_stride` apart, and initialised if `before` is `Sum`.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+pub(crate) unsafe fn run<S: Simd, A: LeftTile, B: Strip<S>>(
+    s: S,
+    (rows, vectors): (usize, usize),
+    units: Range<usize>,
+    a: A,
+    b: B,
+    c: *mut f32,
+    c_stride: usize,
+    before: Before,
+) {
+    const { assert!(MAX_NV == 3) };
+    // SAFETY: same contract, with the vector count as a constant.
+    unsafe {
+        match vectors {
+            1 => tile_of_rows::<S, A, B, 1>(s, rows, units, a, b, c, c_stride, before),
+            2 => tile_of_rows::<S, A, B, 2>(s, rows, units, a, b, c, c_stride, before),
+            3 => tile_of_rows::<S, A, B, 3>(s, rows, units, a, b, c, c_stride, before),
+            _ => debug_assert!(false, "a tile of {vectors} vectors"),
+        }
+    }
+}
+
+/// [`run`] for `depth` rows of a panel whose rows are `vectors` vectors: the kernel of all large products, compiled once.
+///
+/// # Safety
+/// As for [`run`], with rows of `c` as long as those of the panel.
+pub(crate) unsafe fn run_panel(
+    isa: Isa,
+    size: (usize, usize),
+    depth: usize,
+    a: PackedLeft,
+    panel: *const f32,
+    c: *mut f32,
+    before: Before,
+) {
+    simd_fn! {
+        fn checked(s, size: (usize, usize), depth: usize, a: PackedLeft, panel: *const f32, c: *mut f32, before: Before) {
+            let width = size.1 * S::LANES;
+            let rows = DenseRows { start: panel, stride: width, tail: S::LANES };
+            // SAFETY: the contract of `run_panel`, the only caller.
+            unsafe { run(s, size, 0..depth, a, rows, c, width, before) }
+        }
+    }
+    checked(isa, size, depth, a, panel, c, before);
+}
+
+/// Writes the rows of `units` in f32 to a panel whose rows are `vectors` vectors.
+///
+/// # Safety
+/// As for [`run`]; `panel` is writable for the rows of `units`, from the first.
+#[inline(always)]
+pub(crate) unsafe fn widen<S: Simd, B: Strip<S>>(s: S, vectors: usize, units: Range<usize>, b: B, panel: *mut f32) {
+    // SAFETY: same contract, with the vector count as a constant.
+    unsafe {
+        match vectors {
+            1 => widen_vectors::<S, B, 1>(s, units, b, panel),
+            2 => widen_vectors::<S, B, 2>(s, units, b, panel),
+            3 => widen_vectors::<S, B, 3>(s, units, b, panel),
+            _ => debug_assert!(false, "a panel of {vectors} vectors"),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn widen_vectors<S: Simd, B: Strip<S>, const NV: usize>(s: S, units: Range<usize>, b: B, panel: *mut f32) {
+    let mut to = panel;
+    for at in units {
+        let (_, count) = b.span(at);
+        // SAFETY: the unit exists; the panel has room for all rows of `units`.
+        unsafe {
+            let unit = b.unit::<NV>(s, at);
+            for step in 0..B::ROWS {
+                if B::ROWS > 1 && step >= count {
+                    break;
+                }
+                for (j, &v) in b.row(s, unit, step).iter().enumerate() {
+                    s.store(to.add(j * S::LANES), v);
+                }
+                to = to.add(NV * S::LANES);
+            }
+        }
+    }
+}
