@@ -15,6 +15,8 @@ use crate::{Error, Result};
 const FAMILY: &str = "forest";
 /// Rows that go through a tree together, so that it stays in the cache.
 const BLOCK_ROWS: usize = 64;
+/// Walks that go down trees together.
+const LANES: usize = 8;
 /// Fewer rows than this are not worth a second thread.
 const PARALLEL_ROWS: usize = 4 * BLOCK_ROWS;
 
@@ -127,33 +129,69 @@ impl Forest {
                 format!("{} values into {} classes; the forest has {} and {}", row.len(), out.len(), self.cols, self.classes);
             return Err(Error::config("row", what));
         }
-        self.predict_block(row, out);
+        self.mean_of_row(row, out);
         Ok(())
     }
 
-    /// Mean over the trees for `rows`, `[n, cols]`, into `out`, `[n, classes]`.
-    fn predict_block(&self, rows: &[f32], out: &mut [f32]) {
+    /// Mean over the trees for one row.
+    fn mean_of_row(&self, row: &[f32], out: &mut [f32]) {
         out.fill(0.0);
-        for &root in &self.roots[..self.roots.len() - 1] {
-            for (index, out) in out.chunks_exact_mut(self.classes).enumerate() {
-                self.add_leaf(root, &rows[index * self.cols..(index + 1) * self.cols], out);
+        let (together, rest) = self.roots[..self.config.trees].as_chunks::<LANES>();
+        for &roots in together {
+            self.walk(roots, row, 0).iter().for_each(|&leaf| self.add_leaf(leaf, out));
+        }
+        for &root in rest {
+            self.walk([root], row, 0).iter().for_each(|&leaf| self.add_leaf(leaf, out));
+        }
+        self.divide(out);
+    }
+
+    /// Mean over the trees for `rows`, `[n, cols]`, into `out`, `[n, classes]`.
+    fn mean_of_block(&self, rows: &[f32], out: &mut [f32]) {
+        let n = out.len() / self.classes;
+        let together = n - n % LANES;
+        let (out, out_of_rest) = out.split_at_mut(together * self.classes);
+        out.fill(0.0);
+        for &root in &self.roots[..self.config.trees] {
+            for (group, out) in out.chunks_exact_mut(LANES * self.classes).enumerate() {
+                let leaves = self.walk([root; LANES], &rows[group * LANES * self.cols..], self.cols);
+                leaves.iter().zip(out.chunks_exact_mut(self.classes)).for_each(|(&leaf, out)| self.add_leaf(leaf, out));
             }
         }
+        self.divide(out);
+        for (row, out) in (together..n).zip(out_of_rest.chunks_exact_mut(self.classes)) {
+            self.mean_of_row(&rows[row * self.cols..(row + 1) * self.cols], out);
+        }
+    }
+
+    fn divide(&self, out: &mut [f32]) {
         let share = 1.0 / self.config.trees as f32;
         out.iter_mut().for_each(|probability| *probability *= share);
     }
 
+    /// The leaf that each of `N` walks ends in: walk `i` begins at `roots[i]` and reads the row at `rows[i * stride..]`. They
+    /// take their steps together, so that the processor waits for their memory at once; those at a leaf stay there.
     #[inline]
-    fn add_leaf(&self, root: u32, row: &[f32], out: &mut [f32]) {
-        let mut node = &self.nodes[root as usize];
-        while node.feature < MIXED {
-            let is_left = row[node.feature as usize] <= node.threshold;
-            node = &self.nodes[node.child as usize + usize::from(!is_left)];
+    fn walk<const N: usize>(&self, roots: [u32; N], rows: &[f32], stride: usize) -> [Node; N] {
+        let mut nodes = roots.map(|root| self.nodes[root as usize]);
+        while nodes.iter().any(|node| node.feature < MIXED) {
+            for (lane, node) in nodes.iter_mut().enumerate() {
+                let is_split = node.feature < MIXED;
+                let value = rows[lane * stride + if is_split { node.feature as usize } else { 0 }];
+                let is_left = value <= node.threshold;
+                let next = self.nodes[if is_split { node.child as usize + usize::from(!is_left) } else { 0 }];
+                *node = if is_split { next } else { *node };
+            }
         }
-        if node.feature == PURE {
-            out[node.child as usize] += 1.0;
+        nodes
+    }
+
+    #[inline]
+    fn add_leaf(&self, leaf: Node, out: &mut [f32]) {
+        if leaf.feature == PURE {
+            out[leaf.child as usize] += 1.0;
         } else {
-            let shares = &self.mixed[node.child as usize * self.classes..][..self.classes];
+            let shares = &self.mixed[leaf.child as usize * self.classes..][..self.classes];
             out.iter_mut().zip(shares).for_each(|(out, share)| *out += share);
         }
     }
@@ -218,7 +256,7 @@ impl Classify for Forest {
         let mut out = vec![0f32; table.rows * self.classes];
         let block = |(index, out): (usize, &mut [f32])| {
             let (first, rows) = (index * BLOCK_ROWS, out.len() / self.classes);
-            self.predict_block(&table.values[first * self.cols..(first + rows) * self.cols], out);
+            self.mean_of_block(&table.values[first * self.cols..(first + rows) * self.cols], out);
         };
         if table.rows < PARALLEL_ROWS {
             out.chunks_mut(BLOCK_ROWS * self.classes).enumerate().for_each(block);

@@ -44,19 +44,36 @@ pub struct Ngram {
 /// The counts after contexts of one length.
 #[derive(Clone, Debug, PartialEq)]
 struct Level {
-    /// Contexts as big-endian numbers, ascending.
-    contexts: Vec<u64>,
-    /// Where each context's entries end.
-    ends: Vec<u32>,
+    /// Ascending by key.
+    contexts: Vec<Context>,
     /// Bytes seen after a context, ascending within it.
     bytes: Vec<u8>,
     /// Count of each of `bytes`, at least 1.
     counts: Vec<u32>,
     /// Discounts of counts 1, 2 and more.
     discounts: [f64; 3],
-    /// c(h·) and γ(h) of each context.
-    sums: Vec<(f64, f64)>,
+    /// Position of each key among `contexts`.
     index: FxHashMap<u64, u32>,
+}
+
+/// What is known of one context; together, because a lookup needs all of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Context {
+    /// Its bytes as a big-endian number.
+    key: u64,
+    /// Its entries among the bytes and counts of the level.
+    start: u32,
+    end: u32,
+    /// c(h·).
+    total: f64,
+    /// γ(h).
+    share_below: f64,
+}
+
+impl Context {
+    fn entries(&self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
 }
 
 impl Ngram {
@@ -97,11 +114,9 @@ impl Ngram {
         for (context_bytes, level) in self.levels.iter().enumerate() {
             // Where a context was never seen, no longer one was.
             let Some(context) = level.find(history & low_bytes(context_bytes)) else { break };
-            let (total, share_below) = level.sums[context];
-            let entries = level.entries(context);
-            probability *= share_below;
-            if let Ok(at) = level.bytes[entries.clone()].binary_search(&byte) {
-                probability += level.discounted(level.counts[entries.start + at]) / total;
+            probability *= context.share_below;
+            if let Ok(at) = level.bytes[context.entries()].binary_search(&byte) {
+                probability += level.discounted(level.counts[context.start as usize + at]) / context.total;
             }
         }
         probability
@@ -111,12 +126,11 @@ impl Ngram {
 impl Level {
     /// From ascending n-grams (context, then byte) with their counts.
     fn from_counts(grams: impl Iterator<Item = (u64, u32)>) -> Self {
-        let (mut contexts, mut ends, mut bytes, mut counts) = (Vec::new(), Vec::<u32>::new(), Vec::new(), Vec::new());
+        let (mut keys, mut ends, mut bytes, mut counts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (gram, count) in grams {
-            let context = gram >> 8;
-            if contexts.last() != Some(&context) {
-                contexts.push(context);
-                ends.push(bytes.len() as u32);
+            if keys.last() != Some(&(gram >> 8)) {
+                keys.push(gram >> 8);
+                ends.push(0);
             }
             bytes.push(gram as u8);
             counts.push(count);
@@ -124,31 +138,26 @@ impl Level {
                 *end = bytes.len() as u32;
             }
         }
-        Self::complete(contexts, ends, bytes, counts)
+        Self::new(&keys, &ends, bytes, counts)
     }
 
-    /// Adds what follows from the counts.
-    fn complete(contexts: Vec<u64>, ends: Vec<u32>, bytes: Vec<u8>, counts: Vec<u32>) -> Self {
-        let index = contexts.iter().zip(0..).map(|(&context, at)| (context, at)).collect();
-        let discounts = discounts(&counts);
-        let mut level = Self { contexts, ends, bytes, counts, discounts, sums: Vec::new(), index };
-        let sums = |context| {
-            let counts = &level.counts[level.entries(context)];
+    /// Adds what follows from the counts; the entries of context i are those from the end before to `ends[i]`.
+    fn new(keys: &[u64], ends: &[u32], bytes: Vec<u8>, counts: Vec<u32>) -> Self {
+        let index = keys.iter().zip(0..).map(|(&key, at)| (key, at)).collect();
+        let mut level = Self { contexts: Vec::new(), discounts: discounts(&counts), bytes, counts, index };
+        let starts = std::iter::once(&0).chain(ends);
+        let context = |((&key, &start), &end): ((&u64, &u32), &u32)| {
+            let counts = &level.counts[start as usize..end as usize];
             let total: f64 = counts.iter().map(|&count| f64::from(count)).sum();
             let kept: f64 = counts.iter().map(|&count| level.discounted(count)).sum();
-            (total, (total - kept) / total)
+            Context { key, start, end, total, share_below: (total - kept) / total }
         };
-        level.sums = (0..level.contexts.len()).map(sums).collect();
+        level.contexts = keys.iter().zip(starts).zip(ends).map(context).collect();
         level
     }
 
-    fn find(&self, context: u64) -> Option<usize> {
-        self.index.get(&context).map(|&at| at as usize)
-    }
-
-    fn entries(&self, context: usize) -> std::ops::Range<usize> {
-        let start = if context == 0 { 0 } else { self.ends[context - 1] };
-        start as usize..self.ends[context] as usize
+    fn find(&self, key: u64) -> Option<&Context> {
+        self.index.get(&key).map(|&at| &self.contexts[at as usize])
     }
 
     /// c − D(c) for c ≥ 1.
@@ -230,10 +239,9 @@ impl LanguageModel for Ngram {
         let mut distribution = [1.0 / BYTES as f64; BYTES];
         for (context_bytes, level) in self.levels.iter().enumerate() {
             let Some(context) = level.find(history & low_bytes(context_bytes)) else { break };
-            let (total, share_below) = level.sums[context];
-            distribution.iter_mut().for_each(|p| *p *= share_below);
-            for entry in level.entries(context) {
-                distribution[usize::from(level.bytes[entry])] += level.discounted(level.counts[entry]) / total;
+            distribution.iter_mut().for_each(|p| *p *= context.share_below);
+            for entry in context.entries() {
+                distribution[usize::from(level.bytes[entry])] += level.discounted(level.counts[entry]) / context.total;
             }
         }
         Ok(distribution.iter().map(|&p| p as f32).collect())
@@ -246,10 +254,11 @@ impl Store for Ngram {
         header.tokenizer = Some(Tokenizer::Bytes);
         let mut container = Container::new(header);
         for (context_bytes, level) in self.levels.iter().enumerate() {
-            let last = |context: &u64| context.to_be_bytes()[MAX_ORDER - context_bytes..].to_vec();
+            let last = |context: &Context| context.key.to_be_bytes()[MAX_ORDER - context_bytes..].to_vec();
             let contexts: Vec<u8> = level.contexts.iter().flat_map(last).collect();
+            let ends: Vec<u32> = level.contexts.iter().map(|context| context.end).collect();
             container.insert(&name(context_bytes, "contexts"), &[level.contexts.len(), context_bytes], &contexts)?;
-            container.insert(&name(context_bytes, "ends"), &[level.ends.len()], &level.ends)?;
+            container.insert(&name(context_bytes, "ends"), &[ends.len()], &ends)?;
             container.insert(&name(context_bytes, "bytes"), &[level.bytes.len()], &level.bytes)?;
             container.insert(&name(context_bytes, "counts"), &[level.counts.len()], &level.counts)?;
         }
@@ -278,9 +287,9 @@ fn load_level(container: &Container, context_bytes: usize) -> Result<Level> {
     let counts: Vec<u32> = container.values(&named("counts"), &[Some(bytes.len())])?;
     let unpack =
         |at: usize| packed[at * context_bytes..][..context_bytes].iter().fold(0, |key, &byte| key << 8 | u64::from(byte));
-    let contexts: Vec<u64> = (0..ends.len()).map(unpack).collect();
+    let keys: Vec<u64> = (0..ends.len()).map(unpack).collect();
     let is_cover = ends.last().map_or(0, |&end| end as usize) == bytes.len() && ends.first() != Some(&0);
-    if contexts.windows(2).any(|pair| pair[0] >= pair[1]) {
+    if keys.windows(2).any(|pair| pair[0] >= pair[1]) {
         return Err(container.damage(&named("contexts"), "the contexts are not in ascending order"));
     }
     if !is_cover || ends.windows(2).any(|pair| pair[0] >= pair[1]) {
@@ -289,8 +298,8 @@ fn load_level(container: &Container, context_bytes: usize) -> Result<Level> {
     if counts.contains(&0) {
         return Err(container.damage(&named("counts"), "a count is 0"));
     }
-    let level = Level::complete(contexts, ends, bytes, counts);
-    if (0..level.contexts.len()).any(|context| level.bytes[level.entries(context)].windows(2).any(|pair| pair[0] >= pair[1])) {
+    let level = Level::new(&keys, &ends, bytes, counts);
+    if level.contexts.iter().any(|context| level.bytes[context.entries()].windows(2).any(|pair| pair[0] >= pair[1])) {
         return Err(container.damage(&named("bytes"), "the bytes after a context are not in ascending order"));
     }
     Ok(level)

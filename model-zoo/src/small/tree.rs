@@ -79,6 +79,7 @@ pub(super) fn grow(bins: &Bins, examples: &[Example], classes: usize, limits: Li
         limits,
         columns: (0..bins.cols()).collect(),
         histogram: vec![0; MAX_BINS * classes],
+        left: vec![0; classes],
         rows: (0..bins.rows as u32).filter(|&row| examples[row as usize].weight > 0).collect(),
         tree: Tree { nodes: vec![Node { threshold: 0.0, feature: PURE, child: 0 }], mixed: Vec::new() },
     };
@@ -106,6 +107,8 @@ struct Grower<'a> {
     columns: Vec<usize>,
     /// Weights by bin and class of one column in one node; zeros between uses.
     histogram: Vec<u32>,
+    /// Weights by class left of the split looked at.
+    left: Vec<u32>,
     /// The rows of each node are neighbours here.
     rows: Vec<u32>,
     tree: Tree,
@@ -176,15 +179,22 @@ impl Grower<'_> {
     /// Gini impurity. None if all rows are in one bin or a side would be too light.
     fn split_of_column(&mut self, open: &Open, column: usize, totals: &[u32]) -> Option<Split> {
         let codes = self.bins.column(column);
+        let rows = &self.rows[open.start..open.end];
+        // Most columns of a small node are constant, so this is checked before anything is counted.
+        let first = codes[*rows.first()? as usize];
+        if rows.iter().all(|&row| codes[row as usize] == first) {
+            return None;
+        }
         let mut occupied = [0u64; MAX_BINS.div_ceil(64)];
-        for &row in &self.rows[open.start..open.end] {
+        for &row in rows {
             let bin = usize::from(codes[row as usize]);
             let Example { class, weight } = self.examples[row as usize];
             self.histogram[bin * self.classes + class as usize] += weight;
             occupied[bin / 64] |= 1 << (bin % 64);
         }
         let all: u64 = totals.iter().map(|&total| u64::from(total)).sum();
-        let mut left = vec![0u32; self.classes];
+        let left = &mut self.left;
+        left.fill(0);
         let (mut left_weight, mut left_squares) = (0u64, 0u64);
         let mut right_squares: u64 = totals.iter().map(|&total| u64::from(total).pow(2)).sum();
         let (mut best, mut last_bin) = (None::<Split>, None::<usize>);
@@ -199,7 +209,7 @@ impl Grower<'_> {
                 }
             }
             let counts = &mut self.histogram[bin * self.classes..(bin + 1) * self.classes];
-            for ((count, left), &total) in counts.iter_mut().zip(&mut left).zip(totals) {
+            for ((count, left), &total) in counts.iter_mut().zip(left.iter_mut()).zip(totals) {
                 if *count > 0 {
                     let (before, moved) = (u64::from(*left), u64::from(*count));
                     left_squares += moved * (2 * before + moved);
