@@ -117,8 +117,9 @@ impl Sketch {
     }
 }
 
-#[rustfmt::skip]
-const fn sketch(family: Family, model: &'static str, variant: &'static str, params: u64, nonzero: f64, bits: f64, train_s: f64, p50_ms: f64, spread: f64) -> Sketch {
+/// The figures: share of parameters not zero, bits each, training seconds, median milliseconds, relative spread.
+fn sketch(family: Family, model: &'static str, variant: &'static str, params: u64, figures: [f64; 5]) -> Sketch {
+    let [nonzero, bits, train_s, p50_ms, spread] = figures;
     Sketch { family, model, variant, params, nonzero, bits, train_s, p50_ms, spread }
 }
 
@@ -131,25 +132,25 @@ fn accuracy(right: u64, n: u64) -> Quality {
 fn digits() -> Vec<ModelRow> {
     use Family::{Large, Small};
     let rows = [
-        (sketch(Small, "logistic", "f32", 650, 1.0, 32.0, 0.31, 0.00072, 0.06), 347),
-        (sketch(Small, "linear-svm", "f32", 650, 1.0, 32.0, 0.42, 0.00074, 0.05), 345),
-        (sketch(Small, "forest", "f32", 61_000, 1.0, 64.0, 0.88, 0.0113, 0.09), 351),
-        (sketch(Small, "mlp", "f32", 25_738, 1.0, 32.0, 2.1, 0.0041, 0.07), 353),
-        (sketch(Small, "mlp", "int8", 25_738, 1.0, 8.4, 0.02, 0.0036, 0.08), 353),
-        (sketch(Large, "transformer", "f32", 118_000, 1.0, 32.0, 14.2, 0.212, 0.05), 355),
-        (sketch(Large, "transformer", "bf16", 118_000, 1.0, 16.0, 0.01, 0.190, 0.06), 355),
-        (sketch(Large, "transformer", "int8", 118_000, 1.0, 8.3, 0.03, 0.148, 0.05), 354),
-        (sketch(Large, "transformer", "int4", 118_000, 1.0, 4.6, 0.04, 0.161, 0.05), 351),
-        (sketch(Large, "transformer", "pruned-50", 118_000, 0.52, 20.0, 0.05, 0.334, 0.07), 349),
-        (sketch(Large, "transformer", "pruned-2:4", 118_000, 0.52, 18.0, 0.05, 0.241, 0.07), 346),
+        (sketch(Small, "logistic", "f32", 650, [1.0, 32.0, 0.31, 0.00072, 0.06]), 347),
+        (sketch(Small, "linear-svm", "f32", 650, [1.0, 32.0, 0.42, 0.00074, 0.05]), 345),
+        (sketch(Small, "forest", "f32", 61_000, [1.0, 64.0, 0.88, 0.0113, 0.09]), 351),
+        (sketch(Small, "mlp", "f32", 25_738, [1.0, 32.0, 2.1, 0.0041, 0.07]), 353),
+        (sketch(Small, "mlp", "int8", 25_738, [1.0, 8.4, 0.02, 0.0036, 0.08]), 353),
+        (sketch(Large, "transformer", "f32", 118_000, [1.0, 32.0, 14.2, 0.212, 0.05]), 355),
+        (sketch(Large, "transformer", "bf16", 118_000, [1.0, 16.0, 0.01, 0.190, 0.06]), 355),
+        (sketch(Large, "transformer", "int8", 118_000, [1.0, 8.3, 0.03, 0.148, 0.05]), 354),
+        (sketch(Large, "transformer", "int4", 118_000, [1.0, 4.6, 0.04, 0.161, 0.05]), 351),
+        (sketch(Large, "transformer", "pruned-50", 118_000, [0.52, 20.0, 0.05, 0.334, 0.07]), 349),
+        (sketch(Large, "transformer", "pruned-2:4", 118_000, [0.52, 18.0, 0.05, 0.241, 0.07]), 346),
     ];
     let mut rows: Vec<ModelRow> = rows.into_iter().map(|(sketch, right)| sketch.row("digits", accuracy(right, 360))).collect();
-    let mut student = sketch(Small, "logistic", "distilled-transformer", 650, 1.0, 32.0, 1.4, 0.00073, 0.06).row("digits", accuracy(349, 360));
+    let mut student = sketch(Small, "logistic", "distilled-transformer", 650, [1.0, 32.0, 1.4, 0.00073, 0.06]).row("digits", accuracy(349, 360));
     student.made_from = Some("digits/transformer/f32/cpu".into());
     rows.push(student);
     for (batch, f32_ms, int8_ms) in [(8, 0.101, 0.078), (64, 0.0622, 0.0741)] {
         for (variant, ms, right) in [("f32", f32_ms, 355), ("int8", int8_ms, 354)] {
-            let mut row = sketch(Large, "transformer", variant, 118_000, 1.0, 32.0, 14.2, ms, 0.04).row("digits", accuracy(right, 360));
+            let mut row = sketch(Large, "transformer", variant, 118_000, [1.0, 32.0, 14.2, ms, 0.04]).row("digits", accuracy(right, 360));
             row.batch = batch;
             row.id += &format!("/batch={batch}");
             rows.push(row);
@@ -165,21 +166,21 @@ fn digits() -> Vec<ModelRow> {
 fn snippets() -> Vec<ModelRow> {
     use Family::{Large, Small};
     let rows = [
-        (sketch(Small, "logistic", "f32", 163_850, 1.0, 32.0, 1.9, 0.0131, 0.1), 1402),
-        (sketch(Small, "linear-svm", "f32", 163_850, 1.0, 32.0, 1.6, 0.0129, 0.1), 1411),
-        (sketch(Small, "naive-bayes", "f32", 163_850, 1.0, 32.0, 0.2, 0.0128, 0.1), 1340),
-        (sketch(Small, "forest", "f32", 340_000, 1.0, 64.0, 6.4, 0.0312, 0.12), 1344),
-        (sketch(Small, "mlp", "f32", 1_050_000, 1.0, 32.0, 9.5, 0.0524, 0.09), 1421),
-        (sketch(Large, "transformer", "f32", 421_000, 1.0, 32.0, 26.7, 3.92, 0.05), 1462),
-        (sketch(Large, "transformer", "bf16", 421_000, 1.0, 16.0, 0.02, 3.41, 0.05), 1461),
-        (sketch(Large, "transformer", "int8", 421_000, 1.0, 8.3, 0.05, 2.71, 0.06), 1459),
-        (sketch(Large, "transformer", "int4", 421_000, 1.0, 4.6, 0.05, 2.92, 0.06), 1431),
-        (sketch(Large, "transformer", "pruned-50", 421_000, 0.5, 20.0, 0.06, 5.64, 0.06), 1428),
+        (sketch(Small, "logistic", "f32", 163_850, [1.0, 32.0, 1.9, 0.0131, 0.1]), 1402),
+        (sketch(Small, "linear-svm", "f32", 163_850, [1.0, 32.0, 1.6, 0.0129, 0.1]), 1411),
+        (sketch(Small, "naive-bayes", "f32", 163_850, [1.0, 32.0, 0.2, 0.0128, 0.1]), 1340),
+        (sketch(Small, "forest", "f32", 340_000, [1.0, 64.0, 6.4, 0.0312, 0.12]), 1344),
+        (sketch(Small, "mlp", "f32", 1_050_000, [1.0, 32.0, 9.5, 0.0524, 0.09]), 1421),
+        (sketch(Large, "transformer", "f32", 421_000, [1.0, 32.0, 26.7, 3.92, 0.05]), 1462),
+        (sketch(Large, "transformer", "bf16", 421_000, [1.0, 16.0, 0.02, 3.41, 0.05]), 1461),
+        (sketch(Large, "transformer", "int8", 421_000, [1.0, 8.3, 0.05, 2.71, 0.06]), 1459),
+        (sketch(Large, "transformer", "int4", 421_000, [1.0, 4.6, 0.05, 2.92, 0.06]), 1431),
+        (sketch(Large, "transformer", "pruned-50", 421_000, [0.5, 20.0, 0.06, 5.64, 0.06]), 1428),
     ];
     let mut rows: Vec<ModelRow> = rows.into_iter().map(|(sketch, right)| sketch.row("rust-snippets", accuracy(right, 1544))).collect();
     for (subset, small, large) in [(250, 1010, 720), (2000, 1310, 1290)] {
         for (family, model, right) in [(Small, "mlp", small), (Large, "transformer", large)] {
-            let mut row = sketch(family, model, "f32", 421_000, 1.0, 32.0, 2.0, 0.1, 0.04).row("rust-snippets", accuracy(right, 1544));
+            let mut row = sketch(family, model, "f32", 421_000, [1.0, 32.0, 2.0, 0.1, 0.04]).row("rust-snippets", accuracy(right, 1544));
             row.train_subset = Some(subset);
             row.id += &format!("/train={subset}");
             rows.push(row);
@@ -196,14 +197,14 @@ fn language_models() -> Vec<ModelRow> {
     use Family::{Large, Small};
     let bits = |value: f64| Quality { metric: Metric::BitsPerByte, value, ci_low: value * 0.985, ci_high: value * 1.014, n: 198 };
     let rows = [
-        (sketch(Small, "order-5 n-gram", "f32", 2_640_000, 1.0, 48.0, 3.3, 0.00061, 0.2), 2.131),
-        (sketch(Small, "order-3 n-gram", "f32", 310_000, 1.0, 48.0, 1.0, 0.00037, 0.2), 2.688),
-        (sketch(Large, "gpt", "f32", 826_000, 1.0, 32.0, 38.4, 0.584, 0.06), 2.412),
-        (sketch(Large, "gpt", "bf16", 826_000, 1.0, 16.0, 0.02, 0.497, 0.06), 2.413),
-        (sketch(Large, "gpt", "int8", 826_000, 1.0, 8.3, 0.07, 0.301, 0.06), 2.419),
-        (sketch(Large, "gpt", "int4", 826_000, 1.0, 4.6, 0.07, 0.322, 0.08), 2.487),
-        (sketch(Large, "gpt", "pruned-50", 826_000, 0.5, 20.0, 0.08, 0.712, 0.05), 2.596),
-        (sketch(Large, "gpt-tiny", "distilled-gpt", 121_000, 1.0, 32.0, 12.0, 0.122, 0.05), 2.702),
+        (sketch(Small, "order-5 n-gram", "f32", 2_640_000, [1.0, 48.0, 3.3, 0.00061, 0.2]), 2.131),
+        (sketch(Small, "order-3 n-gram", "f32", 310_000, [1.0, 48.0, 1.0, 0.00037, 0.2]), 2.688),
+        (sketch(Large, "gpt", "f32", 826_000, [1.0, 32.0, 38.4, 0.584, 0.06]), 2.412),
+        (sketch(Large, "gpt", "bf16", 826_000, [1.0, 16.0, 0.02, 0.497, 0.06]), 2.413),
+        (sketch(Large, "gpt", "int8", 826_000, [1.0, 8.3, 0.07, 0.301, 0.06]), 2.419),
+        (sketch(Large, "gpt", "int4", 826_000, [1.0, 4.6, 0.07, 0.322, 0.08]), 2.487),
+        (sketch(Large, "gpt", "pruned-50", 826_000, [0.5, 20.0, 0.08, 0.712, 0.05]), 2.596),
+        (sketch(Large, "gpt-tiny", "distilled-gpt", 121_000, [1.0, 32.0, 12.0, 0.122, 0.05]), 2.702),
     ];
     let mut rows: Vec<ModelRow> = rows.into_iter().map(|(sketch, value)| sketch.row("rust-lm", bits(value))).collect();
     for row in rows.iter_mut().filter(|row| row.variant == "distilled-gpt") {
@@ -231,7 +232,7 @@ fn kernels() -> Vec<KernelRow> {
     let heads = [("batch", 1), ("heads", 8), ("seq_q", 256), ("seq_k", 256), ("head_dim", 64)];
     let mut rows = vec![
         row("matmul", "f32", "dense", &square, 3.1e6, (86.6, 1.02), 0.585, 0.12),
-        row("matmul", "bf16", "dense", &square, 2.9e6, (92.6, 0.55), 0.318, 0.31),
+        row("matmul", "bf16", "dense", &square, 2.9e6, (92.6, 0.55), 0.32, 0.31),
         row("matmul", "f32", "dense", &[("m", 64), ("n", 64), ("k", 64)], 9.4e3, (55.8, 5.2), 0.377, 0.05),
         row("linear", "f32", "dense", &vector, 2.66e6, (12.6, 25.2), 0.92, 0.04),
         row("linear", "f32", "int8", &vector, 0.91e6, (36.9, 18.6), 0.68, 0.22),

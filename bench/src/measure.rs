@@ -151,7 +151,7 @@ impl Measurement {
         let mut reasons = Vec::new();
         if summary.samples < self.min_samples {
             reasons.push(format!("{} of at least {} samples", summary.samples, self.min_samples));
-        } else if !(reach <= MAX_MEDIAN_REACH) {
+        } else if reach.is_nan() || reach > MAX_MEDIAN_REACH {
             reasons.push(format!(
                 "median known to ±{:.0} % only (cv {:.0} %, {} samples)",
                 reach * 100.0,

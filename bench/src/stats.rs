@@ -136,7 +136,7 @@ pub fn wilson(successes: u64, n: u64) -> Option<Interval> {
 /// documents or windows and a pair is (bits, bytes). Same seed, same interval. `None` without units, without a
 /// positive denominator, or for values that are not finite.
 pub fn bootstrap_ratio(units: &[(f64, f64)], resamples: usize, seed: u64) -> Option<Interval> {
-    let bad = |&(numerator, denominator): &(f64, f64)| !numerator.is_finite() || !(denominator > 0.0);
+    let bad = |&(numerator, denominator): &(f64, f64)| !numerator.is_finite() || !denominator.is_finite() || denominator <= 0.0;
     if units.is_empty() || resamples == 0 || units.iter().any(bad) {
         return None;
     }

@@ -27,7 +27,7 @@ impl Table {
         let constant = |column: usize| {
             let cells: Vec<&String> = self.rows.iter().filter_map(|row| row.get(column)).collect();
             let first = cells.first()?;
-            (cells.len() > 1 && cells.iter().all(|cell| cell == first)).then(|| first.as_str())
+            (cells.len() > 1 && cells.iter().all(|cell| cell == first)).then_some(first.as_str())
         };
         let mut kept = Vec::new();
         let mut header = Vec::new();

@@ -40,7 +40,7 @@ pub fn report(report: &Report) -> String {
     kernels(&mut page, report);
     not_valid(&mut page, report);
     method(&mut page, report);
-    let _ = write!(page, "</main><script>{}</script></body></html>\n", include_str!("page.js"));
+    let _ = writeln!(page, "</main><script>{}</script></body></html>", include_str!("page.js"));
     page
 }
 
