@@ -53,6 +53,18 @@ pub enum Error {
     /// An op or a device failed.
     #[error(transparent)]
     Kernel(#[from] kernels::Error),
+    /// Training met a loss or a gradient that is not finite; the parameters are as after the last good step.
+    #[error("step {step}: the {what} is {value}; the last good loss was {}", LastGood(*last_good_loss))]
+    Diverged {
+        /// The step, counted from 0.
+        step: u64,
+        /// `loss`, or `norm of the gradients`.
+        what: &'static str,
+        /// What it was.
+        value: f64,
+        /// Loss of the last step before; none at the first.
+        last_good_loss: Option<f64>,
+    },
     /// A step could not be recorded or played back.
     #[error(transparent)]
     Tape(#[from] crate::autograd::Error),
@@ -101,6 +113,16 @@ struct Column<'a>(&'a Option<String>);
 impl fmt::Display for Column<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_ref().map_or(Ok(()), |column| write!(f, ", column `{column}`"))
+    }
+}
+
+struct LastGood(Option<f64>);
+impl fmt::Display for LastGood {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(loss) => write!(f, "{loss}"),
+            None => f.write_str("none"),
+        }
     }
 }
 

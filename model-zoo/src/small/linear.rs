@@ -6,6 +6,7 @@ use kernels::ops::{Act, Download, Linear, Upload};
 use kernels::{Backend, Buffer, DType, Op, Packed, Weight, WeightRef};
 use serde::{Deserialize, Serialize};
 
+use super::reader::Reader;
 use super::rows::Rows;
 use crate::data::Inputs;
 use crate::model::{Classify, Describe, Scale};
@@ -40,6 +41,7 @@ pub enum Link {
 pub struct LinearClassifier {
     on: Arc<dyn Backend>,
     family: &'static str,
+    reader: Reader,
     weight: Packed,
     bias: Buffer,
     link: Link,
@@ -52,9 +54,15 @@ impl LinearClassifier {
     ///
     /// # Errors
     /// `Config` if bias or link do not have one entry per class; `Kernel` from the device.
-    pub(super) fn new(on: &Arc<dyn Backend>, family: &'static str, scores: &Scores, link: Link) -> Result<Self> {
+    pub(super) fn new(
+        on: &Arc<dyn Backend>,
+        family: &'static str,
+        reader: &Reader,
+        scores: &Scores,
+        link: &Link,
+    ) -> Result<Self> {
         let classes = scores.weight.n();
-        let links = match &link {
+        let links = match link {
             Link::Softmax => classes,
             Link::Platt(sigmoids) => sigmoids.len(),
         };
@@ -67,9 +75,10 @@ impl LinearClassifier {
         Ok(Self {
             on: Arc::clone(on),
             family,
+            reader: reader.clone(),
             weight: on.pack(&scores.weight)?,
             bias,
-            link,
+            link: link.clone(),
             params: ((scores.weight.k() + 1) * classes) as u64,
             nonzero_params: (scores.weight.nonzeros() + nonzero_biases) as u64,
         })
@@ -179,6 +188,6 @@ impl Classify for LinearClassifier {
     }
 
     fn predict_proba(&self, inputs: &Inputs) -> Result<Vec<f32>> {
-        self.probabilities(Rows::dense(inputs.table()?)?)
+        self.probabilities(self.reader.read(inputs)?.rows()?)
     }
 }

@@ -6,9 +6,11 @@ use kernels::Backend;
 use serde::{Deserialize, Serialize};
 
 use super::linear::{LinearClassifier, Link, Scores};
+use super::reader::Reader;
 use super::rows::Rows;
 use super::softmax_loss::SoftmaxLoss;
 pub use super::softmax_loss::Targets;
+use crate::data::Inputs;
 use crate::train::lbfgs::{Lbfgs, Minimum};
 use crate::train::proximal::Proximal;
 use crate::{Error, Result};
@@ -54,26 +56,30 @@ impl Default for LogisticConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logistic {
     config: LogisticConfig,
+    reader: Reader,
     scores: Scores,
 }
 
 impl Logistic {
-    /// Fits on `rows`, `[rows, cols]`, to classes or to a teacher's distributions:
+    /// Fits on `inputs` to classes or to a teacher's distributions:
     /// minimises Σ rows' cross entropy + ½·l2·‖w‖² + l1·‖w‖₁, by L-BFGS or (l1 > 0) by FISTA. Returns also how the search ended.
     ///
     /// A constant column gets the weight 0; a class without rows gets a low probability.
     ///
     /// # Errors
-    /// `Config` for no rows, fewer than two classes, targets that do not fit the rows, or settings out of range; `Kernel` from
+    /// `Config` for inputs the reader does not read or numbers that are not finite, no rows, fewer than two classes, targets that do not fit the rows, or settings out of range; `Kernel` from
     /// the device.
     pub fn fit(
         on: &dyn Backend,
-        rows: Rows<'_>,
+        reader: Reader,
+        inputs: &Inputs,
         targets: Targets<'_>,
         classes: usize,
         config: LogisticConfig,
     ) -> Result<(Self, Minimum)> {
         check(&config)?;
+        let read = reader.read(inputs)?;
+        let rows = read.rows()?;
         targets.check(rows.len(), classes)?;
         let cols = rows.cols();
         let columns = Columns::measure(rows, classes, &config);
@@ -103,7 +109,7 @@ impl Logistic {
             let settings = Lbfgs { memory: 10, max_iterations, gradient_tolerance, value_noise: VALUE_NOISE };
             settings.minimize(&mut theta, objective)?
         };
-        Ok((Self { config, scores: columns.unscale(&theta, classes)? }, minimum))
+        Ok((Self { config, reader, scores: columns.unscale(&theta, classes)? }, minimum))
     }
 
     /// Settings it was fitted with.
@@ -121,7 +127,7 @@ impl Logistic {
     /// # Errors
     /// `Kernel` from the device.
     pub fn place(&self, on: &Arc<dyn Backend>) -> Result<LinearClassifier> {
-        LinearClassifier::new(on, FAMILY, &self.scores, Link::Softmax)
+        LinearClassifier::new(on, FAMILY, &self.reader, &self.scores, &Link::Softmax)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod linear;
 pub mod logistic;
 pub mod ngram;
 mod platt;
+pub mod reader;
 pub mod rows;
 mod softmax_loss;
 pub mod svm;

@@ -1,7 +1,6 @@
 //! Examples as linear models read them: every number, or only those that are not zero.
 
-use kernels::weight::{Pattern, Sparse, Values};
-
+use super::features::SparseRows;
 use crate::data::Table;
 use crate::{Error, Result};
 
@@ -16,12 +15,7 @@ pub struct Rows<'a> {
 #[derive(Clone, Copy, Debug)]
 enum Form<'a> {
     Dense(&'a [f32]),
-    /// Row i holds entries `starts[i]..starts[i + 1]`.
-    Sparse {
-        starts: &'a [u32],
-        columns: &'a [u32],
-        values: &'a [f32],
-    },
+    Sparse(&'a SparseRows),
 }
 
 impl<'a> Rows<'a> {
@@ -42,19 +36,26 @@ impl<'a> Rows<'a> {
         Ok(Self { cols: table.cols, len: table.rows, form: Form::Dense(&table.values) })
     }
 
-    /// Compressed sparse rows, `[rows, cols]`.
+    /// Rows of which only some numbers are stored.
     ///
     /// # Errors
-    /// `Config` for another pattern than CSR, other values than f32, or naming row and column of a number that is not finite.
-    pub fn sparse(rows: &'a Sparse) -> Result<Self> {
-        let (Pattern::Csr { row_ptr, col }, Values::F32(values)) = (rows.pattern(), rows.values()) else {
-            return Err(Error::config("inputs", format!("sparse rows must be csr-f32, got {}", rows.format())));
-        };
-        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-            let row = row_ptr.partition_point(|&start| start as usize <= at) - 1;
-            return Err(not_finite(row, col[at] as usize, values[at]));
+    /// `Config` if the parts do not fit together, or naming row and column of a number that is not finite.
+    pub fn sparse(rows: &'a SparseRows) -> Result<Self> {
+        let SparseRows { cols, ends, columns, values } = rows;
+        if !ends.is_sorted() || ends.last().copied().unwrap_or(0) != values.len() || columns.len() != values.len() {
+            return Err(Error::config("inputs", "the ends of sparse rows must ascend to the number of values"));
         }
-        Ok(Self { cols: rows.k(), len: rows.n(), form: Form::Sparse { starts: row_ptr, columns: col, values } })
+        for row in 0..ends.len() {
+            let (columns, values) = rows.row(row);
+            let ascend = columns.windows(2).all(|pair| pair[0] < pair[1]);
+            if !ascend || columns.last().is_some_and(|&last| last as usize >= *cols) {
+                return Err(Error::config("inputs", format!("row {row}: columns must ascend and be below {cols}")));
+            }
+            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                return Err(not_finite(row, columns[at] as usize, values[at]));
+            }
+        }
+        Ok(Self { cols: *cols, len: ends.len(), form: Form::Sparse(rows) })
     }
 
     /// Number of examples.
@@ -74,7 +75,7 @@ impl<'a> Rows<'a> {
 
     /// Whether zeros are left out.
     pub fn is_sparse(&self) -> bool {
-        matches!(self.form, Form::Sparse { .. })
+        matches!(self.form, Form::Sparse(_))
     }
 
     /// Numbers of examples `first..first + len`, row-major, if every one is stored.
@@ -84,7 +85,7 @@ impl<'a> Rows<'a> {
     pub fn values(&self, first: usize, len: usize) -> Option<&'a [f32]> {
         match self.form {
             Form::Dense(values) => Some(&values[first * self.cols..][..len * self.cols]),
-            Form::Sparse { .. } => None,
+            Form::Sparse(_) => None,
         }
     }
 
@@ -96,9 +97,9 @@ impl<'a> Rows<'a> {
     pub fn for_each(&self, row: usize, mut see: impl FnMut(usize, f32)) {
         match self.form {
             Form::Dense(values) => values[row * self.cols..][..self.cols].iter().enumerate().for_each(|(at, &x)| see(at, x)),
-            Form::Sparse { starts, columns, values } => {
-                let range = starts[row] as usize..starts[row + 1] as usize;
-                columns[range.clone()].iter().zip(&values[range]).for_each(|(&column, &x)| see(column as usize, x));
+            Form::Sparse(rows) => {
+                let (columns, values) = rows.row(row);
+                columns.iter().zip(values).for_each(|(&column, &x)| see(column as usize, x));
             }
         }
     }
@@ -120,9 +121,9 @@ impl<'a> Rows<'a> {
                 }
                 sums.iter().sum::<f64>() + rest
             }
-            Form::Sparse { starts, columns, values } => {
-                let range = starts[row] as usize..starts[row + 1] as usize;
-                columns[range.clone()].iter().zip(&values[range]).map(|(&column, &x)| f64::from(x) * w[column as usize]).sum()
+            Form::Sparse(rows) => {
+                let (columns, values) = rows.row(row);
+                columns.iter().zip(values).map(|(&column, &x)| f64::from(x) * w[column as usize]).sum()
             }
         }
     }
@@ -135,7 +136,7 @@ impl<'a> Rows<'a> {
                 let x = &values[row * self.cols..][..self.cols];
                 w[..self.cols].iter_mut().zip(x).for_each(|(w, &x)| *w += a * f64::from(x));
             }
-            Form::Sparse { .. } => self.for_each(row, |column, x| w[column] += a * f64::from(x)),
+            Form::Sparse(_) => self.for_each(row, |column, x| w[column] += a * f64::from(x)),
         }
     }
 }
@@ -152,11 +153,8 @@ mod tests {
     fn both_forms_agree_and_damage_is_named() {
         let table = Table::new(2, 9, (0..18).map(|i| if i % 3 == 0 { i as f32 } else { 0.0 }).collect()).unwrap();
         let dense = Rows::dense(&table).unwrap();
-        let csr = |values: Vec<f32>| {
-            let pattern = Pattern::Csr { row_ptr: vec![0, 2, 5], col: vec![3, 6, 0, 3, 6] };
-            Sparse::new(2, 9, pattern, Values::F32(values)).unwrap()
-        };
-        let stored = csr(vec![3.0, 6.0, 9.0, 12.0, 15.0]);
+        let columns = vec![3, 6, 0, 3, 6];
+        let mut stored = SparseRows { cols: 9, ends: vec![2, 5], columns, values: vec![3.0, 6.0, 9.0, 12.0, 15.0] };
         let sparse = Rows::sparse(&stored).unwrap();
         let w: Vec<f64> = (0..9).map(|i| 1.0 / f64::from(i + 1)).collect();
         for row in 0..2 {
@@ -168,7 +166,12 @@ mod tests {
         }
         let nan = Table::new(2, 2, vec![0.0, 1.0, 2.0, f32::NAN]).unwrap();
         assert!(Rows::dense(&nan).unwrap_err().to_string().contains("row 1, column 1"));
-        let nan = csr(vec![3.0, 6.0, 9.0, f32::INFINITY, 15.0]);
-        assert!(Rows::sparse(&nan).unwrap_err().to_string().contains("row 1, column 3"));
+        stored.values[3] = f32::INFINITY;
+        assert!(Rows::sparse(&stored).unwrap_err().to_string().contains("row 1, column 3"));
+        for (ends, column) in [(vec![2, 4], 3), (vec![3, 2], 3), (vec![2, 5], 7), (vec![2, 5], 9)] {
+            let mut broken = SparseRows { ends, values: vec![1.0; 5], ..stored.clone() };
+            broken.columns[3] = column;
+            assert!(Rows::sparse(&broken).is_err(), "{broken:?}");
+        }
     }
 }

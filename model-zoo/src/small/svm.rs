@@ -11,8 +11,9 @@ pub use super::coordinate_descent::Margin;
 use super::coordinate_descent::{Problem, Solution};
 use super::linear::{LinearClassifier, Link, Scores};
 use super::platt;
-use super::rows::Rows;
+use super::reader::Reader;
 use super::softmax_loss::Targets;
+use crate::data::Inputs;
 use crate::random::Random;
 use crate::{Error, Result};
 
@@ -61,18 +62,21 @@ impl Default for SvmConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Svm {
     config: SvmConfig,
+    reader: Reader,
     scores: Scores,
     link: Link,
     converged: bool,
 }
 
 impl Svm {
-    /// Fits on `rows`, `[rows, cols]`, with a class below `classes` per row; one plane per class, in parallel (one in all for two
+    /// Fits on `inputs` with a class below `classes` per row; one plane per class, in parallel (one in all for two
     /// classes). Columns should be of like size: the penalty looks at raw weights, the bias included.
     ///
     /// # Errors
-    /// `Config` for no rows, fewer than two classes, labels out of range or not one per row, or settings out of range.
-    pub fn fit(rows: Rows<'_>, labels: &[u32], classes: usize, config: SvmConfig) -> Result<Self> {
+    /// `Config` for inputs the reader does not read or numbers that are not finite, no rows, fewer than two classes, labels out of range or not one per row, or settings out of range.
+    pub fn fit(reader: Reader, inputs: &Inputs, labels: &[u32], classes: usize, config: SvmConfig) -> Result<Self> {
+        let read = reader.read(inputs)?;
+        let rows = read.rows()?;
         Targets::Classes(labels).check(rows.len(), classes)?;
         check(&config, rows.len())?;
         let everything: Vec<usize> = (0..rows.len()).collect();
@@ -87,7 +91,7 @@ impl Svm {
         let weight = solutions.iter().flat_map(|solution| solution.w[..cols].iter().map(|&w| w as f32)).collect();
         let bias = solutions.iter().map(|solution| solution.w[cols] as f32).collect();
         let scores = Scores { weight: Weight::dense(classes, cols, Values::F32(weight))?, bias };
-        Ok(Self { config, scores, link, converged })
+        Ok(Self { config, reader, scores, link, converged })
     }
 
     /// Settings it was fitted with.
@@ -110,7 +114,7 @@ impl Svm {
     /// # Errors
     /// `Kernel` from the device.
     pub fn place(&self, on: &Arc<dyn Backend>) -> Result<LinearClassifier> {
-        LinearClassifier::new(on, FAMILY, &self.scores, self.link.clone())
+        LinearClassifier::new(on, FAMILY, &self.reader, &self.scores, &self.link)
     }
 }
 
