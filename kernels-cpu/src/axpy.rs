@@ -1,15 +1,33 @@
-//! The op of this name on CPUs.
+//! Accumulation in place.
 
 use crate::CpuBackend;
+use crate::dtypes::{floats, with_float};
+use crate::simd::{Float, load, simd_fn, store};
+use crate::strided::{In, Out, each};
 use kernels::ops::Axpy;
-use kernels::{Checked, DType, Launch, Result, Support};
+use kernels::{Checked, DType, Launch, Op, Result, Support};
+
+simd_fn! {
+    fn accumulate[A: Float, B: Float](s, alpha: f32, x: &[A], out: &mut [B]) {
+        let alpha = s.splat(alpha);
+        for at in (0..out.len()).step_by(S::LANES) {
+            let sum = s.fma(alpha, load(s, x, at), load(s, out, at));
+            store(s, out, at, sum);
+        }
+    }
+}
 
 impl Launch<Axpy<'_>> for CpuBackend {
-    fn support(&self, _: DType) -> Support {
-        Support::No("its kernel is not written yet")
+    fn support(&self, dtype: DType) -> Support {
+        floats(dtype)
     }
 
-    fn launch(&self, _: Checked<Axpy<'_>>) -> Result<()> {
-        Ok(())
+    fn launch(&self, args: Checked<Axpy<'_>>) -> Result<()> {
+        let Axpy { alpha, x, out } = args.into_inner();
+        with_float!(Axpy::NAME, x.dtype(), A => with_float!(Axpy::NAME, out.dtype(), B => {
+            let operands = (In::<A>::new(&x)?, Out::<B>::new(out)?);
+            each(&self.pool, 1, &operands, |_, (x, out)| accumulate(self.isa, alpha, x, out));
+            Ok(())
+        }))
     }
 }

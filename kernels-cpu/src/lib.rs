@@ -25,6 +25,7 @@ mod copy;
 mod cross_entropy;
 mod cross_entropy_backward;
 mod download;
+mod dtypes;
 mod fill;
 #[cfg(test)]
 mod fixtures;
@@ -48,6 +49,7 @@ mod sgd;
 mod simd;
 mod softmax;
 mod softmax_backward;
+mod strided;
 mod threads;
 mod unary;
 mod unary_backward;

@@ -1,15 +1,23 @@
-//! The op of this name on CPUs.
+//! Host to device: a copy into any strides.
 
 use crate::CpuBackend;
+use crate::dtypes::with_element;
+use crate::strided::{Out, each};
 use kernels::ops::Upload;
 use kernels::{Checked, DType, Launch, Result, Support};
 
 impl Launch<Upload<'_>> for CpuBackend {
     fn support(&self, _: DType) -> Support {
-        Support::No("its kernel is not written yet")
+        Support::Native
     }
 
-    fn launch(&self, _: Checked<Upload<'_>>) -> Result<()> {
-        Ok(())
+    fn launch(&self, args: Checked<Upload<'_>>) -> Result<()> {
+        let Upload { data, out } = args.into_inner();
+        with_element!(out.dtype(), T => {
+            let data: &[T] = bytemuck::cast_slice(data.as_bytes());
+            let out = Out::<T>::new(out)?;
+            each(&self.pool, 1, &(out,), |index, (out,)| out.copy_from_slice(&data[index..index + out.len()]));
+            Ok(())
+        })
     }
 }

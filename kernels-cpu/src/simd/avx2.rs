@@ -62,7 +62,7 @@ impl Words for I {}
 static WINDOW: [i32; 2 * LANES] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
 #[inline(always)]
-fn first(_: Avx2, count: usize) -> __m256i {
+fn window(_: Avx2, count: usize) -> __m256i {
     // SAFETY: the token proves AVX2; LANES elements from LANES − count lie within the table for any count.
     unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(LANES - count.min(LANES)).cast()) }
 }
@@ -87,7 +87,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn load_part(self, from: *const f32, count: usize) -> F {
         // SAFETY: token; masked lanes are not accessed.
-        F(unsafe { _mm256_maskload_ps(from, first(self, count)) })
+        F(unsafe { _mm256_maskload_ps(from, window(self, count)) })
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, v: F) {
@@ -97,7 +97,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn store_part(self, to: *mut f32, count: usize, v: F) {
         // SAFETY: token; masked lanes are not accessed.
-        unsafe { _mm256_maskstore_ps(to, first(self, count), v.0) }
+        unsafe { _mm256_maskstore_ps(to, window(self, count), v.0) }
     }
     #[inline(always)]
     unsafe fn load_bf16(self, from: *const u16) -> F {
@@ -188,6 +188,11 @@ impl Simd for Avx2 {
     fn is_nan(self, v: F) -> F {
         // SAFETY: token.
         F(unsafe { _mm256_cmp_ps::<_CMP_UNORD_Q>(v.0, v.0) })
+    }
+    #[inline(always)]
+    fn first(self, count: usize) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_castsi256_ps(window(self, count)) })
     }
 
     #[inline(always)]

@@ -77,7 +77,7 @@ impl Lanes for F {}
 impl Words for I {}
 
 #[inline(always)]
-fn first(count: usize) -> __mmask16 {
+fn window(count: usize) -> __mmask16 {
     ((1u32 << count.min(LANES)) - 1) as __mmask16
 }
 
@@ -101,7 +101,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn load_part(self, from: *const f32, count: usize) -> F {
         // SAFETY: token; masked lanes are not accessed.
-        F(unsafe { _mm512_maskz_loadu_ps(first(count), from) })
+        F(unsafe { _mm512_maskz_loadu_ps(window(count), from) })
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, v: F) {
@@ -111,7 +111,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn store_part(self, to: *mut f32, count: usize, v: F) {
         // SAFETY: token; masked lanes are not accessed.
-        unsafe { _mm512_mask_storeu_ps(to, first(count), v.0) }
+        unsafe { _mm512_mask_storeu_ps(to, window(count), v.0) }
     }
     #[inline(always)]
     unsafe fn load_bf16(self, from: *const u16) -> F {
@@ -198,6 +198,10 @@ impl Simd for Avx512 {
     fn is_nan(self, v: F) -> __mmask16 {
         // SAFETY: token.
         unsafe { _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v.0, v.0) }
+    }
+    #[inline(always)]
+    fn first(self, count: usize) -> __mmask16 {
+        window(count)
     }
 
     #[inline(always)]

@@ -133,3 +133,54 @@ pub(crate) fn store<S: Simd, T: Float>(s: S, to: &mut [T], at: usize, v: S::V) {
         }
     }
 }
+
+/// out[i] = f(inputs[..][i]), all of one length.
+#[inline(always)]
+pub(crate) fn map<S: Simd, T: Float, U: Float, const N: usize>(
+    s: S,
+    inputs: [&[T]; N],
+    out: &mut [U],
+    f: impl Fn([S::V; N]) -> S::V,
+) {
+    let len = out.len();
+    assert!(inputs.iter().all(|x| x.len() == len), "operands differ in length");
+    let mut at = 0;
+    while at + S::LANES <= len {
+        // SAFETY: LANES elements follow `at` in every operand.
+        unsafe { U::store(s, out.as_mut_ptr().add(at), f(inputs.map(|x| T::load(s, x.as_ptr().add(at))))) };
+        at += S::LANES;
+    }
+    if at < len {
+        store(s, out, at, f(inputs.map(|x| load(s, x, at))));
+    }
+}
+
+/// step(…step(step(init, inputs[..][0..]), inputs[..][LANES..])…) over all vectors: four interleaved chains, joined as
+/// (0 ∘ 1) ∘ (2 ∘ 3), so that the order depends on the length alone. Lanes beyond the end are left out.
+#[inline(always)]
+pub(crate) fn fold<S: Simd, T: Float, const N: usize>(
+    s: S,
+    inputs: [&[T]; N],
+    init: S::V,
+    step: impl Fn(S::V, [S::V; N]) -> S::V,
+    join: impl Fn(S::V, S::V) -> S::V,
+) -> S::V {
+    let len = inputs.first().map_or(0, |x| x.len());
+    assert!(inputs.iter().all(|x| x.len() == len), "operands differ in length");
+    let mut chains = [init; 4];
+    let mut at = 0;
+    while at + 4 * S::LANES <= len {
+        for (k, chain) in chains.iter_mut().enumerate() {
+            // SAFETY: 4·LANES elements follow `at` in every operand.
+            *chain = step(*chain, inputs.map(|x| unsafe { T::load(s, x.as_ptr().add(at + k * S::LANES)) }));
+        }
+        at += 4 * S::LANES;
+    }
+    let mut rest = chains[0];
+    while at < len {
+        let next = step(rest, inputs.map(|x| load(s, x, at)));
+        rest = s.select(s.first(len - at), next, rest);
+        at += S::LANES;
+    }
+    join(join(rest, chains[1]), join(chains[2], chains[3]))
+}

@@ -178,8 +178,10 @@ pub(crate) fn gelu_erf<S: Simd>(s: S, x: S::V) -> S::V {
     s.select(s.lt(a, s.splat(1.0)), near, far)
 }
 
-/// √(2/π).
-const ROOT_2_OVER_PI: f32 = 0.797_884_6;
+/// 2·√(2/π).
+pub(crate) const GELU_LINEAR: f32 = 1.595_769_1;
+/// 0.044715 times that.
+pub(crate) const GELU_CUBIC: f32 = 0.071_354_81;
 
 /// 0.5·x·(1 + tanh u) = x / (1 + e⁻²ᵘ) with u = √(2/π)·(x + 0.044715·x³), within 4 ULP or 2⁻²³.
 #[inline(always)]
@@ -190,8 +192,20 @@ pub(crate) fn gelu<S: Simd>(s: S, x: S::V) -> S::V {
 /// 2u of [`gelu`].
 #[inline(always)]
 pub(crate) fn gelu_argument<S: Simd>(s: S, x: S::V) -> S::V {
-    let slope = s.fma(x * x, s.splat(2.0 * ROOT_2_OVER_PI * 0.044_715), s.splat(2.0 * ROOT_2_OVER_PI));
-    x * slope
+    x * s.fma(x * x, s.splat(GELU_CUBIC), s.splat(GELU_LINEAR))
+}
+
+/// Distribution Φ(x) = 0.5·(1 + erf(x/√2)) and density φ(x) = exp(−x²/2)/√(2π) of the standard normal.
+#[inline(always)]
+pub(crate) fn normal<S: Simd>(s: S, x: S::V) -> (S::V, S::V) {
+    let t = x * s.splat(std::f32::consts::FRAC_1_SQRT_2);
+    let (a, half) = (s.abs(t), s.splat(0.5));
+    let near = s.fma(half * t, erf_near(s, t), half);
+    let tail = half * erfc_tail(s, a);
+    let far = s.select(s.lt(x, s.zero()), tail, s.splat(1.0) - tail);
+    // x·φ(x) would be ∞·0 where x is infinite; in f64 and by its limit it is NaN and 0.
+    let density = exp(s, x * x * s.splat(-0.5)) * s.splat(0.398_942_3);
+    (s.select(s.lt(a, s.splat(1.0)), near, far), density)
 }
 
 /// sin φ and cos φ of φ = 2π·k·2⁻²⁴ with 0 ≤ k < 2²⁴, within 2 ULP.

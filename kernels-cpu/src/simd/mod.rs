@@ -20,7 +20,7 @@ mod avx512;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
-pub(crate) use element::{Float, load, store};
+pub(crate) use element::{Float, fold, load, map, store};
 pub use scalar::Scalar;
 
 use kernels::{Error, Result};
@@ -178,6 +178,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn select(self, mask: Self::M, yes: Self::V, no: Self::V) -> Self::V;
     /// NaN or not.
     fn is_nan(self, v: Self::V) -> Self::M;
+    /// Set in the first `count` lanes.
+    fn first(self, count: usize) -> Self::M;
 
     /// All lanes `value`.
     fn int(self, value: i32) -> Self::I;

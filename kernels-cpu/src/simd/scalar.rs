@@ -169,6 +169,10 @@ impl Simd for Scalar {
     fn is_nan(self, v: F) -> [bool; LANES] {
         each(f32::is_nan, v.0)
     }
+    #[inline(always)]
+    fn first(self, count: usize) -> [bool; LANES] {
+        std::array::from_fn(|i| i < count)
+    }
 
     #[inline(always)]
     fn int(self, value: i32) -> I {

@@ -1,0 +1,435 @@
+//! Walks over operands of any strides, handing kernels plain slices.
+//!
+//! Operands of one shape are cut into pieces by shape alone. Along a piece each operand has one stride; where it is 1 the kernel
+//! gets the elements where they lie, elsewhere a copy on the stack that is scattered back afterwards. Ops on rows get whole rows.
+
+use crate::memory::{input, output};
+use crate::threads::{Parts, Pool};
+use kernels::{Element, Layout, MAX_RANK, Result, View, ViewMut};
+
+/// Elements of a task, about: enough to make its start cheap, few enough to balance threads.
+const TASK: usize = 1 << 14;
+
+/// Longest piece that is copied to the stack.
+const STAGE: usize = 256;
+
+/// Row-major walk over layouts of one shape, with as few dimensions as they allow.
+struct Walk<const N: usize> {
+    dims: [usize; MAX_RANK],
+    strides: [[usize; N]; MAX_RANK],
+    offsets: [usize; N],
+    rank: usize,
+}
+
+impl<const N: usize> Walk<N> {
+    fn new(layouts: [&Layout; N]) -> Self {
+        let offsets = layouts.map(Layout::offset);
+        let mut walk = Walk { dims: [1; MAX_RANK], strides: [[1; N]; MAX_RANK], offsets, rank: 0 };
+        let shape = layouts.first().map_or(&[][..], |layout| layout.shape());
+        for (axis, &dim) in shape.iter().enumerate().filter(|&(_, &dim)| dim != 1) {
+            let strides = layouts.map(|layout| layout.strides()[axis]);
+            let outer = walk.rank.wrapping_sub(1);
+            let merges = walk.rank > 0 && (0..N).all(|k| walk.strides[outer][k] == dim.wrapping_mul(strides[k]));
+            let to = if merges { outer } else { walk.rank };
+            walk.dims[to] = walk.dims[to].saturating_mul(dim);
+            walk.strides[to] = strides;
+            walk.rank = to + 1;
+        }
+        walk.rank = walk.rank.max(1);
+        walk
+    }
+
+    /// Number of indices of the first `rank` dimensions.
+    fn count(&self, rank: usize) -> usize {
+        self.dims[..rank].iter().product()
+    }
+
+    /// Where index `index` of the first `rank` dimensions lies in each operand.
+    fn at(&self, mut index: usize, rank: usize) -> [usize; N] {
+        let mut at = self.offsets;
+        for axis in (0..rank).rev() {
+            let i = match axis {
+                0 => index,
+                _ => index % self.dims[axis],
+            };
+            index /= self.dims[axis];
+            for (at, stride) in at.iter_mut().zip(self.strides[axis]) {
+                *at += i * stride;
+            }
+        }
+        at
+    }
+}
+
+/// What a kernel gets of a piece of an operand, or of a tuple of them. (A trait of its own, since beside methods that return it
+/// the type would need a bound that ties operands to `'static`.)
+pub(crate) trait Sliced {
+    type Slice<'s>;
+}
+
+/// An operand that kernels see as slices.
+pub(crate) trait Operand: Sliced + Sync {
+    /// Room for the copy of a piece.
+    type Stage;
+
+    fn layout(&self) -> &Layout;
+    fn stage(&self) -> Self::Stage;
+
+    /// The elements at, at + stride, … of a piece.
+    ///
+    /// # Safety
+    /// They are elements of the operand's layout, at most [`STAGE`] if `stride` ≠ 1, and no other piece in use shares one with
+    /// this piece if the operand is an output.
+    unsafe fn open<'s>(&'s self, at: usize, stride: usize, len: usize, stage: &'s mut Self::Stage) -> Self::Slice<'s>;
+
+    /// Ends the use of a piece.
+    ///
+    /// # Safety
+    /// The arguments are those `open` had, and its slice is no longer in use.
+    unsafe fn close(&self, at: usize, stride: usize, len: usize, stage: &Self::Stage);
+}
+
+/// An input.
+pub(crate) struct In<'a, T> {
+    data: &'a [T],
+    layout: Layout,
+}
+
+impl<'a, T: Element> In<'a, T> {
+    /// The elements of a view.
+    ///
+    /// # Errors
+    /// Those of [`input`].
+    pub fn new(view: &View<'a>) -> Result<Self> {
+        Ok(In { data: input(view)?, layout: *view.layout() })
+    }
+}
+
+impl<T: Element> Sliced for In<'_, T> {
+    type Slice<'s> = &'s [T];
+}
+impl<T: Element> Operand for In<'_, T> {
+    type Stage = [T; STAGE];
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+    fn stage(&self) -> [T; STAGE] {
+        [T::zeroed(); STAGE]
+    }
+    #[inline]
+    unsafe fn open<'s>(&'s self, at: usize, stride: usize, len: usize, stage: &'s mut [T; STAGE]) -> &'s [T] {
+        match stride {
+            1 => &self.data[at..at + len],
+            0 => {
+                stage[..len].fill(self.data[at]);
+                &stage[..len]
+            }
+            _ => {
+                for (to, from) in stage[..len].iter_mut().zip(self.data[at..].iter().step_by(stride)) {
+                    *to = *from;
+                }
+                &stage[..len]
+            }
+        }
+    }
+    unsafe fn close(&self, _: usize, _: usize, _: usize, _: &[T; STAGE]) {}
+}
+
+/// An output, or an operand read and written.
+pub(crate) struct Out<'a, T> {
+    parts: Parts<'a, T>,
+    layout: Layout,
+}
+
+impl<'a, T: Element> Out<'a, T> {
+    /// The elements of a view, which must not overlap each other: `Op::check` has made sure of it.
+    ///
+    /// # Errors
+    /// Those of [`output`].
+    pub fn new(view: ViewMut<'a>) -> Result<Self> {
+        let layout = *view.layout();
+        Ok(Out { parts: Parts::new(output(view)?), layout })
+    }
+}
+
+impl<T: Element> Sliced for Out<'_, T> {
+    type Slice<'s> = &'s mut [T];
+}
+impl<T: Element> Operand for Out<'_, T> {
+    type Stage = [T; STAGE];
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+    fn stage(&self) -> [T; STAGE] {
+        [T::zeroed(); STAGE]
+    }
+    #[inline]
+    unsafe fn open<'s>(&'s self, at: usize, stride: usize, len: usize, stage: &'s mut [T; STAGE]) -> &'s mut [T] {
+        if stride == 1 {
+            // SAFETY: no other part in use shares an element, by contract.
+            return unsafe { self.parts.part(at, len) };
+        }
+        for (i, to) in stage[..len].iter_mut().enumerate() {
+            // SAFETY: as above; one element.
+            *to = unsafe { self.parts.part(at + i * stride, 1) }[0];
+        }
+        &mut stage[..len]
+    }
+    #[inline]
+    unsafe fn close(&self, at: usize, stride: usize, len: usize, stage: &[T; STAGE]) {
+        if stride == 1 {
+            return;
+        }
+        for (i, &value) in stage[..len].iter().enumerate() {
+            // SAFETY: no other part in use shares an element, by contract.
+            let element = unsafe { self.parts.part(at + i * stride, 1) };
+            element[0] = value;
+        }
+    }
+}
+
+/// Rows of an input: its last dimension, which is dense.
+pub(crate) struct InRows<'a, T> {
+    data: &'a [T],
+    lead: Layout,
+    width: usize,
+}
+
+/// Rows of an output: its last dimension, which is dense.
+pub(crate) struct OutRows<'a, T> {
+    parts: Parts<'a, T>,
+    lead: Layout,
+    width: usize,
+}
+
+/// The layout of the first elements of all rows, and the length of a row.
+fn rows_of(layout: &Layout) -> Result<(Layout, usize)> {
+    let lead = layout.shape().rank().saturating_sub(1);
+    let width = layout.shape().get(lead).copied().unwrap_or(1);
+    let dims = kernels::Shape::new(&layout.shape()[..lead])?;
+    let rows = match width {
+        0 => Layout::contiguous(dims)?, // rows without elements lie nowhere
+        _ => Layout::strided(dims, &layout.strides()[..lead], layout.offset())?,
+    };
+    Ok((rows, width))
+}
+
+impl<'a, T: Element> InRows<'a, T> {
+    /// The rows of a view.
+    ///
+    /// # Errors
+    /// Those of [`input`].
+    pub fn new(view: &View<'a>) -> Result<Self> {
+        let (lead, width) = rows_of(view.layout())?;
+        Ok(InRows { data: input(view)?, lead, width })
+    }
+}
+
+impl<'a, T: Element> OutRows<'a, T> {
+    /// The rows of a view, which must not overlap each other: `Op::check` has made sure of it.
+    ///
+    /// # Errors
+    /// Those of [`output`].
+    pub fn new(view: ViewMut<'a>) -> Result<Self> {
+        let (lead, width) = rows_of(view.layout())?;
+        Ok(OutRows { parts: Parts::new(output(view)?), lead, width })
+    }
+}
+
+impl<T: Element> Sliced for InRows<'_, T> {
+    type Slice<'s> = &'s [T];
+}
+impl<T: Element> Operand for InRows<'_, T> {
+    type Stage = ();
+
+    fn layout(&self) -> &Layout {
+        &self.lead
+    }
+    fn stage(&self) {}
+    #[inline]
+    unsafe fn open<'s>(&'s self, at: usize, _: usize, _: usize, _: &'s mut ()) -> &'s [T] {
+        self.data.get(at..at + self.width).unwrap_or(&[])
+    }
+    unsafe fn close(&self, _: usize, _: usize, _: usize, _: &()) {}
+}
+
+impl<T: Element> Sliced for OutRows<'_, T> {
+    type Slice<'s> = &'s mut [T];
+}
+impl<T: Element> Operand for OutRows<'_, T> {
+    type Stage = ();
+
+    fn layout(&self) -> &Layout {
+        &self.lead
+    }
+    fn stage(&self) {}
+    #[inline]
+    unsafe fn open<'s>(&'s self, at: usize, _: usize, _: usize, _: &'s mut ()) -> &'s mut [T] {
+        if self.width == 0 {
+            return &mut [];
+        }
+        // SAFETY: rows of an output do not overlap.
+        unsafe { self.parts.part(at, self.width) }
+    }
+    unsafe fn close(&self, _: usize, _: usize, _: usize, _: &()) {}
+}
+
+/// An operand an op may go without.
+pub(crate) struct Maybe<O> {
+    operand: Option<O>,
+    layout: Layout,
+}
+
+impl<O: Operand> Maybe<O> {
+    /// The operand if there is one; `like` is an operand of its shape.
+    pub fn new(operand: Option<O>, like: &impl Operand) -> Self {
+        let layout = *operand.as_ref().map_or(like.layout(), O::layout);
+        Maybe { operand, layout }
+    }
+}
+
+impl<O: Operand> Sliced for Maybe<O> {
+    type Slice<'s> = Option<O::Slice<'s>>;
+}
+impl<O: Operand> Operand for Maybe<O> {
+    type Stage = Option<O::Stage>;
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+    fn stage(&self) -> Option<O::Stage> {
+        self.operand.as_ref().map(O::stage)
+    }
+    #[inline]
+    unsafe fn open<'s>(&'s self, at: usize, stride: usize, len: usize, stage: &'s mut Self::Stage) -> Self::Slice<'s> {
+        // SAFETY: same contract.
+        Some(unsafe { self.operand.as_ref()?.open(at, stride, len, stage.as_mut()?) })
+    }
+    #[inline]
+    unsafe fn close(&self, at: usize, stride: usize, len: usize, stage: &Self::Stage) {
+        if let (Some(operand), Some(stage)) = (&self.operand, stage) {
+            // SAFETY: same contract.
+            unsafe { operand.close(at, stride, len, stage) }
+        }
+    }
+}
+
+/// Operands of one shape: a tuple.
+pub(crate) trait Operands<const N: usize>: Sliced + Sync {
+    /// Room for copies.
+    type Stages;
+
+    fn layouts(&self) -> [&Layout; N];
+    fn stages(&self) -> Self::Stages;
+    /// # Safety
+    /// That of [`Operand::open`] for each.
+    unsafe fn open<'s>(
+        &'s self,
+        at: [usize; N],
+        strides: [usize; N],
+        len: usize,
+        stages: &'s mut Self::Stages,
+    ) -> Self::Slice<'s>;
+    /// # Safety
+    /// That of [`Operand::close`] for each.
+    unsafe fn close(&self, at: [usize; N], strides: [usize; N], len: usize, stages: &Self::Stages);
+}
+
+macro_rules! operands {
+    ($n:literal: $($ty:ident $i:tt),+) => {
+        impl<$($ty: Operand),+> Sliced for ($($ty,)+) {
+            type Slice<'s> = ($($ty::Slice<'s>,)+);
+        }
+        impl<$($ty: Operand),+> Operands<$n> for ($($ty,)+) {
+            type Stages = ($($ty::Stage,)+);
+
+            fn layouts(&self) -> [&Layout; $n] {
+                [$(self.$i.layout()),+]
+            }
+            fn stages(&self) -> Self::Stages {
+                ($(self.$i.stage(),)+)
+            }
+            #[inline]
+            unsafe fn open<'s>(
+                &'s self, at: [usize; $n], strides: [usize; $n], len: usize, stages: &'s mut Self::Stages,
+            ) -> Self::Slice<'s> {
+                // SAFETY: same contract.
+                unsafe { ($(self.$i.open(at[$i], strides[$i], len, &mut stages.$i),)+) }
+            }
+            #[inline]
+            unsafe fn close(&self, at: [usize; $n], strides: [usize; $n], len: usize, stages: &Self::Stages) {
+                // SAFETY: same contract.
+                unsafe { $(self.$i.close(at[$i], strides[$i], len, &stages.$i);)+ }
+            }
+        }
+    };
+}
+operands!(1: A 0);
+operands!(2: A 0, B 1);
+operands!(3: A 0, B 1, C 2);
+operands!(4: A 0, B 1, C 2, D 3);
+operands!(5: A 0, B 1, C 2, D 3, E 4);
+operands!(6: A 0, B 1, C 2, D 3, E 4, F 5);
+
+/// Calls `body(index, slices)` for pieces that cover the operands, `index` being the row-major index of the first element. An
+/// element counts as `weight` of [`SERIAL_WORK`](crate::threads::SERIAL_WORK).
+pub(crate) fn each<const N: usize, O: Operands<N>>(
+    pool: &Pool,
+    weight: usize,
+    operands: &O,
+    body: impl for<'s> Fn(usize, O::Slice<'s>) + Sync,
+) {
+    let walk = Walk::new(operands.layouts());
+    let inner = walk.rank - 1;
+    let (runs, len, strides) = (walk.count(inner), walk.dims[inner], walk.strides[inner]);
+    if runs == 0 || len == 0 {
+        return;
+    }
+    let longest = if strides == [1; N] { TASK } else { STAGE };
+    let pieces_of_run = len.div_ceil(longest);
+    let pieces = runs * pieces_of_run;
+    let pieces_of_task = (TASK / len.min(longest)).max(1);
+    pool.run_sized((runs * len).saturating_mul(weight), pieces.div_ceil(pieces_of_task), &|task| {
+        let mut stages = operands.stages();
+        let first = task * pieces_of_task;
+        for piece in first..(first + pieces_of_task).min(pieces) {
+            let (run, start) = (piece / pieces_of_run, piece % pieces_of_run * longest);
+            let len_here = longest.min(len - start);
+            let mut at = walk.at(run, inner);
+            for (at, stride) in at.iter_mut().zip(strides) {
+                *at += start * stride;
+            }
+            // SAFETY: pieces are parts of the layouts and disjoint as indices; layouts of outputs are injective.
+            unsafe {
+                body(run * len + start, operands.open(at, strides, len_here, &mut stages));
+                operands.close(at, strides, len_here, &stages);
+            }
+        }
+    });
+}
+
+/// Calls `body(row, slices)` for each row, of `width` elements that count as `weight` each. Operands with one element per row
+/// ([`In`], [`Out`]) give slices of length 1.
+pub(crate) fn each_row<const N: usize, O: Operands<N>>(
+    pool: &Pool,
+    width: usize,
+    weight: usize,
+    operands: &O,
+    body: impl for<'s> Fn(usize, O::Slice<'s>) + Sync,
+) {
+    let walk = Walk::new(operands.layouts());
+    let rows = walk.count(walk.rank);
+    let rows_of_task = (TASK / width.max(1)).max(1);
+    let work = rows.saturating_mul(width).saturating_mul(weight);
+    pool.run_sized(work, rows.div_ceil(rows_of_task), &|task| {
+        let mut stages = operands.stages();
+        let first = task * rows_of_task;
+        for row in first..(first + rows_of_task).min(rows) {
+            let at = walk.at(row, walk.rank);
+            // SAFETY: rows are parts of the layouts and disjoint; layouts of outputs are injective.
+            unsafe { body(row, operands.open(at, [1; N], 1, &mut stages)) };
+        }
+    });
+}
