@@ -4,12 +4,14 @@ pub mod autograd;
 pub mod container;
 pub mod data;
 mod error;
+pub mod large;
 pub mod model;
 pub mod params;
 pub mod random;
 pub mod shrink;
 pub mod small;
 pub mod train;
+pub mod stored_weights;
 pub mod weights;
 
 pub use error::{Error, Result};
