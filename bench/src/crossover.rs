@@ -265,6 +265,17 @@ mod tests {
     }
 
     #[test]
+    fn one_winner_throughout_is_no_crossover() {
+        let rows = [
+            kernel(1, "dense", 100.0, 110.0),
+            kernel(1, "int8", 50.0, 60.0),
+            kernel(64, "dense", 800.0, 810.0),
+            kernel(64, "int8", 300.0, 350.0),
+        ];
+        assert_eq!(found(&rows), []);
+    }
+
+    #[test]
     fn noise_and_invalid_rows_make_no_crossover() {
         let mut rows = [
             kernel(1, "dense", 100.0, 110.0),

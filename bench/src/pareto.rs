@@ -140,6 +140,15 @@ mod tests {
     }
 
     #[test]
+    fn fewer_bits_per_byte_are_better() {
+        let mut report = fixture::report();
+        mark(&mut report);
+        let pareto = |id: &str| report.models.iter().find(|row| row.id == id).unwrap().pareto;
+        assert_eq!(pareto("rust-lm/order-5 n-gram/f32/cpu"), Pareto { latency: true, bytes: true });
+        assert_eq!(pareto("rust-lm/gpt-tiny/distilled-gpt/cpu"), Pareto::default());
+    }
+
+    #[test]
     fn only_valid_main_rows_are_marked() {
         let mut report = fixture::report();
         mark(&mut report);

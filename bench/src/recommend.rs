@@ -368,6 +368,8 @@ mod tests {
     #[test]
     fn advice_recommends_the_fastest_row_not_clearly_worse() {
         let report = fixture::report();
+        let standing = Standing::of(&report, "rust-lm").unwrap();
+        assert_eq!(standing.recommended.row.model, "order-5 n-gram", "order 3 is faster, but clearly worse");
         let standing = Standing::of(&report, "digits").unwrap();
         for other in &standing.ranked {
             let as_good = !standing.best.quality.clearly_better_than(other.quality);
