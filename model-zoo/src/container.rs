@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Provenance;
+use crate::stored_weights::Form;
 use crate::{Error, Result};
 
 /// Version of the header; a reader refuses any other.
@@ -71,6 +72,9 @@ pub struct Header {
     pub seed: u64,
     /// What the model was fitted on.
     pub provenance: Option<Provenance>,
+    /// How the tensors of [`Weights`](crate::weights::Weights) are stored, by name; empty for models that have none.
+    #[serde(default)]
+    pub forms: BTreeMap<String, Form>,
 }
 
 impl Header {
@@ -89,6 +93,7 @@ impl Header {
             compression: Vec::new(),
             seed: 0,
             provenance: None,
+            forms: BTreeMap::new(),
         })
     }
 

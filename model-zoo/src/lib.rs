@@ -10,8 +10,8 @@ pub mod params;
 pub mod random;
 pub mod shrink;
 pub mod small;
-pub mod train;
 pub mod stored_weights;
+pub mod train;
 pub mod weights;
 
 pub use error::{Error, Result};

@@ -3,6 +3,7 @@
 pub mod blocks;
 pub mod classifier;
 pub mod classifier_runner;
+pub mod fit;
 pub mod gpt;
 pub mod kv_cache;
 pub mod llama;

@@ -1,4 +1,5 @@
-//! The ways from large to small. Each maps weights to weights; no model is written twice.
+//! The ways from large to small. Each maps weights to weights, or trains a smaller model; no model is written twice.
 
+pub mod distill;
 pub mod prune;
 pub mod quantize;
