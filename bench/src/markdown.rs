@@ -129,7 +129,7 @@ pub fn models(report: &Report, task: &Task, detail: Detail) -> String {
     });
     let rate = format!("{}s/s", task.kind.unit());
     let brief = ["model", "family", "backend", &quality, "p50", &rate, "size", "pareto", "verdict"];
-    let full = ["p99", "params", "nonzero", "memory", "train", "J/M", "cost/M"];
+    let full = ["p99", "params", "nonzero", "memory", "train", "J/million", "cost/million"];
     let columns = brief.iter().chain(if detail == Detail::Full { full.iter() } else { [].iter() });
     let mut table = Table::new(&columns.copied().collect::<Vec<_>>());
     for row in rows {

@@ -24,7 +24,11 @@ enum Rank {
 
 impl Cell {
     fn text(text: &str) -> Self {
-        Self { markup: esc(text).to_string(), rank: Rank::Text(text.to_lowercase()) }
+        let rank = Rank::Text(text.to_lowercase());
+        match text.chars().count() > 32 {
+            true => Self { markup: format!(r#"<span class="long">{}</span>"#, esc(text)), rank },
+            false => Self { markup: esc(text).to_string(), rank },
+        }
     }
 
     fn number(value: Option<f64>, text: impl FnOnce(f64) -> String) -> Self {
@@ -215,7 +219,10 @@ fn kernel_cells(row: &KernelRow) -> Vec<Cell> {
         Some(share) => {
             let bar = share.clamp(0.0, 1.0);
             Cell {
-                markup: format!(r#"<span class="bar" style="--share:{bar:.3}"></span>{}"#, figures::percent(share)),
+                markup: format!(
+                    r#"<span class="bar" style="--share:{bar:.3}"></span><span class="share">{}</span>"#,
+                    figures::percent(share)
+                ),
                 rank: Rank::Number(share),
             }
         }
