@@ -1,7 +1,7 @@
 //! One file format for every model: safetensors, with a typed JSON header under the metadata key `sizewise`.
 //!
-//! A file is either intact or refused: its header carries a BLAKE3 digest of itself and of every tensor, and loading allocates
-//! no more than the file's length before the header is proven consistent with it.
+//! A file is either intact or refused: its header carries a BLAKE3 digest of itself and of every tensor, and nothing is
+//! allocated for a size that the header claims before that is proven to lie within the file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;

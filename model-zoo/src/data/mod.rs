@@ -33,13 +33,23 @@ impl Table {
     /// A table over `values`.
     ///
     /// # Errors
-    /// `Config` if there are not `rows * cols` of them.
+    /// As [`Table::check`].
     pub fn new(rows: usize, cols: usize, values: Vec<f32>) -> Result<Self> {
-        if rows.checked_mul(cols) != Some(values.len()) {
+        let table = Self { rows, cols, values };
+        table.check().map(|()| table)
+    }
+
+    /// Whether the fields agree.
+    ///
+    /// # Errors
+    /// `Config` if there are not `rows * cols` values.
+    pub fn check(&self) -> Result<()> {
+        let Self { rows, cols, values } = self;
+        if rows.checked_mul(*cols) != Some(values.len()) {
             let what = format!("{rows} rows of {cols} columns need as many values, got {}", values.len());
             return Err(Error::config("table", what));
         }
-        Ok(Self { rows, cols, values })
+        Ok(())
     }
 
     /// Row `row`, `cols` values.
@@ -91,10 +101,10 @@ impl Inputs {
     /// The numbers, for models that read tables.
     ///
     /// # Errors
-    /// `Config` for texts.
+    /// `Config` for texts, and as [`Table::check`].
     pub fn table(&self) -> Result<&Table> {
         match self {
-            Self::Table(table) => Ok(table),
+            Self::Table(table) => table.check().map(|()| table),
             Self::Text(_) => Err(Error::config("inputs", "this model reads tables of numbers, got texts")),
         }
     }

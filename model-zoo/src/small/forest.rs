@@ -198,6 +198,7 @@ impl Forest {
 }
 
 fn check(table: &Table, labels: &[u32], classes: usize, config: &ForestConfig) -> Result<()> {
+    table.check()?;
     if table.rows == 0 || table.rows > u32::MAX as usize || table.cols >= MIXED as usize {
         return Err(Error::config("table", format!("{} rows of {} columns cannot be fitted", table.rows, table.cols)));
     }
@@ -305,11 +306,8 @@ impl Forest {
     /// What prediction relies on: every index is in range, and children come after their parents, so each walk ends.
     fn validate(&self, container: &Container) -> Result<()> {
         let is_cover = self.roots.first() == Some(&0) && self.roots.last().map(|&end| end as usize) == Some(self.nodes.len());
-        if self.config.trees == 0
-            || self.roots.len() - 1 != self.config.trees
-            || !is_cover
-            || self.roots.windows(2).any(|pair| pair[0] >= pair[1])
-        {
+        let is_ascending = self.roots.windows(2).all(|pair| pair[0] < pair[1]);
+        if !is_cover || !is_ascending || self.config.trees == 0 || self.config.trees != self.roots.len() - 1 {
             let what =
                 format!("{} roots do not part {} nodes into {} trees", self.roots.len(), self.nodes.len(), self.config.trees);
             return Err(container.damage("roots", what));
