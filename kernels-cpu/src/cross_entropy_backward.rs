@@ -1,15 +1,76 @@
-//! The op of this name on CPUs.
+//! Gradient of cross entropy.
 
 use crate::CpuBackend;
-use kernels::ops::CrossEntropyBackward;
-use kernels::{Checked, DType, Launch, Result, Support};
+use crate::cross_entropy::LEFT_OUT;
+use crate::dtypes::{floats, with_float};
+use crate::gather::check_indices;
+use crate::simd::{Float, Simd, fold, load, map, math, simd_fn, store};
+use crate::strided::{In, InRows, OutRows, each_row, rows_of_task};
+use kernels::ops::{CrossEntropyBackward, Target};
+use kernels::{Checked, DType, Launch, Op, Result, Support};
+
+/// What the rows of one call or one row share: scale, log-sum-exp, and dloss·scale.
+#[derive(Clone, Copy)]
+struct Row {
+    scale: f32,
+    lse: f32,
+    factor: f32,
+}
+
+/// exp(scale·x − lse)
+#[inline(always)]
+fn probability<S: Simd>(s: S, row: Row, x: S::V) -> S::V {
+    math::exp(s, s.fma(x, s.splat(row.scale), s.splat(-row.lse)))
+}
+
+simd_fn! {
+    fn class_row[T: Float](s, row: Row, logits: &[T], class: usize, dlogits: &mut [T]) {
+        let factor = s.splat(row.factor);
+        map(s, [logits], dlogits, #[inline(always)] |[x]| factor * probability(s, row, x));
+        let right = load(s, &logits[class..class + 1], 0);
+        store(s, &mut dlogits[class..class + 1], 0, factor * (probability(s, row, right) - s.splat(1.0)));
+    }
+    fn distribution_row[T: Float](s, row: Row, logits: &[T], target: &[f32], dlogits: &mut [T]) {
+        let factor = s.splat(row.factor);
+        let total = fold(s, [target], s.zero(), #[inline(always)] |sum, [t]| sum + t, #[inline(always)] |a, b| a + b);
+        let total = s.splat(s.reduce_add(total));
+        for at in (0..logits.len()).step_by(S::LANES) {
+            let p = probability(s, row, load(s, logits, at));
+            store(s, dlogits, at, factor * s.fma(p, total, -load(s, target, at)));
+        }
+    }
+}
 
 impl Launch<CrossEntropyBackward<'_>> for CpuBackend {
-    fn support(&self, _: DType) -> Support {
-        Support::No("its kernel is not written yet")
+    fn support(&self, dtype: DType) -> Support {
+        floats(dtype)
     }
 
-    fn launch(&self, _: Checked<CrossEntropyBackward<'_>>) -> Result<()> {
-        Ok(())
+    fn launch(&self, args: Checked<CrossEntropyBackward<'_>>) -> Result<()> {
+        let CrossEntropyBackward { logits, target, scale, lse, dloss, dlogits } = args.into_inner();
+        let width = logits.shape()[1];
+        let (rows, weight) = (rows_of_task(width), 4 * width);
+        let row = |lse: &[f32], dloss: &[f32]| Row { scale, lse: lse[0], factor: dloss[0] * scale };
+        with_float!(CrossEntropyBackward::NAME, logits.dtype(), T => {
+            let (logits, dlogits) = (InRows::<T>::new(&logits)?, OutRows::<T>::new(dlogits)?);
+            let (lse, dloss) = (In::<f32>::new(&lse)?, In::<f32>::new(&dloss)?);
+            match target {
+                Target::Class(class) => {
+                    check_indices(CrossEntropyBackward::NAME, "target", &class, width, Some(LEFT_OUT))?;
+                    let operands = (logits, In::<u32>::new(&class)?, lse, dloss, dlogits);
+                    each_row(&self.pool, rows, weight, &operands, |_, (logits, class, lse, dloss, dlogits)| match class[0] {
+                        LEFT_OUT => dlogits.fill(T::from_f32(0.0)),
+                        class => class_row(self.isa, row(lse, dloss), logits, class as usize, dlogits),
+                    });
+                }
+                Target::Distribution(target) => {
+                    let operands = (logits, InRows::<f32>::new(&target)?, lse, dloss, dlogits);
+                    each_row(&self.pool, rows, weight, &operands, |_, (logits, target, lse, dloss, dlogits)| {
+                        distribution_row(self.isa, row(lse, dloss), logits, target, dlogits);
+                    });
+                }
+            }
+            Ok(())
+        })
     }
 }

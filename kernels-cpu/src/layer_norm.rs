@@ -1,15 +1,65 @@
-//! The op of this name on CPUs.
+//! Layer normalization.
 
 use crate::CpuBackend;
+use crate::dtypes::{floats, with_float};
+use crate::simd::{Float, fold, load, simd_fn, store};
+use crate::strided::{InRows, Maybe, Out, OutRows, each_row, rows_of_task, widen};
 use kernels::ops::LayerNorm;
-use kernels::{Checked, DType, Launch, Result, Support};
+use kernels::{Checked, DType, Launch, Op, Result, Support};
+
+simd_fn! {
+    /// Writes a row, returns its mean and reciprocal standard deviation.
+    fn norm_row[T: Float](s, x: &[T], weight: &[f32], bias: &[f32], eps: f32, out: &mut [T]) -> (f32, f32) {
+        let width = x.len() as f32;
+        let sum = fold(s, [x], s.zero(), #[inline(always)] |sum, [x]| sum + x, #[inline(always)] |a, b| a + b);
+        let mean = s.reduce_add(sum) / width;
+        let center = s.splat(mean);
+        let squares = fold(
+            s,
+            [x],
+            s.zero(),
+            #[inline(always)]
+            |sum, [x]| s.fma(x - center, x - center, sum),
+            #[inline(always)]
+            |a, b| a + b,
+        );
+        let rstd = 1.0 / (s.reduce_add(squares) / width + eps).sqrt();
+        let factor = s.splat(rstd);
+        for at in (0..out.len()).step_by(S::LANES) {
+            let hat = (load(s, x, at) - center) * factor;
+            store(s, out, at, s.fma(hat, load(s, weight, at), load(s, bias, at)));
+        }
+        (mean, rstd)
+    }
+}
 
 impl Launch<LayerNorm<'_>> for CpuBackend {
-    fn support(&self, _: DType) -> Support {
-        Support::No("its kernel is not written yet")
+    fn support(&self, dtype: DType) -> Support {
+        floats(dtype)
     }
 
-    fn launch(&self, _: Checked<LayerNorm<'_>>) -> Result<()> {
-        Ok(())
+    fn launch(&self, args: Checked<LayerNorm<'_>>) -> Result<()> {
+        let LayerNorm { x, weight, bias, eps, out, mean, rstd } = args.into_inner();
+        let width = weight.numel();
+        let mut scratch = self.heap.scratch(2 * width * size_of::<f32>())?;
+        let (scale, shift) = scratch.as_mut_slice::<f32>().split_at_mut(width); // [D], [D]
+        with_float!(LayerNorm::NAME, x.dtype(), T => {
+            widen::<T>(&weight, scale)?;
+            match bias {
+                Some(bias) => widen::<T>(&bias, shift)?,
+                None => shift.fill(0.0),
+            }
+            let (scale, shift) = (&*scale, &*shift);
+            let x = InRows::<T>::new(&x)?;
+            let mean = Maybe::new(mean.map(Out::<f32>::new).transpose()?, &x);
+            let rstd = Maybe::new(rstd.map(Out::<f32>::new).transpose()?, &x);
+            let operands = (x, OutRows::<T>::new(out)?, mean, rstd);
+            each_row(&self.pool, rows_of_task(width), 2 * width, &operands, |_, (x, out, mean, rstd)| {
+                let stats = norm_row(self.isa, x, scale, shift, eps, out);
+                mean.into_iter().for_each(|mean| mean[0] = stats.0);
+                rstd.into_iter().for_each(|rstd| rstd[0] = stats.1);
+            });
+            Ok(())
+        })
     }
 }

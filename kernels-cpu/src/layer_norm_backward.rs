@@ -1,15 +1,113 @@
-//! The op of this name on CPUs.
+//! Gradient of layer normalization.
+//!
+//! Rows are cut into chunks by shape alone. Each chunk adds up its part of the column sums `dweight` and `dbias`; the parts are then
+//! added in the order of the chunks.
 
 use crate::CpuBackend;
+use crate::dtypes::{floats, with_float};
+use crate::simd::{Float, load, simd_fn, store};
+use crate::strided::{In, InRows, Out, OutRows, each, each_row, widen};
+use crate::threads::Parts;
 use kernels::ops::LayerNormBackward;
-use kernels::{Checked, DType, Launch, Result, Support};
+use kernels::{Checked, DType, Launch, Op, Result, Support, ViewMut};
+
+/// Most chunks of rows.
+const CHUNKS: usize = 64;
+
+/// Fewest rows of a chunk.
+const CHUNK_ROWS: usize = 16;
+
+/// Rows of a chunk, of which there are at most [`CHUNKS`].
+pub(crate) fn chunk_rows(rows: usize) -> usize {
+    rows.div_ceil(CHUNKS).max(CHUNK_ROWS)
+}
+
+simd_fn! {
+    /// Writes the gradient of a row, adds to the column sums.
+    fn backward_row[T: Float](
+        s, x: &[T], dout: &[T], weight: &[f32], mean: f32, rstd: f32, dx: &mut [T], dweight: &mut [f32], dbias: &mut [f32],
+    ) {
+        let (center, factor) = (s.splat(mean), s.splat(rstd));
+        let (mut sum, mut dot) = (s.zero(), s.zero()); // Σ g, Σ g·x̂
+        for at in (0..x.len()).step_by(S::LANES) {
+            let lanes = s.first(x.len() - at);
+            let hat = (load(s, x, at) - center) * factor;
+            let g = load(s, dout, at) * load(s, weight, at);
+            sum = s.select(lanes, sum + g, sum);
+            dot = s.select(lanes, s.fma(g, hat, dot), dot);
+        }
+        let width = x.len() as f32;
+        let (sum, dot) = (s.splat(s.reduce_add(sum) / width), s.splat(-s.reduce_add(dot) / width));
+        for at in (0..x.len()).step_by(S::LANES) {
+            let hat = (load(s, x, at) - center) * factor;
+            let d = load(s, dout, at);
+            let g = d * load(s, weight, at);
+            store(s, dx, at, factor * s.fma(hat, dot, g - sum));
+            store(s, dweight, at, s.fma(d, hat, load(s, dweight, at)));
+            store(s, dbias, at, d + load(s, dbias, at));
+        }
+    }
+    /// to += from
+    fn add_to(s, from: &[f32], to: &mut [f32]) {
+        for at in (0..to.len()).step_by(S::LANES) {
+            store(s, to, at, load(s, to, at) + load(s, from, at));
+        }
+    }
+}
+
+/// The chunks' column sums, [chunks, stride] of which the first `width` of each are added in order and stored.
+pub(crate) fn join_columns<T: Float>(on: &CpuBackend, parts: &[f32], stride: usize, out: ViewMut<'_>) -> Result<()> {
+    let out = Out::<T>::new(out)?;
+    let chunks = parts.len().checked_div(stride).unwrap_or(0);
+    each(&on.pool, chunks, &(out,), |index, (out,)| {
+        for (at, piece) in (index..).step_by(256).zip(out.chunks_mut(256)) {
+            let mut sums = [0f32; 256];
+            let sums = &mut sums[..piece.len()];
+            for chunk in parts.chunks_exact(stride) {
+                add_to(on.isa, &chunk[at..at + sums.len()], sums);
+            }
+            piece.iter_mut().zip(sums).for_each(|(out, sum)| *out = T::from_f32(*sum));
+        }
+    });
+    Ok(())
+}
 
 impl Launch<LayerNormBackward<'_>> for CpuBackend {
-    fn support(&self, _: DType) -> Support {
-        Support::No("its kernel is not written yet")
+    fn support(&self, dtype: DType) -> Support {
+        floats(dtype)
     }
 
-    fn launch(&self, _: Checked<LayerNormBackward<'_>>) -> Result<()> {
-        Ok(())
+    fn launch(&self, args: Checked<LayerNormBackward<'_>>) -> Result<()> {
+        let LayerNormBackward { x, weight, mean, rstd, dout, dx, dweight, dbias } = args.into_inner();
+        let width = weight.numel();
+        let rows = mean.numel();
+        let rows_of_chunk = chunk_rows(rows);
+        let sums = rows.div_ceil(rows_of_chunk) * 2 * width;
+        let mut scratch = self.heap.scratch((width + sums) * size_of::<f32>())?;
+        let (scale, sums) = scratch.as_mut_slice::<f32>().split_at_mut(width); // [D], [chunks, 2, D]
+        sums.fill(0.0);
+        with_float!(LayerNormBackward::NAME, x.dtype(), T => {
+            widen::<T>(&weight, scale)?;
+            let scale = &*scale;
+            let parts = Parts::new(&mut *sums);
+            let operands = (
+                InRows::<T>::new(&x)?,
+                InRows::<T>::new(&dout)?,
+                In::<f32>::new(&mean)?,
+                In::<f32>::new(&rstd)?,
+                OutRows::<T>::new(dx)?,
+            );
+            each_row(&self.pool, rows_of_chunk, 4 * width, &operands, |row, (x, dout, mean, rstd, dx)| {
+                // SAFETY: the rows of a chunk are one task; chunks have parts of their own.
+                let part = unsafe { parts.part(row / rows_of_chunk * 2 * width, 2 * width) };
+                let (dweight, dbias) = part.split_at_mut(width);
+                backward_row(self.isa, x, dout, scale, mean[0], rstd[0], dx, dweight, dbias);
+            });
+            join_columns::<T>(self, sums, 2 * width, dweight)?;
+            match dbias {
+                Some(dbias) => join_columns::<T>(self, &sums[width.min(sums.len())..], 2 * width, dbias),
+                None => Ok(()),
+            }
+        })
     }
 }

@@ -1,15 +1,34 @@
-//! The op of this name on CPUs.
+//! Gradient of softmax.
 
 use crate::CpuBackend;
+use crate::dtypes::{floats, with_float};
+use crate::simd::{Float, fold, map, simd_fn};
+use crate::strided::{InRows, OutRows, each_row, rows_of_task};
 use kernels::ops::SoftmaxBackward;
-use kernels::{Checked, DType, Launch, Result, Support};
+use kernels::{Checked, DType, Launch, Op, Result, Support};
+
+simd_fn! {
+    fn backward_row[T: Float](s, y: &[T], dout: &[T], dx: &mut [T]) {
+        let dot = fold(s, [y, dout], s.zero(), #[inline(always)] |sum, [y, d]| s.fma(y, d, sum), #[inline(always)] |a, b| a + b);
+        let dot = s.splat(s.reduce_add(dot));
+        map(s, [y, dout], dx, #[inline(always)] |[y, d]| y * (d - dot));
+    }
+}
 
 impl Launch<SoftmaxBackward<'_>> for CpuBackend {
-    fn support(&self, _: DType) -> Support {
-        Support::No("its kernel is not written yet")
+    fn support(&self, dtype: DType) -> Support {
+        floats(dtype)
     }
 
-    fn launch(&self, _: Checked<SoftmaxBackward<'_>>) -> Result<()> {
-        Ok(())
+    fn launch(&self, args: Checked<SoftmaxBackward<'_>>) -> Result<()> {
+        let SoftmaxBackward { y, dout, dx } = args.into_inner();
+        let width = y.shape().last().copied().unwrap_or(1);
+        with_float!(SoftmaxBackward::NAME, y.dtype(), T => {
+            let operands = (InRows::<T>::new(&y)?, InRows::<T>::new(&dout)?, OutRows::<T>::new(dx)?);
+            each_row(&self.pool, rows_of_task(width), 2 * width, &operands, |_, (y, dout, dx)| {
+                backward_row(self.isa, y, dout, dx);
+            });
+            Ok(())
+        })
     }
 }

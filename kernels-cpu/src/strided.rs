@@ -4,6 +4,7 @@
 //! gets the elements where they lie, elsewhere a copy on the stack that is scattered back afterwards. Ops on rows get whole rows.
 
 use crate::memory::{input, output};
+use crate::simd::Float;
 use crate::threads::{Parts, Pool};
 use kernels::{Element, Layout, MAX_RANK, Result, View, ViewMut};
 
@@ -373,57 +374,85 @@ operands!(4: A 0, B 1, C 2, D 3);
 operands!(5: A 0, B 1, C 2, D 3, E 4);
 operands!(6: A 0, B 1, C 2, D 3, E 4, F 5);
 
-/// Calls `body(index, slices)` for pieces that cover the operands, `index` being the row-major index of the first element. An
-/// element counts as `weight` of [`SERIAL_WORK`](crate::threads::SERIAL_WORK).
+/// How operands are cut into pieces, and pieces gathered into tasks: by layouts and weight alone.
+pub(crate) struct Plan<const N: usize> {
+    walk: Walk<N>,
+    /// Elements of the longest piece.
+    longest: usize,
+    pieces_of_run: usize,
+    pieces_of_task: usize,
+    work: usize,
+    /// Number of tasks.
+    pub tasks: usize,
+}
+
+impl<const N: usize> Plan<N> {
+    /// For elements that count as `weight` of [`SERIAL_WORK`](crate::threads::SERIAL_WORK) each.
+    pub fn new(operands: &impl Operands<N>, weight: usize) -> Self {
+        let walk = Walk::new(operands.layouts());
+        let inner = walk.rank - 1;
+        let (runs, len) = (walk.count(inner), walk.dims[inner]);
+        let wanted = (TASK / weight.max(1)).max(1); // elements of a task
+        let longest = if walk.strides[inner] == [1; N] { wanted.max(STAGE / 2) } else { wanted.min(STAGE) };
+        let pieces_of_run = len.div_ceil(longest);
+        let pieces_of_task = (wanted / len.clamp(1, longest)).max(1);
+        let tasks = (runs * pieces_of_run).div_ceil(pieces_of_task);
+        Plan { walk, longest, pieces_of_run, pieces_of_task, work: (runs * len).saturating_mul(weight), tasks }
+    }
+
+    /// Calls `body(task, index, slices)` for pieces that cover the operands the plan was made for, `index` being the row-major
+    /// index of the first element. Pieces of one task are handled in order by one thread.
+    pub fn run<O: Operands<N>>(&self, pool: &Pool, operands: &O, body: impl for<'s> Fn(usize, usize, O::Slice<'s>) + Sync) {
+        let inner = self.walk.rank - 1;
+        let (len, strides) = (self.walk.dims[inner], self.walk.strides[inner]);
+        let pieces = self.walk.count(inner) * self.pieces_of_run;
+        pool.run_sized(self.work, self.tasks, &|task| {
+            let mut stages = operands.stages();
+            let first = task * self.pieces_of_task;
+            for piece in first..(first + self.pieces_of_task).min(pieces) {
+                let (run, start) = (piece / self.pieces_of_run, piece % self.pieces_of_run * self.longest);
+                let len_here = self.longest.min(len - start);
+                let mut at = self.walk.at(run, inner);
+                for (at, stride) in at.iter_mut().zip(strides) {
+                    *at += start * stride;
+                }
+                // SAFETY: pieces are parts of the layouts and disjoint as indices; layouts of outputs are injective.
+                unsafe {
+                    body(task, run * len + start, operands.open(at, strides, len_here, &mut stages));
+                    operands.close(at, strides, len_here, &stages);
+                }
+            }
+        });
+    }
+}
+
+/// Calls `body(index, slices)` for pieces that cover the operands; see [`Plan`].
 pub(crate) fn each<const N: usize, O: Operands<N>>(
     pool: &Pool,
     weight: usize,
     operands: &O,
     body: impl for<'s> Fn(usize, O::Slice<'s>) + Sync,
 ) {
-    let walk = Walk::new(operands.layouts());
-    let inner = walk.rank - 1;
-    let (runs, len, strides) = (walk.count(inner), walk.dims[inner], walk.strides[inner]);
-    if runs == 0 || len == 0 {
-        return;
-    }
-    let longest = if strides == [1; N] { TASK } else { STAGE };
-    let pieces_of_run = len.div_ceil(longest);
-    let pieces = runs * pieces_of_run;
-    let pieces_of_task = (TASK / len.min(longest)).max(1);
-    pool.run_sized((runs * len).saturating_mul(weight), pieces.div_ceil(pieces_of_task), &|task| {
-        let mut stages = operands.stages();
-        let first = task * pieces_of_task;
-        for piece in first..(first + pieces_of_task).min(pieces) {
-            let (run, start) = (piece / pieces_of_run, piece % pieces_of_run * longest);
-            let len_here = longest.min(len - start);
-            let mut at = walk.at(run, inner);
-            for (at, stride) in at.iter_mut().zip(strides) {
-                *at += start * stride;
-            }
-            // SAFETY: pieces are parts of the layouts and disjoint as indices; layouts of outputs are injective.
-            unsafe {
-                body(run * len + start, operands.open(at, strides, len_here, &mut stages));
-                operands.close(at, strides, len_here, &stages);
-            }
-        }
-    });
+    Plan::new(operands, weight).run(pool, operands, |_, index, slices| body(index, slices));
 }
 
-/// Calls `body(row, slices)` for each row, of `width` elements that count as `weight` each. Operands with one element per row
-/// ([`In`], [`Out`]) give slices of length 1.
+/// Rows of a task, for rows of `width` elements.
+pub(crate) fn rows_of_task(width: usize) -> usize {
+    (TASK / width.max(1)).max(1)
+}
+
+/// Calls `body(row, slices)` for each row, where `rows` at a time are a task, handled in order by one thread, and a row counts as
+/// `weight`. Operands with one element per row ([`In`], [`Out`]) give slices of length 1.
 pub(crate) fn each_row<const N: usize, O: Operands<N>>(
     pool: &Pool,
-    width: usize,
+    rows_of_task: usize,
     weight: usize,
     operands: &O,
     body: impl for<'s> Fn(usize, O::Slice<'s>) + Sync,
 ) {
     let walk = Walk::new(operands.layouts());
     let rows = walk.count(walk.rank);
-    let rows_of_task = (TASK / width.max(1)).max(1);
-    let work = rows.saturating_mul(width).saturating_mul(weight);
-    pool.run_sized(work, rows.div_ceil(rows_of_task), &|task| {
+    pool.run_sized(rows.saturating_mul(weight), rows.div_ceil(rows_of_task), &|task| {
         let mut stages = operands.stages();
         let first = task * rows_of_task;
         for row in first..(first + rows_of_task).min(rows) {
@@ -432,4 +461,23 @@ pub(crate) fn each_row<const N: usize, O: Operands<N>>(
             unsafe { body(row, operands.open(at, [1; N], 1, &mut stages)) };
         }
     });
+}
+
+/// The elements of a vector of any stride, widened into `to`.
+///
+/// # Errors
+/// Those of [`input`].
+pub(crate) fn widen<T: Float>(view: &View<'_>, to: &mut [f32]) -> Result<()> {
+    let (data, layout) = (input::<T>(view)?, view.layout());
+    let stride = layout.strides().last().copied().unwrap_or(1);
+    if to.is_empty() {
+        return Ok(());
+    }
+    let from = &data[layout.offset()..];
+    match stride {
+        0 => to.fill(from[0].to_f32()),
+        1 => to.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_f32()),
+        _ => to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = from.to_f32()),
+    }
+    Ok(())
 }

@@ -208,12 +208,13 @@ pub(crate) fn normal<S: Simd>(s: S, x: S::V) -> (S::V, S::V) {
     (s.select(s.lt(a, s.splat(1.0)), near, far), density)
 }
 
-/// sin φ and cos φ of φ = 2π·k·2⁻²⁴ with 0 ≤ k < 2²⁴, within 2 ULP.
+/// sin φ and cos φ of φ = 2π·k·2⁻²⁴ for integers 0 ≤ k < 2²⁴, within 2 ULP.
 #[inline(always)]
-pub(crate) fn sin_cos_turn<S: Simd>(s: S, k: S::I) -> (S::V, S::V) {
-    // φ = quarter·π/2 + r with |r| ≤ π/4
-    let quarter = s.shr::<22>(k + s.int(1 << 21));
-    let r = s.to_float(k - s.shl::<22>(quarter)) * s.splat(std::f32::consts::TAU / 16_777_216.0);
+pub(crate) fn sin_cos_turn<S: Simd>(s: S, k: S::V) -> (S::V, S::V) {
+    // φ = quarter·π/2 + r with |r| ≤ π/4, the reduction exact.
+    let whole = s.round(k * s.splat(1.0 / 4_194_304.0));
+    let r = s.fma(whole, s.splat(-4_194_304.0), k) * s.splat(std::f32::consts::TAU / 16_777_216.0);
+    let quarter = s.to_int(whole);
     let y = r * r;
     // (sin(r)/r − 1)/r² to 2⁻³⁷ and (cos(r) − 1 + r²/2)/r⁴ to 2⁻⁴³ on |r| ≤ π/4
     let sin = s.fma(r * y, polynomial(s, y, [-0.166_666_67, 0.008_333_329, -0.000_198_393_35, 2.718_311_6e-6]), r);
