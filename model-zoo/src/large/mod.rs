@@ -9,3 +9,4 @@ pub mod kv_cache;
 pub mod llama;
 pub mod sampling;
 pub mod session;
+pub mod stored;
