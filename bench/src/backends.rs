@@ -1,6 +1,7 @@
 //! The registry: the only place that knows which backends exist. A new backend adds one entry.
 
 use kernels::Backend;
+use std::sync::Arc;
 
 /// What the caller asks of a backend.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +28,7 @@ pub enum OpenError {
     Backend(#[from] kernels::Error),
 }
 
-type Open = fn(&Choice) -> Result<Box<dyn Backend>, OpenError>;
+type Open = fn(&Choice) -> Result<Arc<dyn Backend>, OpenError>;
 
 const BACKENDS: &[(&str, Open)] = &[("cpu", cpu), ("wgpu", wgpu), ("cuda", cuda)];
 
@@ -38,7 +39,7 @@ pub const NAMES: [&str; 3] = ["cpu", "wgpu", "cuda"];
 ///
 /// # Errors
 /// [`OpenError`], each with what the user can do.
-pub fn open(name: &str, choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
+pub fn open(name: &str, choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
     match BACKENDS.iter().find(|(known, _)| *known == name) {
         Some((_, open)) => open(choice),
         None => Err(OpenError::Unknown(name.into())),
@@ -46,31 +47,31 @@ pub fn open(name: &str, choice: &Choice) -> Result<Box<dyn Backend>, OpenError> 
 }
 
 #[cfg(feature = "cpu")]
-fn cpu(choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
+fn cpu(choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
     let mut builder = kernels_cpu::CpuBackend::builder();
     if let Some(threads) = choice.threads {
         builder = builder.threads(threads);
     }
-    Ok(Box::new(builder.build()?))
+    Ok(Arc::new(builder.build()?))
 }
 
 #[cfg(not(feature = "cpu"))]
-fn cpu(_choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
+fn cpu(_choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
     Err(OpenError::NotCompiled("cpu"))
 }
 
 #[cfg(feature = "wgpu")]
-fn wgpu(choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
-    Ok(Box::new(kernels_wgpu::WgpuBackend::new(choice.device.as_deref())?))
+fn wgpu(choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
+    Ok(Arc::new(kernels_wgpu::WgpuBackend::new(choice.device.as_deref())?))
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn wgpu(_choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
+fn wgpu(_choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
     Err(OpenError::NotCompiled("wgpu"))
 }
 
 #[cfg(feature = "cuda")]
-fn cuda(choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
+fn cuda(choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
     let ordinal = match choice.device.as_deref() {
         None => 0,
         Some(text) => text.parse().map_err(|_| kernels::Error::Unavailable {
@@ -79,11 +80,11 @@ fn cuda(choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
             remedy: "give --device a number as `nvidia-smi -L` lists them".into(),
         })?,
     };
-    Ok(Box::new(kernels_cuda::CudaBackend::new(ordinal)?))
+    Ok(Arc::new(kernels_cuda::CudaBackend::new(ordinal)?))
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda(_choice: &Choice) -> Result<Box<dyn Backend>, OpenError> {
+fn cuda(_choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
     Err(OpenError::NotCompiled("cuda"))
 }
 

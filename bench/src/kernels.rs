@@ -9,6 +9,7 @@ use crate::run_dir::RunDirError;
 use kernels::{Backend, Error};
 use regex::Regex;
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A backend that was asked for, or why it cannot be had.
@@ -16,7 +17,7 @@ pub struct Opened {
     /// Name as on the command line.
     pub name: String,
     /// The backend.
-    pub backend: Result<Box<dyn Backend>, OpenError>,
+    pub backend: Result<Arc<dyn Backend>, OpenError>,
 }
 
 /// Whether everything is measured a second time, to learn how far equal things come out apart.
@@ -78,7 +79,7 @@ pub fn run(run: &mut Run, opened: &[Opened], ops: Option<&Regex>, null: Null) ->
     run.save()
 }
 
-fn prepare<'b>(case: &Case, name: &str, backend: &'b Result<Box<dyn Backend>, OpenError>) -> (KernelRow, Option<Prepared<'b>>) {
+fn prepare<'b>(case: &Case, name: &str, backend: &'b Result<Arc<dyn Backend>, OpenError>) -> (KernelRow, Option<Prepared<'b>>) {
     let threads = backend.as_ref().map_or(0, |on| on.info().threads as u32);
     let mut row = case.row(name, threads);
     let ready = match backend {

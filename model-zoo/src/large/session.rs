@@ -50,11 +50,11 @@ impl GptRunner {
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub fn session(&self) -> Result<Session<'_>> {
+    pub fn session(&self) -> Result<Session> {
         let config = &self.gpt.config().transformer;
         let shape = [1, config.context, config.kv_heads, config.head_dim()];
         let cache = KvCache::new(&*self.on, config.layers, shape, self.dtype)?;
-        Ok(Session { runner: self, tape: Tape::inference(Arc::clone(&self.on)), cache, logits: vec![0.0; VOCAB] })
+        Ok(Session { runner: self.clone(), tape: Tape::inference(Arc::clone(&self.on)), cache, logits: vec![0.0; VOCAB] })
     }
 
     /// `count` bytes after `prompt`, drawn as `sampling` says. Once the context is full, the later half of it is read again and
@@ -168,15 +168,15 @@ pub(super) fn softmax(logits: &[f32]) -> Vec<f32> {
 }
 
 /// One sequence being read or written, token by token. After the first token, [`Session::decode`] allocates nothing.
-pub struct Session<'a> {
-    runner: &'a GptRunner,
+pub struct Session {
+    runner: GptRunner,
     tape: Tape,
     cache: KvCache,
     /// Of the next token.
     logits: Vec<f32>,
 }
 
-impl Session<'_> {
+impl Session {
     /// Tokens seen so far.
     pub fn len(&self) -> usize {
         self.cache.len()
@@ -197,7 +197,7 @@ impl Session<'_> {
     /// # Errors
     /// `Config` for no tokens or more than the context has room for; `Kernel(Index)` for a token that is no byte.
     pub fn prefill(&mut self, tokens: &[u32]) -> Result<&[f32]> {
-        let GptRunner { gpt, vars, .. } = self.runner;
+        let GptRunner { gpt, vars, .. } = &self.runner;
         let tokens = self.tape.upload(tokens, [tokens.len()])?;
         let logits = gpt.logits(&mut self.tape, vars, &tokens, 1, Scored::Last, Some(&mut self.cache))?;
         let logits = self.tape.cast(&logits, DType::F32)?;
