@@ -75,15 +75,16 @@ mod tests {
     #[test]
     fn bins_keep_the_order_and_hold_about_equally_many_rows() {
         let mut random = Random::new(5);
-        // Column 0 is skewed and continuous, column 1 has three values, column 2 is constant.
-        let values = (0..30_000).map(|i| match i % 3 {
+        // Skewed and continuous; three neighbouring floats, which are their own edges; three values; constant.
+        let values = (0..40_000).map(|i| match i % 4 {
             0 => (random.unit() * 20.0).exp() as f32,
-            1 => (i / 3 % 3) as f32,
+            1 => f32::from_bits(1.0f32.to_bits() + i / 4 % 3),
+            2 => (i / 4 % 3) as f32,
             _ => -4.0,
         });
-        let table = Table::new(10_000, 3, values.collect()).unwrap();
+        let table = Table::new(10_000, 4, values.collect()).unwrap();
         let bins = Bins::fit(&table);
-        for col in 0..3 {
+        for col in 0..4 {
             let column = bins.column(col);
             let edges = &bins.edges[col];
             assert!(edges.windows(2).all(|pair| pair[0] < pair[1]));
@@ -92,7 +93,7 @@ mod tests {
                 assert!(edges.get(bin).is_none_or(|&edge| value <= edge) && (bin == 0 || value > edges[bin - 1]));
             }
         }
-        assert_eq!([bins.edges[0].len(), bins.edges[1].len(), bins.edges[2].len()], [MAX_BINS - 1, 2, 0]);
+        assert_eq!(bins.edges.iter().map(Vec::len).collect::<Vec<_>>(), [MAX_BINS - 1, 2, 2, 0]);
         let mut counts = [0u32; MAX_BINS];
         bins.column(0).iter().for_each(|&bin| counts[usize::from(bin)] += 1);
         assert!(counts.iter().all(|&count| (39..=40).contains(&count)), "{counts:?}");
