@@ -39,13 +39,13 @@ fn sparse_and_dense_agree_and_rows_have_length_one() {
     let texts: Vec<Vec<u8>> = vec![b"let x = 1;".to_vec(), vec![], vec![0, 255, 0, 255], b"x".to_vec()];
     let features = TextFeatures::fit(&texts, TextFeaturesConfig::default()).unwrap();
     let (sparse, dense) = (features.sparse(&texts), features.dense(&texts));
-    for row in 0..texts.len() {
+    for (row, text) in texts.iter().enumerate() {
         let (columns, values) = sparse.row(row);
         assert!(columns.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(columns.iter().zip(values).all(|(&column, &value)| dense.row(row)[column as usize] == value && value != 0.0));
         assert_eq!(dense.row(row).iter().filter(|value| **value != 0.0).count(), columns.len());
         let length: f32 = values.iter().map(|value| value * value).sum();
-        assert!(if texts[row].is_empty() { length == 0.0 } else { (length - 1.0).abs() < 1e-5 });
+        assert!(if text.is_empty() { length == 0.0 } else { (length - 1.0).abs() < 1e-5 });
     }
 }
 

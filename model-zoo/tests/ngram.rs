@@ -18,15 +18,17 @@ fn fit(text: &[u8], order: usize) -> Ngram {
 struct Direct {
     order: usize,
     /// Counts of grams of 1 to `order` bytes, and the discounts of that length.
-    levels: Vec<(HashMap<Vec<u8>, f64>, [f64; 3])>,
+    levels: Vec<(Counts, [f64; 3])>,
 }
+
+type Counts = HashMap<Vec<u8>, f64>;
 
 impl Direct {
     fn fit(text: &[u8], order: usize) -> Self {
         let padded = [vec![0; order], text.to_vec()].concat();
         let grams = |length: usize| (order..padded.len()).map(move |end| (end + 1 - length, end + 1));
         let levels = (1..=order).map(|length| {
-            let mut counts: HashMap<Vec<u8>, f64> = HashMap::new();
+            let mut counts = Counts::new();
             if length == order {
                 grams(length).for_each(|(start, end)| *counts.entry(padded[start..end].to_vec()).or_default() += 1.0);
             } else {
