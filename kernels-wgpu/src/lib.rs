@@ -1,1 +1,72 @@
-//! kernels-wgpu
+//! sizewise backend for any GPU with Vulkan, Metal or DX12, through wgpu; on machines without one, for software drivers.
+//!
+//! ```no_run
+//! use kernels::{DType, Memory, Op, ops::Fill};
+//! let gpu = kernels_wgpu::WgpuBackend::new(None)?;
+//! let mut x = gpu.alloc(DType::F32, 8)?;
+//! Fill { value: 1.0, out: x.view_mut([2, 4])? }.run(&gpu)?;
+//! # Ok::<(), kernels::Error>(())
+//! ```
+//!
+//! An op returns once it is queued; only [`Download`](kernels::ops::Download) and [`sync`](kernels::Memory::sync) wait, and count
+//! it in [`MemoryStats::waits`](kernels::MemoryStats). What the device reports later is a [`Fault`](kernels::Error::Fault) out of
+//! every call from then on.
+//!
+//! Memory is words of 32 bits; bf16, f16 and 8-bit elements are unpacked and rounded by hand, so that nothing depends on optional
+//! features of an adapter. A kernel sees an operand through one binding of at most the adapter's limit (128 MiB on some) and
+//! indexes it by 32 bits: what is larger is refused with [`Limit`](kernels::Error::Limit).
+//!
+//! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
+
+mod adapter;
+mod attention;
+mod cast;
+mod copy;
+mod download;
+mod fault;
+mod fill;
+mod linear;
+mod linear_int8;
+mod matmul;
+mod memory;
+mod operand;
+mod pipeline;
+mod quantize;
+mod queue;
+mod unsupported;
+mod upload;
+mod weight;
+
+use kernels::{Backend, DeviceId, DeviceInfo};
+use memory::Counters;
+use queue::Queue;
+
+pub(crate) const NAME: &str = "wgpu";
+
+/// One adapter, with one queue.
+pub struct WgpuBackend {
+    id: DeviceId,
+    info: DeviceInfo,
+    pub(crate) queue: Queue,
+    pub(crate) counters: Counters,
+}
+
+impl WgpuBackend {
+    /// The device behind this backend, to share it with other users of wgpu. Destroying it makes every later call here a
+    /// [`Fault`](kernels::Error::Fault).
+    pub fn device(&self) -> &wgpu::Device {
+        self.queue.device()
+    }
+}
+
+impl Backend for WgpuBackend {
+    fn id(&self) -> DeviceId {
+        self.id
+    }
+    fn name(&self) -> &'static str {
+        NAME
+    }
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+}

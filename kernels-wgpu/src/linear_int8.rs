@@ -1,0 +1,102 @@
+//! Fully connected layer in 8-bit integers.
+
+use crate::copy::GROUP_SIZE;
+use crate::linear::{activation, bias};
+use crate::operand::{count, strides};
+use crate::pipeline::{ACTIVATION, GROUP, MATH, Shader};
+use crate::queue::Dispatch;
+use crate::weight::{Form, PackedWeight};
+use crate::{NAME, WgpuBackend};
+use bytemuck::{Pod, Zeroable};
+use kernels::ops::LinearInt8;
+use kernels::weight::Zero;
+use kernels::{Checked, DType, Error, Launch, Op, Result, Support};
+
+static SHADER: Shader = Shader {
+    name: LinearInt8::NAME,
+    pieces: &[GROUP, MATH, ACTIVATION, include_str!("linear_int8.wgsl")],
+    constants: &[],
+};
+
+/// As in `linear_int8.wgsl`.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    activation: u32,
+    x_first: u32,
+    x_row: u32,
+    x_scale_first: u32,
+    x_scale_step: u32,
+    bias_first: u32,
+    bias_step: u32,
+    with_bias: u32,
+    out_first: u32,
+    out_row: u32,
+    group_size: u32,
+    groups: u32,
+    scales: u32,
+    zeros: u32,
+    asymmetric: u32,
+    unused: [u32; 2],
+}
+
+impl Launch<LinearInt8<'_>> for WgpuBackend {
+    fn support(&self, dtype: DType) -> Support {
+        match dtype {
+            DType::I8 => Support::Native,
+            _ => Support::No("the rows are i8, from quantize"),
+        }
+    }
+
+    fn launch(&self, args: Checked<LinearInt8<'_>>) -> Result<()> {
+        const OP: &str = LinearInt8::NAME;
+        self.queue.faults().enter(OP)?;
+        let out = args.out.as_view();
+        if out.numel() == 0 {
+            return Ok(());
+        }
+        let packed = args.weight.storage::<PackedWeight>().ok_or(Error::Device { op: OP, arg: "weight", backend: NAME })?;
+        let Form::Quant { zero, group_size, groups, scales, zeros, .. } = packed.form else {
+            let got = args.weight.format().to_owned();
+            return Err(Error::Value { op: OP, arg: "weight", wanted: "of an int8 format", got });
+        };
+        let outputs = count(OP, "elements of out", out.numel())?;
+        let (m, n) = (count(OP, "M", out.shape()[0])?, count(OP, "N", out.shape()[1])?);
+        let k = count(OP, "K", args.x.shape()[1])?;
+        let (x, x_scale) = (self.operand(OP, "x", &args.x)?, self.operand(OP, "x_scale", &args.x_scale)?);
+        let (bias, [bias_first, bias_step, with_bias]) = bias(self, OP, args.bias.as_ref(), x_scale)?;
+        let to = self.operand(OP, "out", &out)?;
+        let params = Params {
+            m,
+            n,
+            k,
+            activation: activation(args.act),
+            x_first: x.first,
+            x_row: strides(args.x.layout())[0],
+            x_scale_first: x_scale.first,
+            x_scale_step: strides(args.x_scale.layout())[0],
+            bias_first,
+            bias_step,
+            with_bias,
+            out_first: to.first,
+            out_row: strides(out.layout())[0],
+            group_size,
+            groups,
+            scales,
+            zeros,
+            asymmetric: u32::from(zero == Zero::Asymmetric),
+            unused: [0; 2],
+        };
+        self.queue.dispatch(&Dispatch {
+            op: OP,
+            shader: &SHADER,
+            constants: [0; 4],
+            operands: &[x, x_scale, packed.operand(), bias, to],
+            params: bytemuck::bytes_of(&params),
+            groups: u64::from(outputs).div_ceil(GROUP_SIZE),
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! Dense matrix product.
+
+use crate::WgpuBackend;
+use crate::operand::{code, count, strides};
+use crate::pipeline::{ELEMENT, GROUP, OUTPUT, Shader, TILE};
+use crate::queue::Dispatch;
+use bytemuck::{Pod, Zeroable};
+use kernels::ops::Matmul;
+use kernels::{Checked, DType, Error, Launch, Layout, Op, Result, Support};
+
+const MATMUL: &str = include_str!("matmul.wgsl");
+static FLOAT: Shader = Shader {
+    name: "matmul_float",
+    pieces: &[ELEMENT, OUTPUT, GROUP, TILE, include_str!("matmul_float.wgsl"), MATMUL],
+    constants: &["A", "OUT"],
+};
+static INTEGER: Shader = Shader {
+    name: "matmul_integer",
+    pieces: &[ELEMENT, OUTPUT, GROUP, TILE, include_str!("matmul_integer.wgsl"), MATMUL],
+    constants: &["A", "OUT"],
+};
+
+/// Rows and columns of a tile, as in `wgsl/tile.wgsl`.
+pub(crate) const TILE_SIZE: u64 = 32;
+
+/// As in `matmul.wgsl`.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    lead: [u32; 4],
+    a_lead: [u32; 4],
+    b_lead: [u32; 4],
+    out_lead: [u32; 4],
+    m: u32,
+    n: u32,
+    k: u32,
+    batch: u32,
+    a: Matrix,
+    b: Matrix,
+    out: Matrix,
+    alpha: f32,
+    beta: f32,
+    unused: u32,
+}
+
+/// First element, and the strides of rows and columns.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Matrix {
+    first: u32,
+    row: u32,
+    column: u32,
+}
+
+/// The last two dimensions of a bound layout, and strides of the leading ones, the last in place 3.
+fn split(first: u32, layout: &Layout) -> (Matrix, [u32; 4]) {
+    let rank = layout.shape().rank();
+    let strides = strides(layout);
+    let mut lead = [0; 4];
+    lead[6 - rank..].copy_from_slice(&strides[..rank - 2]);
+    (Matrix { first, row: strides[rank - 2], column: strides[rank - 1] }, lead)
+}
+
+impl Launch<Matmul<'_>> for WgpuBackend {
+    fn support(&self, dtype: DType) -> Support {
+        match dtype {
+            DType::F32 | DType::Bf16 | DType::F16 | DType::I8 => Support::Native,
+            _ => Support::No("matrix products are of f32, bf16, f16 or i8"),
+        }
+    }
+
+    fn launch(&self, args: Checked<Matmul<'_>>) -> Result<()> {
+        const OP: &str = Matmul::NAME;
+        self.queue.faults().enter(OP)?;
+        let out = args.out.as_view();
+        if out.numel() == 0 {
+            return Ok(());
+        }
+        let shape = args.a.shape();
+        let rank = shape.rank();
+        let (m, k) = (count(OP, "M", shape[rank - 2])?, count(OP, "K", shape[rank - 1])?);
+        let n = count(OP, "N", out.shape()[rank - 1])?;
+        let batch = count(OP, "batch", shape[..rank - 2].iter().product())?;
+        let mut lead = [1; 4];
+        for (to, &dim) in lead[6 - rank..].iter_mut().zip(&shape[..rank - 2]) {
+            *to = count(OP, "batch", dim)?;
+        }
+        let operands = [self.operand(OP, "a", &args.a)?, self.operand(OP, "b", &args.b)?, self.operand(OP, "out", &out)?];
+        let (a, a_lead) = split(operands[0].first, args.a.layout());
+        let (b, b_lead) = split(operands[1].first, args.b.layout());
+        let (to, out_lead) = split(operands[2].first, out.layout());
+        let (alpha, beta) = (args.alpha, args.beta);
+        let params = Params { lead, a_lead, b_lead, out_lead, m, n, k, batch, a, b, out: to, alpha, beta, unused: 0 };
+        let tiles = u64::from(m).div_ceil(TILE_SIZE) * u64::from(n).div_ceil(TILE_SIZE);
+        let groups = tiles.checked_mul(batch.into()).ok_or(Error::Limit {
+            op: OP,
+            what: "workgroups",
+            limit: u32::MAX.into(),
+            got: u64::MAX,
+        })?;
+        self.queue.dispatch(&Dispatch {
+            op: OP,
+            shader: if args.a.dtype() == DType::I8 { &INTEGER } else { &FLOAT },
+            constants: [code(args.a.dtype()), code(out.dtype()), 0, 0],
+            operands: &operands,
+            params: bytemuck::bytes_of(&params),
+            groups,
+        })
+    }
+}

@@ -1,0 +1,89 @@
+// out[b, i, j] = alpha · Σ over p of a[b, i, p] · b[b, p, j] + beta · out[b, i, j]
+
+override A: u32;
+override OUT: u32;
+
+struct Params {
+    lead: vec4<u32>, // up to four leading dimensions, the last in w
+    a_lead: vec4<u32>,
+    b_lead: vec4<u32>,
+    out_lead: vec4<u32>,
+    m: u32,
+    n: u32,
+    k: u32,
+    batch: u32,
+    a_first: u32,
+    a_row: u32,
+    a_column: u32,
+    b_first: u32,
+    b_row: u32,
+    b_column: u32,
+    out_first: u32,
+    out_row: u32,
+    out_column: u32,
+    alpha: f32,
+    beta: f32,
+    unused: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<u32>;
+@group(0) @binding(2) var<storage, read> b: array<u32>;
+@group(0) @binding(3) var<storage, read_write> out: array<atomic<u32>>;
+
+const RIGHT_IS_ROW_MAJOR = false;
+var<private> a_matrix: u32;
+var<private> b_matrix: u32;
+
+// Where the matrix of index `batch` starts, less the operand's first element.
+fn matrix(batch: u32, strides: vec4<u32>) -> u32 {
+    var rest = batch;
+    var at = 0u;
+    for (var axis = 3i; axis >= 0i; axis--) {
+        at += (rest % params.lead[axis]) * strides[axis];
+        rest /= params.lead[axis];
+    }
+    return at;
+}
+
+fn left(row: u32, p: u32) -> Value {
+    if (row >= params.m || p >= params.k) { return Value(0); }
+    let at = a_matrix + row * params.a_row + p * params.a_column;
+    return value_of(A, (a[word_of(A, at)] >> shift_of(A, at)) & mask_of(A));
+}
+
+fn right(column: u32, p: u32) -> Value {
+    if (column >= params.n || p >= params.k) { return Value(0); }
+    let at = b_matrix + p * params.b_row + column * params.b_column;
+    return value_of(A, (b[word_of(A, at)] >> shift_of(A, at)) & mask_of(A));
+}
+
+@compute @workgroup_size(64)
+fn matmul(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let columns = (params.n + TILE - 1u) / TILE;
+    let rows = (params.m + TILE - 1u) / TILE;
+    let index = group_index(group, groups);
+    let batch = index / columns / rows;
+    if (batch >= params.batch) { return; }
+    let row = index / columns % rows * TILE;
+    let column = index % columns * TILE;
+    a_matrix = params.a_first + matrix(batch, params.a_lead);
+    b_matrix = params.b_first + matrix(batch, params.b_lead);
+    var sums = product(row, column, lane, params.k);
+    let out_matrix = params.out_first + matrix(batch, params.out_lead);
+    for (var i = 0u; i < 4u; i++) {
+        for (var j = 0u; j < 4u; j++) {
+            let to = vec2(row + lane / 8u * 4u + i, column + lane % 8u * 4u + j);
+            if (to.x < params.m && to.y < params.n) {
+                let at = out_matrix + to.x * params.out_row + to.y * params.out_column;
+                var former = 0u;
+                if (params.beta != 0.0) { former = stored(OUT, at); }
+                store(OUT, at, blend(OUT, sums.rows[i][j], former));
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+// Products of 8-bit integers: sums in i32, exact and wrapping. beta is 0 or 1.
+
+alias Value = i32;
+
+fn value_of(dtype: u32, bits: u32) -> i32 { return bitcast<i32>(bits << 24u) >> 24u; }
+
+fn blend(dtype: u32, sum: i32, former: u32) -> u32 { return bitcast<u32>(sum) + former; }

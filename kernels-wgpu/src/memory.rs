@@ -1,0 +1,101 @@
+//! Device memory: zeroed buffers of whole words, counted.
+
+use crate::queue::Queue;
+use crate::{NAME, WgpuBackend};
+use kernels::{Backend, Buffer, DType, Error, Memory, MemoryStats, Packed, Result, Weight};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use wgpu::{BufferDescriptor, BufferUsages, ErrorFilter};
+
+/// Counters of one backend, shared with its buffers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counters(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    live_bytes: AtomicU64,
+    peak_bytes: AtomicU64,
+    allocations: AtomicU64,
+    waits: AtomicU64,
+}
+
+impl Counters {
+    fn add(&self, bytes: u64) {
+        self.0.allocations.fetch_add(1, Relaxed);
+        let live = self.0.live_bytes.fetch_add(bytes, Relaxed) + bytes;
+        self.0.peak_bytes.fetch_max(live, Relaxed);
+    }
+
+    /// A call is about to wait for the device.
+    pub fn waited(&self) {
+        self.0.waits.fetch_add(1, Relaxed);
+    }
+}
+
+/// What is behind every buffer and packed weight. Freed, and no longer counted, on drop; the device keeps the memory until the
+/// work queued on it is done.
+pub(crate) struct Storage {
+    pub buffer: wgpu::Buffer,
+    counters: Counters,
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        self.counters.0.live_bytes.fetch_sub(self.buffer.size(), Relaxed);
+    }
+}
+
+/// Usage of buffers that kernels read and write.
+pub(crate) const KERNELS: BufferUsages = BufferUsages::STORAGE.union(BufferUsages::COPY_SRC).union(BufferUsages::COPY_DST);
+/// Usage of buffers the host reads.
+pub(crate) const READBACK: BufferUsages = BufferUsages::MAP_READ.union(BufferUsages::COPY_DST);
+
+impl Queue {
+    /// At least `bytes` zero bytes, in whole words, never none.
+    ///
+    /// # Errors
+    /// `Limit`, `OutOfMemory`, or the fault of an earlier call.
+    pub fn allocate(&self, op: &'static str, bytes: u64, usage: BufferUsages) -> Result<Storage> {
+        let limit = self.limits().max_buffer_size;
+        if bytes > limit {
+            return Err(Error::Limit { op, what: "bytes of one buffer", limit, got: bytes });
+        }
+        self.faults().check()?;
+        let exhausted = self.device().push_error_scope(ErrorFilter::OutOfMemory);
+        let size = bytes.next_multiple_of(4).max(4);
+        let buffer = self.device().create_buffer(&BufferDescriptor { label: Some(op), size, usage, mapped_at_creation: false });
+        if pollster::block_on(exhausted.pop()).is_some() {
+            return Err(Error::OutOfMemory { backend: NAME, wanted_bytes: bytes });
+        }
+        self.faults().check()?;
+        self.counters().add(size);
+        Ok(Storage { buffer, counters: self.counters().clone() })
+    }
+}
+
+impl Memory for WgpuBackend {
+    fn alloc(&self, dtype: DType, len: usize) -> Result<Buffer> {
+        self.queue.faults().enter("alloc")?;
+        let bytes = (len as u64).saturating_mul(dtype.size_bytes() as u64);
+        Ok(Buffer::new(self.id(), dtype, len, self.queue.allocate("alloc", bytes, KERNELS)?))
+    }
+
+    fn pack(&self, weight: &Weight) -> Result<Packed> {
+        crate::weight::pack(self, weight)
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.queue.faults().enter("sync")?;
+        self.queue.wait()
+    }
+
+    fn memory_stats(&self) -> MemoryStats {
+        let counts = &self.counters.0;
+        MemoryStats {
+            live_bytes: counts.live_bytes.load(Relaxed),
+            peak_bytes: counts.peak_bytes.load(Relaxed),
+            allocations: counts.allocations.load(Relaxed),
+            waits: counts.waits.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A view as a kernel sees it: one binding, and indices of 32 bits.
+
+use crate::memory::Storage;
+use crate::{NAME, WgpuBackend};
+use kernels::{DType, Error, Layout, MAX_RANK, Result, View};
+
+/// The part of a buffer a view covers.
+#[derive(Clone, Copy)]
+pub(crate) struct Operand<'a> {
+    pub buffer: &'a wgpu::Buffer,
+    /// Start of the binding.
+    pub offset_bytes: u64,
+    /// Size of the binding.
+    pub size_bytes: u64,
+    /// Index of the view's first element within the binding.
+    pub first: u32,
+}
+
+/// A size as kernels count it. Below 2³¹, so that stepping past the end of a loop cannot wrap.
+///
+/// # Errors
+/// `Limit`.
+pub(crate) fn count(op: &'static str, what: &'static str, value: usize) -> Result<u32> {
+    const LIMIT: u32 = i32::MAX as u32;
+    u32::try_from(value).ok().filter(|&value| value <= LIMIT).ok_or(Error::Limit {
+        op,
+        what,
+        limit: LIMIT.into(),
+        got: value as u64,
+    })
+}
+
+/// Code of a dtype in `wgsl/element.wgsl`.
+pub(crate) fn code(dtype: DType) -> u32 {
+    match dtype {
+        DType::F32 => 0,
+        DType::Bf16 => 1,
+        DType::F16 => 2,
+        DType::I8 => 3,
+        DType::U8 => 4,
+        DType::I32 => 5,
+        DType::U32 => 6,
+    }
+}
+
+/// Strides of a view that is bound: all are below 2³² where a dimension has more than one element, and 0 where it does not matter.
+pub(crate) fn strides(layout: &Layout) -> [u32; MAX_RANK] {
+    let mut narrow = [0; MAX_RANK];
+    for ((to, &stride), &dim) in narrow.iter_mut().zip(layout.strides()).zip(layout.shape().iter()) {
+        *to = if dim > 1 { stride as u32 } else { 0 };
+    }
+    narrow
+}
+
+/// Dimensions and strides as `wgsl/layout.wgsl` walks them, padded with ones in front.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(crate) struct Walk {
+    dims: [u32; 8],
+    strides: [u32; 8],
+}
+
+/// The walk over the elements of a bound view.
+///
+/// # Errors
+/// `Limit`.
+pub(crate) fn walk(op: &'static str, layout: &Layout) -> Result<Walk> {
+    let mut walk = Walk { dims: [1; 8], strides: [0; 8] };
+    let lead = 8 - layout.shape().rank();
+    for (axis, (&dim, stride)) in layout.shape().iter().zip(strides(layout)).enumerate() {
+        walk.dims[lead + axis] = count(op, "size of a dimension", dim)?;
+        walk.strides[lead + axis] = stride;
+    }
+    Ok(walk)
+}
+
+impl WgpuBackend {
+    /// Binds the part of a buffer that a view covers.
+    ///
+    /// # Errors
+    /// `Limit` beyond one binding or 32-bit indices; `Device` for a buffer this crate did not make.
+    pub(crate) fn operand<'a>(&self, op: &'static str, arg: &'static str, view: &View<'a>) -> Result<Operand<'a>> {
+        let storage = view.storage::<Storage>().ok_or(Error::Device { op, arg, backend: NAME })?;
+        self.part(op, &storage.buffer, view.layout(), view.dtype())
+    }
+
+    /// As [`WgpuBackend::operand`], of a buffer of this backend's own.
+    ///
+    /// # Errors
+    /// `Limit`.
+    pub(crate) fn part<'a>(&self, op: &'static str, buffer: &'a wgpu::Buffer, layout: &Layout, dtype: DType) -> Result<Operand<'a>> {
+        let (end, limits) = (layout.end()? as u64, self.queue.limits());
+        if end == 0 {
+            // Nothing is read or written, but a binding cannot be empty.
+            return Ok(Operand { buffer, offset_bytes: 0, size_bytes: 4, first: 0 });
+        }
+        let (size, offset) = (dtype.size_bytes() as u64, layout.offset() as u64);
+        let align = u64::from(limits.min_storage_buffer_offset_alignment).max(4);
+        let offset_bytes = offset * size / align * align;
+        let size_bytes = (end * size - offset_bytes).next_multiple_of(4);
+        let limit = limits.max_storage_buffer_binding_size;
+        if size_bytes > limit {
+            return Err(Error::Limit { op, what: "bytes a kernel can bind of one operand", limit, got: size_bytes });
+        }
+        let indices = size_bytes / size;
+        if indices > u32::MAX.into() {
+            return Err(Error::Limit { op, what: "element index", limit: u32::MAX.into(), got: indices });
+        }
+        Ok(Operand { buffer, offset_bytes, size_bytes, first: (offset - offset_bytes / size) as u32 })
+    }
+}

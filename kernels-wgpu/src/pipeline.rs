@@ -1,0 +1,78 @@
+//! Shaders, and the pipelines compiled from them: one per shader and choice of constants, compiled at first use.
+
+use std::collections::HashMap;
+use wgpu::{
+    BindGroupLayout, ComputePipeline, ComputePipelineDescriptor, Device, PipelineCompilationOptions, ShaderModule,
+    ShaderModuleDescriptor, ShaderSource,
+};
+
+/// Most `override` constants a shader has.
+pub(crate) const CONSTANTS: usize = 4;
+
+/// A compute shader: pieces of WGSL joined in order. Declarations of WGSL need no order of their own, so a shared piece may call
+/// functions that the op's own piece defines.
+pub(crate) struct Shader {
+    /// Unique name, of the op or of its variant.
+    pub name: &'static str,
+    /// Texts, most general first.
+    pub pieces: &'static [&'static str],
+    /// Names of its `override` constants.
+    pub constants: &'static [&'static str],
+}
+
+/// How elements of every dtype lie in words.
+pub(crate) const ELEMENT: &str = include_str!("wgsl/element.wgsl");
+/// Writing elements of `out`.
+pub(crate) const OUTPUT: &str = include_str!("wgsl/output.wgsl");
+/// Places of elements under strides.
+pub(crate) const LAYOUT: &str = include_str!("wgsl/layout.wgsl");
+/// Elementary functions.
+pub(crate) const MATH: &str = include_str!("wgsl/math.wgsl");
+/// Activations of linear layers.
+pub(crate) const ACTIVATION: &str = include_str!("wgsl/activation.wgsl");
+/// The inner loop of products.
+pub(crate) const TILE: &str = include_str!("wgsl/tile.wgsl");
+/// Which of the folded workgroups this is.
+pub(crate) const GROUP: &str = include_str!("wgsl/group.wgsl");
+
+/// A pipeline and the layout of its only bind group.
+pub(crate) struct Compiled {
+    pub pipeline: ComputePipeline,
+    pub bindings: BindGroupLayout,
+}
+
+type Key = (&'static str, [u32; CONSTANTS]);
+
+/// Everything compiled so far.
+#[derive(Default)]
+pub(crate) struct Pipelines {
+    modules: HashMap<&'static str, ShaderModule>,
+    compiled: HashMap<Key, Compiled>,
+}
+
+impl Pipelines {
+    /// The pipeline of a shader for these constants, in the order the shader names them. Errors go to the device's callback.
+    pub fn get(&mut self, device: &Device, shader: &Shader, constants: [u32; CONSTANTS]) -> &Compiled {
+        self.compiled.entry((shader.name, constants)).or_insert_with(|| {
+            let module = self.modules.entry(shader.name).or_insert_with(|| {
+                let source = ShaderSource::Wgsl(shader.pieces.concat().into());
+                device.create_shader_module(ShaderModuleDescriptor { label: Some(shader.name), source })
+            });
+            let named: Vec<(&str, f64)> =
+                shader.constants.iter().zip(constants).map(|(&name, value)| (name, f64::from(value))).collect();
+            let pipeline = device.create_compute_pipeline(&ComputePipelineDescriptor {
+                label: Some(shader.name),
+                layout: None,
+                module,
+                entry_point: None,
+                compilation_options: PipelineCompilationOptions {
+                    constants: &named,
+                    zero_initialize_workgroup_memory: false,
+                },
+                cache: None,
+            });
+            let bindings = pipeline.get_bind_group_layout(0);
+            Compiled { pipeline, bindings }
+        })
+    }
+}

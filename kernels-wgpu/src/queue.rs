@@ -1,0 +1,254 @@
+//! The queue: dispatches gathered into few submissions, transfers, and the only wait.
+
+use crate::fault::Faults;
+use crate::memory::{Counters, KERNELS, READBACK, Storage};
+use crate::operand::Operand;
+use crate::pipeline::{CONSTANTS, Pipelines, Shader};
+use kernels::{Error, Result};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use wgpu::{
+    BindGroupDescriptor, BindGroupEntry, BindingResource, BufferBinding, BufferDescriptor, BufferSize, BufferUsages,
+    CommandEncoder, CommandEncoderDescriptor, ComputePassDescriptor, Device, Limits, MapMode, PollType,
+};
+
+/// Most workgroups along one dimension of a dispatch that every device allows.
+const MAX_GROUPS: u64 = 65_535;
+/// Bytes between the parameters of two dispatches: the largest alignment a device may ask for.
+const SLOT_BYTES: usize = 256;
+/// Dispatches gathered before they are submitted.
+const SLOTS: usize = 256;
+
+/// One run of a shader.
+pub(crate) struct Dispatch<'a> {
+    /// Op it is part of.
+    pub op: &'static str,
+    pub shader: &'static Shader,
+    /// Values of the shader's constants; the rest is 0.
+    pub constants: [u32; CONSTANTS],
+    /// Bindings 1, 2, …
+    pub operands: &'a [Operand<'a>],
+    /// Binding 0.
+    pub params: &'a [u8],
+    /// Workgroups. None: nothing is queued.
+    pub groups: u64,
+}
+
+/// Device, queue and what is gathered for it.
+pub(crate) struct Queue {
+    device: Device,
+    queue: wgpu::Queue,
+    limits: Limits,
+    faults: Faults,
+    counters: Counters,
+    state: Mutex<State>,
+    transfer: Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    encoder: Option<CommandEncoder>,
+    pipelines: Pipelines,
+    /// Parameters of the dispatches gathered, a slot each.
+    params: Vec<u8>,
+    /// Where they go when submitted.
+    slots: Option<wgpu::Buffer>,
+    /// Work space of transfers, kept.
+    staging: Option<Arc<Storage>>,
+    /// What the host reads from, kept.
+    readback: Option<Arc<Storage>>,
+}
+
+impl Queue {
+    pub fn new(device: Device, queue: wgpu::Queue, limits: Limits, faults: Faults, counters: Counters) -> Self {
+        Queue { device, queue, limits, faults, counters, state: Mutex::default(), transfer: Mutex::default() }
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held by a transfer from its first use of [`Queue::staging`] to its last.
+    pub fn transfer(&self) -> MutexGuard<'_, ()> {
+        self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a dispatch.
+    ///
+    /// # Errors
+    /// `Limit` for more workgroups than 32 bits count; the first fault so far.
+    pub fn dispatch(&self, dispatch: &Dispatch<'_>) -> Result<()> {
+        if dispatch.groups == 0 {
+            return self.faults.check();
+        }
+        let [across, down] = fold(dispatch.op, dispatch.groups)?;
+        let mut state = self.state();
+        let state = &mut *state;
+        if state.params.len() == SLOTS * SLOT_BYTES {
+            self.submit(state);
+        }
+        let slots = state.slots.get_or_insert_with(|| {
+            self.device.create_buffer(&BufferDescriptor {
+                label: Some("params"),
+                size: (SLOTS * SLOT_BYTES) as u64,
+                usage: BufferUsages::UNIFORM | BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        });
+        let compiled = state.pipelines.get(&self.device, dispatch.shader, dispatch.constants);
+        let binding = |buffer, offset, size| BindingResource::Buffer(BufferBinding { buffer, offset, size: BufferSize::new(size) });
+        let operands = dispatch.operands.iter().map(|of| binding(of.buffer, of.offset_bytes, of.size_bytes));
+        let params = binding(slots, state.params.len() as u64, SLOT_BYTES as u64);
+        let entries: Vec<BindGroupEntry<'_>> =
+            [params].into_iter().chain(operands).zip(0..).map(|(resource, binding)| BindGroupEntry { binding, resource }).collect();
+        let bindings = self.device.create_bind_group(&BindGroupDescriptor {
+            label: Some(dispatch.op),
+            layout: &compiled.bindings,
+            entries: &entries,
+        });
+        let encoder = state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
+        let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor { label: Some(dispatch.op), timestamp_writes: None });
+        pass.set_pipeline(&compiled.pipeline);
+        pass.set_bind_group(0, &bindings, &[]);
+        pass.dispatch_workgroups(across, down, 1);
+        drop(pass);
+        let end = state.params.len() + SLOT_BYTES;
+        state.params.extend_from_slice(dispatch.params);
+        state.params.resize(end, 0);
+        self.faults.check()
+    }
+
+    /// Hands what is gathered to the device.
+    fn submit(&self, state: &mut State) {
+        if let Some(encoder) = state.encoder.take() {
+            if let Some(slots) = &state.slots {
+                self.queue.write_buffer(slots, 0, &state.params);
+            }
+            state.params.clear();
+            self.queue.submit([encoder.finish()]);
+        }
+    }
+
+    /// Copies bytes from the host, after all that is queued. Where they end within a word, the rest of the word becomes zero.
+    pub fn write(&self, to: &wgpu::Buffer, offset_bytes: u64, bytes: &[u8]) {
+        // Writes reach the device before the commands of the next submission, so the commands gathered so far must go first.
+        self.submit(&mut self.state());
+        let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
+        if !words.is_empty() {
+            self.queue.write_buffer(to, offset_bytes, words);
+        }
+        if !rest.is_empty() {
+            let mut last = [0u8; 4];
+            last[..rest.len()].copy_from_slice(rest);
+            self.queue.write_buffer(to, offset_bytes + words.len() as u64, &last);
+        }
+    }
+
+    /// Work space of at least `bytes` bytes. Its content is the caller's while it holds [`Queue::transfer`].
+    ///
+    /// # Errors
+    /// Those of [`Queue::allocate`].
+    pub fn staging(&self, op: &'static str, bytes: u64) -> Result<Arc<Storage>> {
+        self.kept(op, bytes, KERNELS, |state| &mut state.staging)
+    }
+
+    fn kept(
+        &self,
+        op: &'static str,
+        bytes: u64,
+        usage: BufferUsages,
+        slot: impl Fn(&mut State) -> &mut Option<Arc<Storage>>,
+    ) -> Result<Arc<Storage>> {
+        if let Some(kept) = slot(&mut self.state()).as_ref().filter(|kept| kept.buffer.size() >= bytes) {
+            return Ok(kept.clone());
+        }
+        let grown = bytes.next_power_of_two().min(self.limits.max_buffer_size).max(bytes);
+        let fresh = Arc::new(self.allocate(op, grown, usage)?);
+        Ok(slot(&mut self.state()).insert(fresh).clone())
+    }
+
+    /// Waits for everything queued and copies bytes to the host. `offset_bytes` is a multiple of 4, and the buffer reaches to the
+    /// end of the last word.
+    ///
+    /// # Errors
+    /// The first fault so far.
+    pub fn read(&self, op: &'static str, from: &wgpu::Buffer, offset_bytes: u64, bytes: &mut [u8]) -> Result<()> {
+        let size = (bytes.len() as u64).next_multiple_of(4);
+        let readback = self.kept(op, size, READBACK, |state| &mut state.readback)?;
+        // Held to the end: the buffer read from is shared.
+        let mut state = self.state();
+        let encoder = state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
+        encoder.copy_buffer_to_buffer(from, offset_bytes, &readback.buffer, 0, size);
+        self.submit(&mut state);
+        let mapped = Arc::new(OnceLock::new());
+        let answer = mapped.clone();
+        readback.buffer.map_async(MapMode::Read, ..size, move |result| {
+            // The callback runs once.
+            let _ = answer.set(result.is_ok());
+        });
+        self.poll()?;
+        if mapped.get() != Some(&true) {
+            return Err(self.faults.fail("memory cannot be read back".into()));
+        }
+        {
+            let range = readback.buffer.get_mapped_range(..size).map_err(|error| self.faults.fail(error.to_string()))?;
+            bytes.copy_from_slice(range.get(..bytes.len()).unwrap_or_default());
+        }
+        readback.buffer.unmap();
+        self.faults.check()
+    }
+
+    /// Waits for everything queued.
+    ///
+    /// # Errors
+    /// The first fault so far.
+    pub fn wait(&self) -> Result<()> {
+        self.submit(&mut self.state());
+        self.poll()
+    }
+
+    fn poll(&self) -> Result<()> {
+        self.counters.waited();
+        if let Err(error) = self.device.poll(PollType::wait_indefinitely()) {
+            return Err(self.faults.fail(error.to_string()));
+        }
+        self.faults.check()
+    }
+}
+
+/// Workgroups in two dimensions of at most [`MAX_GROUPS`] each; kernels skip what is beyond the number asked for.
+fn fold(op: &'static str, groups: u64) -> Result<[u32; 2]> {
+    let across = groups.min(MAX_GROUPS);
+    let down = groups.div_ceil(across);
+    if down > MAX_GROUPS || across * down > u32::MAX.into() {
+        return Err(Error::Limit { op, what: "workgroups", limit: MAX_GROUPS * MAX_GROUPS, got: groups });
+    }
+    Ok([across as u32, down as u32])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workgroups_are_folded_within_the_limits_of_a_dispatch() {
+        for groups in [1, 2, 65_535, 65_536, 65_537, 1 << 30, MAX_GROUPS * MAX_GROUPS] {
+            let [across, down] = fold("fill", groups).unwrap().map(u64::from);
+            assert!(across <= MAX_GROUPS && down <= MAX_GROUPS && across * down >= groups, "{groups}");
+            assert!(across * (down - 1) < groups, "{groups}");
+        }
+        assert!(matches!(fold("fill", MAX_GROUPS * MAX_GROUPS + 1), Err(Error::Limit { .. })));
+    }
+}

@@ -1,0 +1,122 @@
+//! Weights as the kernels of linear layers read them: as they are stored, section after section in one buffer.
+
+use crate::WgpuBackend;
+use crate::memory::{KERNELS, Storage};
+use crate::operand::{Operand, count};
+use kernels::weight::{Bits, Pattern, Sparse, Values, Zero};
+use kernels::{Backend, DType, Error, Packed, Result, Weight};
+
+const OP: &str = "pack";
+
+/// How the values of a packed weight are found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Form {
+    /// `values` `[N, K]`.
+    Dense { dtype: DType },
+    /// `codes` (bytes or nibbles, rows of whole bytes), `scales` `[N, groups]`, `zeros` (bytes) `[N, groups]`.
+    Quant { bits: Bits, zero: Zero, group_size: u32, groups: u32, scales: u32, zeros: u32 },
+    /// `row_ptr` `[N + 1]`, `col`, `values`.
+    Csr { dtype: DType, col: u32, values: u32 },
+    /// `row_ptr`, `col`, `values` `[blocks, rows, cols]`.
+    Block { dtype: DType, rows: u32, cols: u32, col: u32, values: u32 },
+    /// `places` (bytes) `[N, ceil(K/4)]`, `values` `[N, ceil(K/4), 2]`.
+    TwoOfFour { dtype: DType, values: u32 },
+}
+
+/// A packed weight. Sections other than the first start at the word the form names.
+pub(crate) struct PackedWeight {
+    storage: Storage,
+    pub form: Form,
+}
+
+impl PackedWeight {
+    /// The whole weight, bound.
+    pub fn operand(&self) -> Operand<'_> {
+        let buffer = &self.storage.buffer;
+        Operand { buffer, offset_bytes: 0, size_bytes: buffer.size(), first: 0 }
+    }
+}
+
+/// Sections in the making.
+#[derive(Default)]
+struct Sections(Vec<u8>);
+
+impl Sections {
+    /// Adds a section and gives back its first word.
+    fn add(&mut self, bytes: &[u8]) -> Result<u32> {
+        let word = count(OP, "words of a weight", self.0.len() / 4)?;
+        self.0.extend_from_slice(bytes);
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        Ok(word)
+    }
+    fn add_words(&mut self, words: &[u32]) -> Result<u32> {
+        self.add(bytemuck::cast_slice(words))
+    }
+    fn add_values(&mut self, values: &Values) -> Result<u32> {
+        count(OP, "values of a weight", values.len())?;
+        self.add(values.as_bytes())
+    }
+}
+
+fn sparse(sections: &mut Sections, sparse: &Sparse) -> Result<Form> {
+    let (values, dtype) = (sparse.values(), sparse.values().dtype());
+    Ok(match sparse.pattern() {
+        Pattern::Csr { row_ptr, col } => {
+            sections.add_words(row_ptr)?;
+            Form::Csr { dtype, col: sections.add_words(col)?, values: sections.add_values(values)? }
+        }
+        Pattern::Block { rows, cols, row_ptr, col } => {
+            sections.add_words(row_ptr)?;
+            let (rows, cols) = (count(OP, "rows of a block", *rows)?, count(OP, "columns of a block", *cols)?);
+            let col = sections.add_words(col)?;
+            Form::Block { dtype, rows, cols, col, values: sections.add_values(values)? }
+        }
+        Pattern::TwoOfFour { places } => {
+            sections.add(places)?;
+            Form::TwoOfFour { dtype, values: sections.add_values(values)? }
+        }
+    })
+}
+
+/// Lays a weight out on the device.
+///
+/// # Errors
+/// `Limit` if it is larger than one binding; `OutOfMemory`; the first fault so far.
+pub(crate) fn pack(on: &WgpuBackend, weight: &Weight) -> Result<Packed> {
+    on.queue.faults().enter(OP)?;
+    let limit = on.queue.limits().max_storage_buffer_binding_size;
+    let stored = weight.stored_bytes() as u64;
+    if stored > limit {
+        return Err(Error::Limit { op: OP, what: "bytes a kernel can bind of one weight", limit, got: stored });
+    }
+    let mut sections = Sections::default();
+    let form = match weight {
+        Weight::Dense { values, .. } => {
+            sections.add_values(values)?;
+            Form::Dense { dtype: values.dtype() }
+        }
+        Weight::Quant(quant) => {
+            let (scheme, k) = (quant.scheme(), quant.k());
+            count(OP, "codes of a weight", quant.n().saturating_mul(k))?;
+            sections.add(quant.codes())?;
+            Form::Quant {
+                bits: scheme.bits,
+                zero: scheme.zero,
+                group_size: count(OP, "group size", scheme.group_size.min(k.max(1)))?,
+                groups: count(OP, "groups", scheme.groups(k))?,
+                scales: sections.add(bytemuck::cast_slice(quant.scales()))?,
+                zeros: sections.add(quant.zero_points())?,
+            }
+        }
+        Weight::Sparse(of) => sparse(&mut sections, of)?,
+    };
+    let bytes = sections.0;
+    if bytes.len() as u64 > limit {
+        return Err(Error::Limit { op: OP, what: "bytes a kernel can bind of one weight", limit, got: bytes.len() as u64 });
+    }
+    let storage = on.queue.allocate(OP, bytes.len() as u64, KERNELS)?;
+    on.queue.write(&storage.buffer, 0, &bytes);
+    on.queue.faults().check()?;
+    let size = storage.buffer.size();
+    Ok(Packed::new(on.id(), weight, size, PackedWeight { storage, form }))
+}
