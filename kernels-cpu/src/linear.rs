@@ -1,15 +1,141 @@
-//! The op of this name on CPUs.
+//! Fully connected layer: one product for every stored form of the weight, bias and activation applied as sums are stored.
 
 use crate::CpuBackend;
-use kernels::ops::Linear;
-use kernels::{Checked, DType, Launch, Result, Support};
+use crate::gemm::pack::Strided;
+use crate::gemm::{self, Epilogue, Size};
+use crate::memory::{input, output};
+use crate::simd::{Float, Isa, Simd, math, simd_fn};
+use crate::threads::Parts;
+use crate::weight::PackedWeight;
+use half::{bf16, f16};
+use kernels::ops::{Act, Linear};
+use kernels::weight::Bits;
+use kernels::{Checked, DType, Error, Launch, Op, Result, Support, WeightRef};
+use std::ops::Range;
 
 impl Launch<Linear<'_>> for CpuBackend {
-    fn support(&self, _: DType) -> Support {
-        Support::No("its kernel is not written yet")
+    fn support(&self, dtype: DType) -> Support {
+        if dtype.is_float() { Support::Native } else { Support::No("x is f32, bf16 or f16; quantized rows are linear_int8's") }
     }
 
-    fn launch(&self, _: Checked<Linear<'_>>) -> Result<()> {
-        Ok(())
+    fn launch(&self, args: Checked<Linear<'_>>) -> Result<()> {
+        let args = args.into_inner();
+        match args.x.dtype() {
+            DType::Bf16 => float::<bf16>(self, args),
+            DType::F16 => float::<f16>(self, args),
+            _ => float::<f32>(self, args),
+        }
     }
 }
+
+/// A weight of a packed operand, if this backend packed it.
+///
+/// # Errors
+/// `Device` if it did not.
+pub(crate) fn packed_weight<'a>(op: &'static str, packed: &'a kernels::Packed) -> Result<&'a PackedWeight> {
+    packed.storage().ok_or(Error::Device { op, arg: "weight", backend: crate::NAME })
+}
+
+fn float<T: Float>(cpu: &CpuBackend, args: Linear<'_>) -> Result<()> {
+    let &[m, k] = &args.x.shape()[..] else { return Ok(()) };
+    let n = args.out.shape()[1];
+    let size = Size { m, n, k };
+    if args.out.numel() == 0 {
+        return Ok(());
+    }
+    let x = args.x.layout();
+    let left = Strided::new(input::<T>(&args.x)?, x.offset(), x.strides()[0], 1);
+    let bias = match &args.bias {
+        Some(bias) => Some(Strided::new(input::<T>(bias)?, bias.layout().offset(), 0, bias.layout().strides()[0])),
+        None => None,
+    };
+    let (offset, row_stride) = (args.out.layout().offset(), args.out.layout().strides()[0]);
+    let out = Parts::new(output::<T>(args.out)?);
+    let epilogue = LinearOut { out: &out, offset, row_stride, scale: None, bias, act: args.act };
+    match args.weight {
+        WeightRef::Dense(view) => {
+            let layout = view.layout();
+            let weight = Strided::new(input::<T>(&view)?, layout.offset(), layout.strides()[0], layout.strides()[1]);
+            gemm::multiply(cpu, size, &left, &weight.transposed(), &epilogue)
+        }
+        WeightRef::Packed(packed) => match packed_weight(Linear::NAME, packed)? {
+            PackedWeight::F32(weight) => gemm::multiply(cpu, size, &left, weight, &epilogue),
+            PackedWeight::Bf16(weight) => gemm::multiply(cpu, size, &left, weight, &epilogue),
+            PackedWeight::F16(weight) => gemm::multiply(cpu, size, &left, weight, &epilogue),
+            PackedWeight::Quant(weight) => match weight.bits {
+                Bits::Int8 => gemm::multiply(cpu, size, &left, &weight.factor::<8>(), &epilogue),
+                Bits::Int4 => gemm::multiply(cpu, size, &left, &weight.factor::<4>(), &epilogue),
+            },
+            PackedWeight::Sparse(weight) => weight.multiply(cpu, size, left, &epilogue),
+        },
+    }
+}
+
+/// out = act(scale · sums + bias)
+pub(crate) struct LinearOut<'a, T> {
+    pub out: &'a Parts<'a, T>,
+    pub offset: usize,
+    pub row_stride: usize,
+    /// One factor per row, if any: a matrix [M, 1].
+    pub scale: Option<Strided<f32>>,
+    /// A matrix [1, N].
+    pub bias: Option<Strided<T>>,
+    pub act: Act,
+}
+
+#[inline(always)]
+fn activate<S: Simd>(s: S, act: Act, v: S::V) -> S::V {
+    match act {
+        Act::None => v,
+        Act::Relu => s.max(s.zero(), v), // the second where either is NaN
+        Act::Gelu => math::gelu(s, v),
+        Act::GeluErf => math::gelu_erf(s, v),
+        Act::Silu => math::silu(s, v),
+    }
+}
+
+impl<T: Float> Epilogue for LinearOut<'_, T> {
+    fn finish(&self, isa: Isa, rows: Range<usize>, columns: Range<usize>, sums: &[f32], vectors: usize) {
+        store(isa, self, rows, columns, sums, vectors);
+    }
+}
+
+simd_fn! {
+    fn store[T: Float](s, op: &LinearOut<'_, T>, rows: Range<usize>, columns: Range<usize>, sums: &[f32], vectors: usize) {
+        assert!(sums.len() >= rows.len() * vectors * S::LANES && columns.len() <= vectors * S::LANES);
+        for j in (0..columns.len()).step_by(S::LANES) {
+            let count = (columns.len() - j).min(S::LANES);
+            // SAFETY: rows and columns are within the output and the bias, whose layouts are within their buffers; this task alone
+            // writes them. Sums are readable to whole vectors.
+            unsafe {
+                let bias = op.bias.map(|bias| {
+                    let mut lanes = [0f32; 16];
+                    for (i, lane) in lanes.iter_mut().enumerate().take(count) {
+                        *lane = (*bias.at(0, columns.start + j + i)).to_f32();
+                    }
+                    lanes
+                });
+                let bias = bias.map_or(s.zero(), |lanes| s.load(lanes.as_ptr()));
+                for (i, row) in rows.clone().enumerate() {
+                    let mut v = s.load(sums.as_ptr().add(i * vectors * S::LANES + j));
+                    if let Some(scale) = op.scale {
+                        v = v * s.splat(*scale.at(row, 0));
+                    }
+                    if op.bias.is_some() {
+                        v = v + bias;
+                    }
+                    let v = activate(s, op.act, v);
+                    let to = op.out.as_ptr().add(op.offset + row * op.row_stride + columns.start + j);
+                    if count == S::LANES {
+                        T::store(s, to, v);
+                    } else {
+                        T::store_part(s, to, count, v);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use crate::gemm::blocking::lanes;
 use crate::gemm::pack::Strided;
 use crate::gemm::{self, Epilogue, Size};
 use crate::memory::{input, output};
-use crate::simd::{Float, Simd};
+use crate::simd::{Float, Isa, simd_fn};
 use crate::threads::{Parts, SERIAL_WORK};
 use half::{bf16, f16};
 use kernels::ops::Matmul;
@@ -74,10 +74,12 @@ fn float<T: Float, O: Float>(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
         (left, right, epilogue)
     };
     let work = batch.saturating_mul(size.work());
-    if gemm::is_small(size, b_strides.1) {
+    if T::DTYPE == DType::F32 && gemm::is_small(size, b_strides.1) {
         cpu.pool.run_sized(work, batch, &|index| {
             let (left, right, epilogue) = matrices(index);
-            gemm::multiply_small(cpu.isa, size, left, right, &epilogue);
+            if let (Some(left), Some(right)) = (left.as_f32(), right.as_f32()) {
+                gemm::multiply_small(cpu.isa, size, left, right, &epilogue);
+            }
         });
         return Ok(());
     }
@@ -91,13 +93,13 @@ fn float<T: Float, O: Float>(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
             let (left, right, epilogue) = matrices(index);
             // SAFETY: no two running tasks share a slot.
             let own = unsafe { parts.part(slot * floats, floats) };
-            gemm::multiply_in(&cpu.pool, cpu.isa, size, left, &right, &epilogue, own, 1);
+            gemm::multiply_in(&cpu.pool, cpu.isa, size, &left, &right, &epilogue, own, 1);
         });
         return Ok(());
     }
     for index in 0..batch {
         let (left, right, epilogue) = matrices(index);
-        gemm::multiply(cpu, size, left, &right, &epilogue)?;
+        gemm::multiply(cpu, size, &left, &right, &epilogue)?;
     }
     Ok(())
 }
@@ -113,27 +115,33 @@ struct MatmulOut<'a, O> {
 }
 
 impl<O: Float> Epilogue for MatmulOut<'_, O> {
-    #[inline(always)]
-    unsafe fn store<S: Simd>(&self, s: S, rows: Range<usize>, columns: Range<usize>, sums: *const f32, stride: usize) {
-        let (alpha, beta) = (s.splat(self.alpha), s.splat(self.beta));
+    fn finish(&self, isa: Isa, rows: Range<usize>, columns: Range<usize>, sums: &[f32], vectors: usize) {
+        store(isa, self, rows, columns, sums, vectors);
+    }
+}
+
+simd_fn! {
+    fn store[O: Float](s, op: &MatmulOut<'_, O>, rows: Range<usize>, columns: Range<usize>, sums: &[f32], vectors: usize) {
+        assert!(sums.len() >= rows.len() * vectors * S::LANES && columns.len() <= vectors * S::LANES);
+        let (alpha, beta) = (s.splat(op.alpha), s.splat(op.beta));
         for (i, row) in rows.enumerate() {
             // SAFETY: rows and columns are within the output, whose layout is within its buffer; this task alone writes them. Sums
             // are readable to whole vectors.
             unsafe {
-                let sums = sums.add(i * stride);
-                let to = self.out.as_ptr().add(self.offset + row * self.row_stride + columns.start * self.col_stride);
-                if self.col_stride != 1 {
+                let sums = sums.as_ptr().add(i * vectors * S::LANES);
+                let to = op.out.as_ptr().add(op.offset + row * op.row_stride + columns.start * op.col_stride);
+                if op.col_stride != 1 {
                     for j in 0..columns.len() {
-                        let to = to.add(j * self.col_stride);
-                        let product = self.alpha * *sums.add(j);
-                        *to = O::from_f32(if self.beta == 0.0 { product } else { self.beta.mul_add((*to).to_f32(), product) });
+                        let to = to.add(j * op.col_stride);
+                        let product = op.alpha * *sums.add(j);
+                        *to = O::from_f32(if op.beta == 0.0 { product } else { op.beta.mul_add((*to).to_f32(), product) });
                     }
                     continue;
                 }
                 for j in (0..columns.len()).step_by(S::LANES) {
                     let count = (columns.len() - j).min(S::LANES);
                     let mut v = alpha * s.load(sums.add(j));
-                    if self.beta != 0.0 {
+                    if op.beta != 0.0 {
                         let former = if count == S::LANES { O::load(s, to.add(j)) } else { O::load_part(s, to.add(j), count) };
                         v = s.fma(beta, former, v);
                     }

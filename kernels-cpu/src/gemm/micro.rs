@@ -27,17 +27,17 @@ impl LeftTile for PackedLeft {
 
 /// A tile where it lies.
 #[derive(Clone, Copy)]
-pub(crate) struct StridedLeft<T> {
-    pub start: *const T,
+pub(crate) struct StridedLeft {
+    pub start: *const f32,
     pub row_stride: usize,
     pub k_stride: usize,
 }
 
-impl<T: Float> LeftTile for StridedLeft<T> {
+impl LeftTile for StridedLeft {
     #[inline(always)]
     unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32 {
         // SAFETY: by contract within the tile.
-        unsafe { (*self.start.add(i * self.row_stride + k * self.k_stride)).to_f32() }
+        unsafe { *self.start.add(i * self.row_stride + k * self.k_stride) }
     }
 }
 
@@ -55,8 +55,36 @@ pub(crate) trait Strip<S: Simd>: Copy {
     /// # Safety
     /// The strip has this unit and NV vectors.
     unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> Self::Unit<NV>;
-    /// Row `row` < ROWS of a loaded unit, in f32.
-    fn row<const NV: usize>(self, s: S, unit: Self::Unit<NV>, row: usize) -> [S::V; NV];
+    /// Row ROW < ROWS of a loaded unit, in f32.
+    fn row<const NV: usize, const ROW: usize>(self, s: S, unit: Self::Unit<NV>) -> [S::V; NV];
+}
+
+/// Runs `$body` for the rows of a unit that exist: unrolled for a full unit, so that a row's place in it is a constant.
+macro_rules! for_rows {
+    ($strip:ident, $s:ident, $unit:ident, $count:ident, |$place:ident, $row:ident| $body:block) => {
+        if $count == B::ROWS {
+            for_rows!(@ $strip $s $unit |$place, $row| $body; 0 1 2 3 4 5 6 7);
+        } else {
+            for $place in 0..$count {
+                let $row = match $place {
+                    0 => $strip.row::<NV, 0>($s, $unit),
+                    1 => $strip.row::<NV, 1>($s, $unit),
+                    2 => $strip.row::<NV, 2>($s, $unit),
+                    3 => $strip.row::<NV, 3>($s, $unit),
+                    4 => $strip.row::<NV, 4>($s, $unit),
+                    5 => $strip.row::<NV, 5>($s, $unit),
+                    _ => $strip.row::<NV, 6>($s, $unit),
+                };
+                $body
+            }
+        }
+    };
+    (@ $strip:ident $s:ident $unit:ident |$place:ident, $row:ident| $body:block; $($at:literal)*) => {
+        $(if $at < B::ROWS {
+            let ($place, $row) = ($at, $strip.row::<NV, $at>($s, $unit));
+            $body
+        })*
+    };
 }
 
 /// Rows of floats, `stride` elements apart.
@@ -89,7 +117,7 @@ impl<S: Simd, T: Float> Strip<S> for DenseRows<T> {
         row
     }
     #[inline(always)]
-    fn row<const NV: usize>(self, _: S, unit: [S::V; NV], _: usize) -> [S::V; NV] {
+    fn row<const NV: usize, const ROW: usize>(self, _: S, unit: [S::V; NV]) -> [S::V; NV] {
         unit
     }
 }
@@ -131,18 +159,14 @@ unsafe fn tile<S: Simd, A: LeftTile, B: Strip<S>, const MR: usize, const NV: usi
         for at in units {
             let (k, count) = b.span(at);
             let unit = b.unit::<NV>(s, at);
-            for step in 0..B::ROWS {
-                if B::ROWS > 1 && step >= count {
-                    break;
-                }
-                let row = b.row(s, unit, step); // [NV]
+            for_rows!(b, s, unit, count, |place, row| {
                 for (i, sum) in sum.iter_mut().enumerate() {
-                    let x = s.splat(a.at::<MR>(i, k + step));
+                    let x = s.splat(a.at::<MR>(i, k + place));
                     for (v, &w) in sum.iter_mut().zip(&row) {
                         *v = s.fma(x, w, *v);
                     }
                 }
-            }
+            });
         }
         for (i, row) in sum.iter().enumerate() {
             for (j, &v) in row.iter().enumerate() {
@@ -187,7 +211,7 @@ unsafe fn tile_of_rows<S: Simd, A: LeftTile, B: Strip<S>, const NV: usize>(
 /// `c_stride` apart, and initialised if `before` is `Sum`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-pub(crate) unsafe fn run<S: Simd, A: LeftTile, B: Strip<S>>(
+unsafe fn run<S: Simd, A: LeftTile, B: Strip<S>>(
     s: S,
     (rows, vectors): (usize, usize),
     units: Range<usize>,
@@ -233,6 +257,29 @@ pub(crate) unsafe fn run_panel(
     checked(isa, size, depth, a, panel, c, before);
 }
 
+/// [`run`] from 0 for factors where they lie: `rows` of the right factor start at `from.0`, `from.1` elements apart, and `from.2`
+/// columns of their last vector exist.
+///
+/// # Safety
+/// As for [`run`], with rows of `c` of `size.1` vectors.
+pub(crate) unsafe fn run_strided(
+    isa: Isa,
+    size: (usize, usize),
+    depth: usize,
+    a: StridedLeft,
+    from: (*const f32, usize, usize),
+    c: *mut f32,
+) {
+    simd_fn! {
+        fn checked(s, size: (usize, usize), depth: usize, a: StridedLeft, from: (*const f32, usize, usize), c: *mut f32) {
+            let rows = DenseRows { start: from.0, stride: from.1, tail: from.2 };
+            // SAFETY: the contract of `run_strided`, the only caller.
+            unsafe { run(s, size, 0..depth, a, rows, c, size.1 * S::LANES, Before::Zero) }
+        }
+    }
+    checked(isa, size, depth, a, from, c);
+}
+
 /// Writes the rows of `units` in f32 to a panel whose rows are `vectors` vectors.
 ///
 /// # Safety
@@ -258,15 +305,59 @@ unsafe fn widen_vectors<S: Simd, B: Strip<S>, const NV: usize>(s: S, units: Rang
         // SAFETY: the unit exists; the panel has room for all rows of `units`.
         unsafe {
             let unit = b.unit::<NV>(s, at);
-            for step in 0..B::ROWS {
-                if B::ROWS > 1 && step >= count {
-                    break;
-                }
-                for (j, &v) in b.row(s, unit, step).iter().enumerate() {
+            for_rows!(b, s, unit, count, |_place, row| {
+                for (j, &v) in row.iter().enumerate() {
                     s.store(to.add(j * S::LANES), v);
                 }
                 to = to.add(NV * S::LANES);
-            }
+            });
         }
     }
+}
+
+/// [`run`] for tiles of MR rows.
+///
+/// # Safety
+/// As for [`run`].
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+pub(crate) unsafe fn run_rows<S: Simd, A: LeftTile, B: Strip<S>, const MR: usize>(
+    s: S,
+    vectors: usize,
+    units: Range<usize>,
+    a: A,
+    b: B,
+    c: *mut f32,
+    c_stride: usize,
+    before: Before,
+) {
+    // SAFETY: same contract, with both sizes as constants.
+    unsafe {
+        match vectors {
+            1 => tile::<S, A, B, MR, 1>(s, units, a, b, c, c_stride, before),
+            2 => tile::<S, A, B, MR, 2>(s, units, a, b, c, c_stride, before),
+            3 => tile::<S, A, B, MR, 3>(s, units, a, b, c, c_stride, before),
+            _ => debug_assert!(false, "a tile of {vectors} vectors"),
+        }
+    }
+}
+
+/// [`run`] for strips of one vector.
+///
+/// # Safety
+/// As for [`run`].
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+pub(crate) unsafe fn run_one_vector<S: Simd, A: LeftTile, B: Strip<S>>(
+    s: S,
+    rows: usize,
+    units: Range<usize>,
+    a: A,
+    b: B,
+    c: *mut f32,
+    c_stride: usize,
+    before: Before,
+) {
+    // SAFETY: same contract.
+    unsafe { tile_of_rows::<S, A, B, 1>(s, rows, units, a, b, c, c_stride, before) }
 }

@@ -1,7 +1,8 @@
 //! Packing: factors of any strides and float type become contiguous f32 tiles and panels.
 
-use super::blocking::mr;
-use crate::simd::{Float, Simd, simd_fn};
+use super::blocking::{KC, lanes, mr};
+use super::{Left, Part, Right};
+use crate::simd::{Float, Isa, Simd, simd_fn};
 use std::ops::Range;
 
 /// A matrix where it lies: element (i, k) at `start[i·row_stride + k·col_stride]`.
@@ -27,6 +28,15 @@ impl<T> Strided<T> {
 
     pub fn at(self, row: usize, col: usize) -> *const T {
         self.start.wrapping_add(row * self.row_stride + col * self.col_stride)
+    }
+
+    /// The same matrix, if it is of f32.
+    pub fn as_f32(self) -> Option<Strided<f32>>
+    where
+        T: kernels::Element,
+    {
+        let matrix = Strided { start: self.start.cast(), row_stride: self.row_stride, col_stride: self.col_stride };
+        (T::DTYPE == kernels::DType::F32).then_some(matrix)
     }
 
     pub fn transposed(self) -> Self {
@@ -135,10 +145,7 @@ unsafe fn transpose_4x4(from: *const f32, from_stride: usize, to: *mut f32, to_s
 }
 
 simd_fn! {
-    /// Packs rows `rows` (at most MR) of a left factor of depth `k` as [K, rows].len() contiguous elements.
-    ///
-    /// `from` must have these rows, `to` room for them.
-    pub fn pack_tile[T: Float](s, from: Strided<T>, rows: Range<usize>, k: usize, to: &mut [f32]) {
+    fn pack_tile[T: Float](s, from: Strided<T>, rows: Range<usize>, k: usize, to: &mut [f32]) {
         let count = rows.len();
         assert!(count <= mr(S::LANES) && to.len() >= count * k);
         let from = Strided { start: from.at(rows.start, 0), ..from };
@@ -157,12 +164,41 @@ simd_fn! {
     }
 }
 
+impl<T: Float> Left for Strided<T> {
+    fn pack(&self, isa: Isa, rows: Range<usize>, k: usize, to: &mut [f32]) {
+        pack_tile(isa, *self, rows, k, to);
+    }
+}
+
+impl<T: Float> Right for Strided<T> {
+    fn sum_strip(&self, isa: Isa, part: &Part<'_>, panel: &mut [f32], sums: &mut [f32]) {
+        let width = part.vectors * lanes(isa);
+        let mut start = 0;
+        // Once even for K = 0, which sets the sums to zero.
+        while start < part.depth || start == 0 {
+            let k = start..(start + KC).min(part.depth);
+            pack_columns(isa, *self, k.clone(), part.columns.clone(), width, panel);
+            part.multiply_panel(isa, k, panel, sums);
+            start += KC;
+        }
+    }
+}
+
+simd_fn! {
+    /// [`pack_panel`] in work space that is measured.
+    pub fn pack_columns[T: Float](s, from: Strided<T>, depth: Range<usize>, cols: Range<usize>, width: usize, panel: &mut [f32]) {
+        assert!(panel.len() >= depth.len() * width && cols.len() <= width && width % S::LANES == 0);
+        // SAFETY: the factor has these rows and columns; the panel has been measured.
+        unsafe { pack_panel(s, from, depth, cols, width, panel.as_mut_ptr()) };
+    }
+}
+
 /// Packs rows `depth` and columns `cols` of a right factor as a panel of rows `width` elements long, zeros beyond the columns.
 ///
 /// # Safety
 /// `from` has these rows and columns; `to` is writable for depth.len() · width elements; cols.len() ≤ width.
 #[inline(always)]
-pub(crate) unsafe fn pack_panel<S: Simd, T: Float>(
+unsafe fn pack_panel<S: Simd, T: Float>(
     s: S,
     from: Strided<T>,
     depth: Range<usize>,

@@ -1,9 +1,40 @@
-//! Weights as the kernels read them.
+//! Weights as the kernels read them: packed once, in strips of output columns that follow each other in memory as a
+//! matrix-vector product reads them.
+
+pub(crate) mod dense;
+pub(crate) mod quant;
+pub(crate) mod sparse;
 
 use crate::CpuBackend;
+use dense::DenseStrips;
+use half::{bf16, f16};
+use kernels::weight::Values;
 use kernels::{Packed, Result, Weight};
+use quant::QuantStrips;
+use sparse::SparseRows;
 
+/// What is behind a [`Packed`] of this backend. Private to the crate, as all of the backend's memory.
+pub(crate) enum PackedWeight {
+    F32(DenseStrips<f32>),
+    Bf16(DenseStrips<bf16>),
+    F16(DenseStrips<f16>),
+    Quant(QuantStrips),
+    Sparse(SparseRows),
+}
+
+/// Packs a weight for this backend's instruction set.
+///
+/// # Errors
+/// `OutOfMemory`.
 pub(crate) fn pack(cpu: &CpuBackend, weight: &Weight) -> Result<Packed> {
-    let storage = cpu.heap.alloc(0)?;
-    Ok(Packed::new(cpu.id, weight, 0, storage))
+    let (storage, bytes) = match weight {
+        Weight::Dense { n, k, values } => match values {
+            Values::F32(values) => DenseStrips::pack(cpu, *n, *k, values).map(|(w, bytes)| (PackedWeight::F32(w), bytes)),
+            Values::Bf16(values) => DenseStrips::pack(cpu, *n, *k, values).map(|(w, bytes)| (PackedWeight::Bf16(w), bytes)),
+            Values::F16(values) => DenseStrips::pack(cpu, *n, *k, values).map(|(w, bytes)| (PackedWeight::F16(w), bytes)),
+        },
+        Weight::Quant(quant) => QuantStrips::pack(cpu, quant).map(|(w, bytes)| (PackedWeight::Quant(w), bytes)),
+        Weight::Sparse(sparse) => SparseRows::pack(cpu, sparse).map(|(w, bytes)| (PackedWeight::Sparse(w), bytes)),
+    }?;
+    Ok(Packed::new(cpu.id, weight, bytes as u64, storage))
 }

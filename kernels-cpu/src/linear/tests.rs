@@ -1,0 +1,129 @@
+//! Every stored form of a weight against f64, on every instruction set, with the same bits on any number of threads.
+
+use super::*;
+use crate::fixtures::{Noise, backends, buffer, values};
+use kernels::weight::{Pattern, Quant, QuantScheme, Sparse, Values, Zero};
+use kernels::{Memory, Weight};
+
+fn quant(noise: &mut Noise, n: usize, k: usize, bits: Bits, group_size: usize, zero: Zero) -> Weight {
+    let scheme = QuantScheme { bits, group_size, zero };
+    let groups = n * scheme.groups(k);
+    let mut codes: Vec<u8> = (0..n * scheme.row_bytes(k)).map(|_| noise.below(256) as u8).collect();
+    if bits == Bits::Int4 && k % 2 == 1 {
+        codes.chunks_mut(scheme.row_bytes(k)).for_each(|row| *row.last_mut().unwrap() &= 15);
+    }
+    let zeros = if zero == Zero::Asymmetric { groups } else { 0 };
+    let zeros = (0..zeros).map(|_| noise.below(scheme.max_code() as usize + 1) as u8).collect();
+    Weight::Quant(Quant::new(n, k, scheme, codes, noise.vec(groups), zeros).unwrap())
+}
+
+fn sparse(noise: &mut Noise, n: usize, k: usize, block: Option<(usize, usize)>) -> Weight {
+    let (rows, cols) = block.unwrap_or((1, 1));
+    let (mut row_ptr, mut col) = (vec![0u32], Vec::new());
+    for _ in 0..n.div_ceil(rows) {
+        col.extend((0..k.div_ceil(cols) as u32).filter(|_| noise.below(4) == 0));
+        row_ptr.push(col.len() as u32);
+    }
+    let values = Values::from_f32(DType::Bf16, &noise.vec(col.len() * rows * cols)).unwrap();
+    let pattern = if block.is_some() { Pattern::Block { rows, cols, row_ptr, col } } else { Pattern::Csr { row_ptr, col } };
+    Weight::Sparse(Sparse::new(n, k, pattern, values).unwrap())
+}
+
+fn weights(noise: &mut Noise, n: usize, k: usize) -> Vec<Weight> {
+    let dense = noise.vec(n * k);
+    let dense = |dtype| Weight::dense(n, k, Values::from_f32(dtype, &dense).unwrap()).unwrap();
+    let mut all = vec![dense(DType::F32), dense(DType::Bf16), dense(DType::F16)];
+    for bits in [Bits::Int8, Bits::Int4] {
+        for group_size in [32, 7, usize::MAX] {
+            for zero in [Zero::Symmetric, Zero::Asymmetric] {
+                all.push(quant(noise, n, k, bits, group_size, zero));
+            }
+        }
+    }
+    for block in [None, Some((16, 1)), Some((32, 3)), Some((2, 5))] {
+        all.push(sparse(noise, n, k, block));
+    }
+    let places = (0..n * k.div_ceil(4)).map(|_| [0b0100, 0b1000, 0b1100, 0b1001, 0b1101, 0b1110][noise.below(6)]).collect();
+    let pairs = Values::F32(noise.vec(2 * n * k.div_ceil(4)));
+    all.push(Weight::Sparse(Sparse::new(n, k, Pattern::TwoOfFour { places }, pairs).unwrap()));
+    all
+}
+
+#[test]
+fn every_weight_means_its_matrix() {
+    for (m, n, k) in [(1, 1, 1), (1, 50, 64), (3, 49, 37), (9, 100, 71), (40, 33, 300), (2, 5, 0), (70, 17, 9)] {
+        let mut noise = Noise::new((m + n + k) as u64);
+        let (x, bias) = (noise.vec(m * k), noise.vec(n));
+        for weight in weights(&mut noise, n, k) {
+            let dense = weight.to_f32();
+            let mut first: Option<(&'static str, Vec<f32>)> = None;
+            for cpu in backends(&[1, 2, 3]) {
+                let (x_buf, bias_buf) = (buffer::<f32>(&cpu, &x), buffer::<f32>(&cpu, &bias));
+                let packed = cpu.pack(&weight).unwrap();
+                let mut out = cpu.alloc(DType::F32, m * n).unwrap();
+                let bias_view = Some(bias_buf.view([n]).unwrap());
+                let (x_view, out_view) = (x_buf.view([m, k]).unwrap(), out.view_mut([m, n]).unwrap());
+                let weight_ref = WeightRef::Packed(&packed);
+                Linear { x: x_view, weight: weight_ref, bias: bias_view, act: Act::Relu, out: out_view }.run(&cpu).unwrap();
+                let got = values::<f32>(&out);
+                for i in 0..m {
+                    for j in 0..n {
+                        let terms = (0..k).map(|p| x[i * k + p] as f64 * dense[j * k + p] as f64);
+                        let (sum, size) = terms.fold((bias[j] as f64, bias[j].abs() as f64), |(s, t), v| (s + v, t + v.abs()));
+                        let error = (got[i * n + j] as f64 - sum.max(0.0)).abs();
+                        let bound = (k + 4) as f64 * f64::powi(2.0, -24) * size;
+                        assert!(error <= bound, "{} {} [{m},{n},{k}] at {i},{j}: {error:e}", weight.format(), cpu.isa().name());
+                    }
+                }
+                match &first {
+                    Some((isa, bits)) if *isa == cpu.isa().name() => assert_eq!(bits, &got, "{isa}, {}", weight.format()),
+                    _ => first = Some((cpu.isa().name(), got)),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_dense_view_equals_its_packed_form() {
+    let (m, n, k) = (11, 70, 130);
+    let mut noise = Noise::new(3);
+    let (x, w, bias) = (noise.vec(m * k), noise.vec(n * k), noise.vec(n));
+    for cpu in backends(&[2]) {
+        let (x, w_buf, bias) = (buffer::<bf16>(&cpu, &x), buffer::<bf16>(&cpu, &w), buffer::<bf16>(&cpu, &bias));
+        let packed = cpu.pack(&Weight::dense(n, k, Values::from_f32(DType::Bf16, &w).unwrap()).unwrap()).unwrap();
+        let mut results = Vec::new();
+        for weight in [WeightRef::Dense(w_buf.view([n, k]).unwrap()), WeightRef::Packed(&packed)] {
+            let mut out = cpu.alloc(DType::Bf16, m * n).unwrap();
+            let (x, bias) = (x.view([m, k]).unwrap(), Some(bias.view([n]).unwrap()));
+            Linear { x, weight, bias, act: Act::Gelu, out: out.view_mut([m, n]).unwrap() }.run(&cpu).unwrap();
+            results.push(values::<bf16>(&out));
+        }
+        assert_eq!(results[0], results[1], "{}", cpu.isa().name());
+    }
+}
+
+#[test]
+fn a_row_of_a_batch_equals_the_row_alone() {
+    let (m, n, k) = (37, 101, 300);
+    let mut noise = Noise::new(8);
+    let x = noise.vec(m * k);
+    let weights = weights(&mut noise, n, k);
+    for cpu in backends(&[2]) {
+        for weight in &weights {
+            let packed = cpu.pack(weight).unwrap();
+            let run = |rows: &[f32]| {
+                let (x, m) = (buffer::<f32>(&cpu, rows), rows.len() / k);
+                let mut out = cpu.alloc(DType::F32, m * n).unwrap();
+                let (x, weight) = (x.view([m, k]).unwrap(), WeightRef::Packed(&packed));
+                Linear { x, weight, bias: None, act: Act::None, out: out.view_mut([m, n]).unwrap() }.run(&cpu).unwrap();
+                values::<f32>(&out)
+            };
+            let all = run(&x);
+            for rows in [0..1, 5..8, 30..37] {
+                let alone = run(&x[rows.start * k..rows.end * k]);
+                assert_eq!(alone, all[rows.start * n..rows.end * n], "{} {}", weight.format(), cpu.isa().name());
+            }
+        }
+    }
+}
