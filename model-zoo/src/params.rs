@@ -93,6 +93,14 @@ impl Plan {
         self.declared.iter().map(|declared| declared.shape.iter().product::<usize>() as u64).sum()
     }
 
+    /// Whether `weights` has every parameter, as declared.
+    ///
+    /// # Errors
+    /// `Config` naming the first that is missing or different.
+    pub fn check(&self, weights: &Weights) -> Result<()> {
+        self.iter().try_for_each(|(id, _)| self.find(weights, id).map(drop))
+    }
+
     /// The tensor of `weights` a parameter is declared to be.
     fn find<'w>(&self, weights: &'w Weights, id: ParamId) -> Result<&'w Tensor> {
         let Declared { name, shape, role, .. } = self.get(id);

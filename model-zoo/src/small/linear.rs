@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kernels::ops::{Act, Download, Linear, Upload};
+use kernels::weight::Values;
 use kernels::{Backend, Buffer, DType, Op, Packed, Weight, WeightRef};
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +11,11 @@ use super::reader::Reader;
 use super::rows::Rows;
 use crate::data::Inputs;
 use crate::model::{Classify, Describe, Scale};
+use crate::weights::{Tensor, Weights};
 use crate::{Error, Result};
 
+const WEIGHT: &str = "weight";
+const BIAS: &str = "bias";
 /// Most numbers of a block of rows that goes to the device at once (4 MiB).
 const BLOCK_ELEMENTS: usize = 1 << 20;
 
@@ -22,6 +26,30 @@ pub struct Scores {
     pub weight: Weight,
     /// [classes].
     pub bias: Vec<f32>,
+}
+
+impl Scores {
+    /// As named tensors `weight` and `bias`.
+    pub fn to_weights(&self) -> Weights {
+        let mut weights = Weights::default();
+        weights.insert(WEIGHT, Tensor::Matrix(self.weight.clone()));
+        weights.insert(BIAS, Tensor::Dense { shape: vec![self.bias.len()], values: Values::F32(self.bias.clone()) });
+        weights
+    }
+
+    /// From named tensors of a model with `classes` classes and `cols` columns.
+    ///
+    /// # Errors
+    /// `Config` if they are other tensors.
+    pub fn from_weights(weights: &Weights, classes: usize, cols: usize) -> Result<Self> {
+        let fits = |weight: &Weight, bias: &Values| (weight.n(), weight.k(), bias.len()) == (classes, cols, classes);
+        match (weights.get(WEIGHT), weights.get(BIAS)) {
+            (Some(Tensor::Matrix(weight)), Some(Tensor::Dense { values, .. })) if fits(weight, values) => {
+                Ok(Self { weight: weight.clone(), bias: values.to_f32() })
+            }
+            _ => Err(Error::config("weights", format!("`{WEIGHT}` [{classes}, {cols}] and `{BIAS}` [{classes}] are needed"))),
+        }
+    }
 }
 
 /// How scores become probabilities.
@@ -62,12 +90,9 @@ impl LinearClassifier {
         link: &Link,
     ) -> Result<Self> {
         let classes = scores.weight.n();
-        let links = match link {
-            Link::Softmax => classes,
-            Link::Platt(sigmoids) => sigmoids.len(),
-        };
-        if scores.bias.len() != classes || links != classes {
-            return Err(Error::config("bias", format!("{} biases and {links} links for {classes} classes", scores.bias.len())));
+        link.check(classes)?;
+        if scores.bias.len() != classes {
+            return Err(Error::config("bias", format!("{} biases for {classes} classes", scores.bias.len())));
         }
         let mut bias = on.alloc(DType::F32, classes)?;
         Upload::new(&scores.bias, bias.view_mut([classes])?).run(on.as_ref())?;
@@ -141,6 +166,17 @@ impl LinearClassifier {
 }
 
 impl Link {
+    /// # Errors
+    /// `Config` unless there is one finite sigmoid per class.
+    pub(super) fn check(&self, classes: usize) -> Result<()> {
+        match self {
+            Link::Platt(sigmoids) if sigmoids.len() != classes || !sigmoids.iter().flatten().all(|x| x.is_finite()) => {
+                Err(Error::config("link", format!("{} sigmoids for {classes} classes", sigmoids.len())))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Scores of one row become probabilities.
     fn apply(&self, row: &mut [f32]) {
         match self {

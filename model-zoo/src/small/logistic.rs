@@ -5,14 +5,18 @@ use std::sync::Arc;
 use kernels::Backend;
 use serde::{Deserialize, Serialize};
 
+use super::features::TextFeaturesConfig;
 use super::linear::{LinearClassifier, Link, Scores};
 use super::reader::Reader;
 use super::rows::Rows;
 use super::softmax_loss::SoftmaxLoss;
 pub use super::softmax_loss::Targets;
+use crate::container::{Container, Header};
 use crate::data::Inputs;
+use crate::model::Store;
 use crate::train::lbfgs::{Lbfgs, Minimum};
 use crate::train::proximal::Proximal;
+use crate::weights::Weights;
 use crate::{Error, Result};
 
 const FAMILY: &str = "logistic";
@@ -122,12 +126,55 @@ impl Logistic {
         &self.scores
     }
 
+    /// The weights, by name.
+    pub fn weights(&self) -> Weights {
+        self.scores.to_weights()
+    }
+
+    /// The same model with other weights: the way to a quantized or pruned one.
+    ///
+    /// # Errors
+    /// `Config` if they are of another model.
+    pub fn with_weights(&self, weights: &Weights) -> Result<Self> {
+        let (classes, cols) = (self.scores.weight.n(), self.scores.weight.k());
+        Ok(Self { scores: Scores::from_weights(weights, classes, cols)?, ..self.clone() })
+    }
+
     /// The model on a device, ready to predict.
     ///
     /// # Errors
     /// `Kernel` from the device.
     pub fn place(&self, on: &Arc<dyn Backend>) -> Result<LinearClassifier> {
         LinearClassifier::new(on, FAMILY, &self.reader, &self.scores, &Link::Softmax)
+    }
+}
+
+/// What the header says beside the weights.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    cols: usize,
+    classes: usize,
+    text: Option<TextFeaturesConfig>,
+    logistic: LogisticConfig,
+}
+
+impl Store for Logistic {
+    fn to_container(&self) -> Result<Container> {
+        let (classes, cols) = (self.scores.weight.n(), self.scores.weight.k());
+        let stored = Stored { cols, classes, text: self.reader.config(), logistic: self.config };
+        let mut container = Container::new(Header::new(FAMILY, &stored)?);
+        self.reader.store(&mut container)?;
+        container.insert_weights(&self.weights())?;
+        Ok(container)
+    }
+
+    fn from_container(container: &Container) -> Result<Self> {
+        let Stored { cols, classes, text, logistic: config } = container.config(FAMILY)?;
+        let reader = Reader::load(container, text, cols)?;
+        let scores = Scores::from_weights(&container.weights()?, classes, cols)
+            .map_err(|error| container.damage("weights", error.to_string()))?;
+        Ok(Self { config, reader, scores })
     }
 }
 

@@ -69,11 +69,14 @@ impl Reader {
         }
     }
 
-    /// The reader of a stored model with these settings.
-    pub(super) fn load(container: &Container, config: Option<TextFeaturesConfig>) -> Result<Self> {
+    /// The reader of a stored model with these settings, which reads `cols` numbers.
+    pub(super) fn load(container: &Container, config: Option<TextFeaturesConfig>, cols: usize) -> Result<Self> {
         let Some(config) = config else {
             return Ok(Reader::Table);
         };
+        if config.dims != cols {
+            return Err(container.damage("config", format!("{} text features for {cols} columns", config.dims)));
+        }
         let idf = container.values(IDF, &[Some(config.dims)])?;
         TextFeatures::from_idf(config, idf).map(Reader::Text).map_err(|error| container.damage(IDF, error.to_string()))
     }

@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 
 pub use super::coordinate_descent::Margin;
 use super::coordinate_descent::{Problem, Solution};
+use super::features::TextFeaturesConfig;
 use super::linear::{LinearClassifier, Link, Scores};
 use super::platt;
 use super::reader::Reader;
 use super::softmax_loss::Targets;
+use crate::container::{Container, Header};
 use crate::data::Inputs;
+use crate::model::Store;
 use crate::random::Random;
+use crate::weights::Weights;
 use crate::{Error, Result};
 
 const FAMILY: &str = "linear-svm";
@@ -104,6 +108,20 @@ impl Svm {
         &self.scores
     }
 
+    /// The weights, by name.
+    pub fn weights(&self) -> Weights {
+        self.scores.to_weights()
+    }
+
+    /// The same model with other weights: the way to a quantized or pruned one.
+    ///
+    /// # Errors
+    /// `Config` if they are of another model.
+    pub fn with_weights(&self, weights: &Weights) -> Result<Self> {
+        let (classes, cols) = (self.scores.weight.n(), self.scores.weight.k());
+        Ok(Self { scores: Scores::from_weights(weights, classes, cols)?, ..self.clone() })
+    }
+
     /// Whether every plane reached the tolerance within the epochs.
     pub fn converged(&self) -> bool {
         self.converged
@@ -115,6 +133,41 @@ impl Svm {
     /// `Kernel` from the device.
     pub fn place(&self, on: &Arc<dyn Backend>) -> Result<LinearClassifier> {
         LinearClassifier::new(on, FAMILY, &self.reader, &self.scores, &self.link)
+    }
+}
+
+/// What the header says beside the weights.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    cols: usize,
+    classes: usize,
+    text: Option<TextFeaturesConfig>,
+    link: Link,
+    converged: bool,
+    svm: SvmConfig,
+}
+
+impl Store for Svm {
+    fn to_container(&self) -> Result<Container> {
+        let (classes, cols) = (self.scores.weight.n(), self.scores.weight.k());
+        let (text, link) = (self.reader.config(), self.link.clone());
+        let stored = Stored { cols, classes, text, link, converged: self.converged, svm: self.config };
+        let mut header = Header::new(FAMILY, &stored)?;
+        header.seed = self.config.seed;
+        let mut container = Container::new(header);
+        self.reader.store(&mut container)?;
+        container.insert_weights(&self.weights())?;
+        Ok(container)
+    }
+
+    fn from_container(container: &Container) -> Result<Self> {
+        let Stored { cols, classes, text, link, converged, svm: config } = container.config(FAMILY)?;
+        let reader = Reader::load(container, text, cols)?;
+        let scores = Scores::from_weights(&container.weights()?, classes, cols)
+            .map_err(|error| container.damage("weights", error.to_string()))?;
+        link.check(classes).map_err(|error| container.damage("config", error.to_string()))?;
+        Ok(Self { config, reader, scores, link, converged })
     }
 }
 

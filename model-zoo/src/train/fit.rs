@@ -186,6 +186,11 @@ impl Trainer {
         Ok(Self { on: Arc::clone(on), config, params, optimizer, examples, step: 0, last_loss: None, best: None })
     }
 
+    /// The configuration.
+    pub fn config(&self) -> &FitConfig {
+        &self.config
+    }
+
     /// The parameters as they are.
     pub fn params(&self) -> &Params {
         &self.params
