@@ -97,19 +97,40 @@ macro_rules! element {
 }
 
 element!(f32, F32, |x: f32| x as f64, |v: f64| v as f32);
-element!(bf16, Bf16, |x: bf16| x.to_f64(), round_bf16);
-element!(f16, F16, |x: f16| x.to_f64(), f16::from_f64);
+element!(bf16, Bf16, |x: bf16| x.to_f64(), |v| bf16::from_f32(round_to_odd(v)));
+element!(f16, F16, |x: f16| x.to_f64(), |v| f16::from_f32(round_to_odd(v)));
 element!(i8, I8, |x: i8| x as f64, |v: f64| v.round_ties_even() as i8);
 element!(u8, U8, |x: u8| x as f64, |v: f64| v.round_ties_even() as u8);
 element!(i32, I32, |x: i32| x as f64, |v: f64| v.round_ties_even() as i32);
 element!(u32, U32, |x: u32| x as f64, |v: f64| v.round_ties_even() as u32);
 
-// f64 -> bf16 through f32 rounds twice. Rounding the f32 step to odd makes the second rounding exact (Boldo & Melquiond, 2008).
-fn round_bf16(value: f64) -> bf16 {
+// f64 to a narrow type through f32 rounds twice (and `half` looks at the upper half of an f64 only). Rounding the f32 step to odd
+// makes the second rounding exact (Boldo & Melquiond, 2008).
+fn round_to_odd(value: f64) -> f32 {
     let near = value as f32;
     if !near.is_finite() || near as f64 == value {
-        return bf16::from_f32(near);
+        return near;
     }
     let toward_zero = if (near as f64).abs() > value.abs() { f32::from_bits(near.to_bits() - 1) } else { near };
-    bf16::from_f32(f32::from_bits(toward_zero.to_bits() | 1))
+    f32::from_bits(toward_zero.to_bits() | 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn narrow_types_round_once() {
+        // Just above the middle of two neighbours, by less than f32 or the upper half of an f64 can tell.
+        for step in [2f64.powi(-22), 2f64.powi(-30), 2f64.powi(-50)] {
+            assert_eq!(<bf16 as Element>::from_f64(1.0 + 2f64.powi(-8) + step).to_f64(), 1.0 + 2f64.powi(-7));
+            assert_eq!(<bf16 as Element>::from_f64(1.0 + 2f64.powi(-8) - step).to_f64(), 1.0);
+            assert_eq!(<f16 as Element>::from_f64(1.0 + 2f64.powi(-11) + step).to_f64(), 1.0 + 2f64.powi(-10));
+            assert_eq!(<f16 as Element>::from_f64(1.0 + 2f64.powi(-11) - step).to_f64(), 1.0);
+        }
+        assert_eq!(<bf16 as Element>::from_f64(1.0 + 2f64.powi(-8)).to_f64(), 1.0);
+        assert_eq!(<f16 as Element>::from_f64(1e6).to_f64(), f64::INFINITY);
+        assert_eq!(<f16 as Element>::from_f64(2f64.powi(-24)).to_f64(), 2f64.powi(-24));
+        assert!(<f16 as Element>::from_f64(f64::NAN).is_nan());
+    }
 }

@@ -6,8 +6,8 @@
 use half::{bf16, f16};
 use kernels::ops::*;
 use kernels::{
-    Backend, Buffer, Checked, DType, DeviceId, DeviceInfo, Element, Error, Launch, Layout, Memory, MemoryStats, Packed, Result, Support,
-    View, ViewMut, Weight, WeightRef, reference,
+    Backend, Buffer, Checked, DType, DeviceId, DeviceInfo, Element, Error, Launch, Layout, Memory, MemoryStats, Packed, Result,
+    Support, View, ViewMut, Weight, WeightRef, reference,
 };
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

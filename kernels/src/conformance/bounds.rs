@@ -25,14 +25,14 @@ pub const U: f64 = 1.0 / (1u64 << 24) as f64;
 /// Standard deviations allowed to a random walk of roundings.
 pub const LAMBDA: f64 = 8.0;
 
-/// What a device does with subnormal numbers.
+/// The arithmetic a device promises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Subnormals {
-    /// Computes with them, as IEEE 754 says.
+pub enum Arithmetic {
+    /// IEEE 754: subnormals kept, +, −, ·, /, √ correctly rounded.
     #[default]
-    Kept,
-    /// May read and write them as zero.
-    MayFlush,
+    Ieee,
+    /// As WGSL allows: subnormals may be read and written as zero, division is within 2.5 ULP, √ within 4.
+    Wgsl,
 }
 
 /// What bounds depend on beside the values.
@@ -40,15 +40,15 @@ pub enum Subnormals {
 pub struct Model {
     /// Only the hard bound holds.
     pub structured: bool,
-    /// Subnormal numbers.
-    pub subnormals: Subnormals,
+    /// Arithmetic of the device.
+    pub arithmetic: Arithmetic,
 }
 
 impl Model {
     /// The model for inputs of this spread.
-    pub fn new(spread: Spread, subnormals: Subnormals) -> Self {
+    pub fn new(spread: Spread, arithmetic: Arithmetic) -> Self {
         // One huge value dominates its sum: roundings of the rest are no random walk around zero either.
-        Model { structured: matches!(spread, Spread::Equal | Spread::HugeAndTiny), subnormals }
+        Model { structured: matches!(spread, Spread::Equal | Spread::HugeAndTiny), arithmetic }
     }
 
     /// Bound of a sum of `k` terms whose absolute values sum to `s`.
@@ -63,13 +63,41 @@ impl Model {
         if self.structured { hard } else { hard.min(LAMBDA * k.sqrt() * U) }
     }
 
-    /// What one operation may lose to underflow.
-    pub fn tiny(self) -> f64 {
-        match self.subnormals {
-            Subnormals::Kept => 2f64.powi(-149),
-            Subnormals::MayFlush => 2f64.powi(-125),
+    /// What an operation that only moves a value may change: nothing, or a subnormal to zero.
+    pub fn flushed(self) -> f64 {
+        match self.arithmetic {
+            Arithmetic::Ieee => 0.0,
+            Arithmetic::Wgsl => self.tiny(),
         }
     }
+
+    /// What one operation may lose to underflow.
+    pub fn tiny(self) -> f64 {
+        match self.arithmetic {
+            Arithmetic::Ieee => 2f64.powi(-149),
+            Arithmetic::Wgsl => 2f64.powi(-125),
+        }
+    }
+}
+
+impl Model {
+    /// A result of one operation in f32, correctly rounded where the device does so, before it is stored as `dtype`.
+    pub fn one_rounding(self, dtype: DType, value: f64) -> Want {
+        match (self.arithmetic, dtype) {
+            (Arithmetic::Ieee, DType::F32) => Want::exactly(value),
+            // Rounded twice: to f32, then to the narrower type.
+            (Arithmetic::Ieee, _) => Want { value, bound: U * value.abs() + self.tiny() },
+            (Arithmetic::Wgsl, _) => Want { value, bound: 4.0 * ulp(value) + self.tiny() },
+        }
+    }
+}
+
+/// Distance of f32 numbers at `value`.
+pub fn ulp(value: f64) -> f64 {
+    if !value.is_finite() {
+        return f64::INFINITY;
+    }
+    2f64.powi((value.abs().max(2f64.powi(-126)).log2().floor() as i32).min(127) - 23)
 }
 
 /// Relative error of a device's exp(x): rounding of its argument, |x|·u, and that of the function, for which WGSL allows
@@ -172,9 +200,9 @@ mod tests {
 
     #[test]
     fn short_sums_have_the_hard_bound_and_long_ones_the_statistical() {
-        let model = Model::new(Spread::Normal, Subnormals::Kept);
+        let model = Model::new(Spread::Normal, Arithmetic::Ieee);
         assert!((model.factor(10) - 10.0 * U).abs() < 1e-10);
         assert!((model.factor(6400) - 640.0 * U).abs() < 1e-10);
-        assert!(Model::new(Spread::Equal, Subnormals::Kept).factor(6400) > 6400.0 * U);
+        assert!(Model::new(Spread::Equal, Arithmetic::Ieee).factor(6400) > 6400.0 * U);
     }
 }

@@ -73,6 +73,8 @@ pub struct Case {
     pub expect: Vec<Expect>,
     /// Whether many zeros or one value everywhere are what the inputs ask for.
     pub plain: bool,
+    /// Operands whose first dimension counts independent rows: each must come out the same alone as among others.
+    pub rows: &'static [&'static str],
 }
 
 impl Case {
@@ -84,6 +86,6 @@ impl Case {
         launch: impl for<'a> Fn(&'a Device, Operands<'a>) -> Result<()> + 'static,
     ) -> Self {
         let expect = expect.into_iter().map(Expect::Values).collect();
-        Case { inputs, outputs, weight: None, launch: Box::new(launch), expect, plain: false }
+        Case { inputs, outputs, weight: None, launch: Box::new(launch), expect, plain: false, rows: &[] }
     }
 }

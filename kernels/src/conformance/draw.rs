@@ -1,6 +1,6 @@
 //! From a recipe to operands: sizes, layouts and values.
 
-use super::bounds::{Model, Subnormals};
+use super::bounds::{Arithmetic, Model};
 use super::guard::MARGIN;
 use super::host::{Host, round_to};
 use super::recipe::{Place, Recipe, Spread};
@@ -12,8 +12,8 @@ use crate::{DType, Layout, MAX_RANK, Shape};
 pub struct Limits {
     /// Largest size of a dimension.
     pub max_dim: usize,
-    /// What the device does with subnormal numbers.
-    pub subnormals: Subnormals,
+    /// Arithmetic the device promises.
+    pub arithmetic: Arithmetic,
 }
 
 /// Strides an op takes.
@@ -39,14 +39,14 @@ pub struct Draw<'a> {
 impl<'a> Draw<'a> {
     /// Starts reading.
     pub fn new(recipe: &'a Recipe, limits: Limits) -> Self {
-        let flushed = recipe.spread == Spread::Subnormal && limits.subnormals == Subnormals::MayFlush;
+        let flushed = recipe.spread == Spread::Subnormal && limits.arithmetic == Arithmetic::Wgsl;
         let spread = if flushed { Spread::Normal } else { recipe.spread };
         Draw { recipe, limits, spread, dims: 0, places: 0, picks: 0, streams: 0 }
     }
 
     /// The next size, at most `max`.
     pub fn dim(&mut self, max: usize) -> usize {
-        let dim = self.recipe.dims.get(self.dims).copied().unwrap_or(1);
+        let dim = self.recipe.dims[self.dims % 5];
         self.dims += 1;
         let max = max.min(self.limits.max_dim);
         if dim <= max { dim } else { dim % max + 1 }
@@ -88,7 +88,7 @@ impl<'a> Draw<'a> {
 
     /// The bounds' model.
     pub fn model(&self) -> Model {
-        Model::new(self.spread, self.limits.subnormals)
+        Model::new(self.spread, self.limits.arithmetic)
     }
 
     fn place(&mut self) -> Place {
@@ -246,7 +246,9 @@ pub fn lay(arg: &'static str, dtype: DType, shape: Shape, place: Place, strides:
     // Sizes of cases are far from overflow.
     let layout = layout.unwrap_or_else(|e| unreachable!("{e}"));
     let len = layout.end().unwrap_or_else(|e| unreachable!("{e}")).max(offset) + MARGIN;
-    Host::new(arg, dtype, layout, len)
+    let mut host = Host::new(arg, dtype, layout, len);
+    host.dense = strides == Strides::LastDense;
+    host
 }
 
 #[cfg(test)]

@@ -42,9 +42,9 @@ macro_rules! typed {
     };
 }
 
-/// `value` as `dtype` stores it.
+/// `value` as `dtype` stores it. (`half`'s own `from_f64` rounds some values wrong; the trait's does not.)
 pub fn round_to(dtype: DType, value: f64) -> f64 {
-    typed!(dtype, T => T::from_f64(value).to_f64())
+    typed!(dtype, T => Element::to_f64(<T as Element>::from_f64(value)))
 }
 
 /// A buffer in host memory and the window an op is given on it. Elements outside the window hold a sentinel.
@@ -56,6 +56,8 @@ pub struct Host {
     pub dtype: DType,
     /// Window on the buffer.
     pub layout: Layout,
+    /// Whether the op wants stride 1 in the last dimension.
+    pub dense: bool,
     len: usize,
     words: Vec<u32>, // the elements; u32 for alignment
 }
@@ -64,7 +66,7 @@ impl Host {
     /// A buffer of `len` sentinels.
     pub fn new(arg: &'static str, dtype: DType, layout: Layout, len: usize) -> Self {
         let word = sentinel(dtype);
-        Host { arg, dtype, layout, len, words: vec![word; (len * dtype.size_bytes()).div_ceil(4)] }
+        Host { arg, dtype, layout, dense: false, len, words: vec![word; (len * dtype.size_bytes()).div_ceil(4)] }
     }
 
     /// Elements in the buffer.
@@ -77,11 +79,13 @@ impl Host {
         &bytemuck::cast_slice(&self.words)[..self.len * self.dtype.size_bytes()]
     }
 
-    fn elements<T: Element>(&self) -> &[T] {
+    /// All elements of the buffer; `T` is the type of its dtype.
+    pub fn elements<T: Element>(&self) -> &[T] {
         &bytemuck::cast_slice(&self.words)[..self.len]
     }
 
-    fn elements_mut<T: Element>(&mut self) -> &mut [T] {
+    /// As [`Host::elements`], to write.
+    pub fn elements_mut<T: Element>(&mut self) -> &mut [T] {
         &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
     }
 
@@ -90,13 +94,30 @@ impl Host {
         let layout = self.layout;
         typed!(self.dtype, T => {
             let elements = self.elements_mut::<T>();
-            layout.indices().zip(values).for_each(|(at, value)| elements[at] = T::from_f64(value));
+            layout.indices().zip(values).for_each(|(at, value)| elements[at] = <T as Element>::from_f64(value));
         });
+    }
+
+    /// The same buffer under another window.
+    pub fn with_layout(&self, layout: Layout) -> Host {
+        Host { layout, ..self.clone() }
+    }
+
+    /// The window's elements in a buffer of just them.
+    pub fn contiguous(&self) -> Host {
+        let size = self.dtype.size_bytes();
+        let layout = Layout::contiguous(*self.layout.shape()).unwrap_or(self.layout);
+        let mut host = Host::new(self.arg, self.dtype, layout, layout.numel());
+        let words: &mut [u8] = bytemuck::cast_slice_mut(&mut host.words);
+        for (to, from) in words.chunks_exact_mut(size).zip(self.layout.indices()) {
+            to.copy_from_slice(self.bits(from));
+        }
+        host
     }
 
     /// Values of the window, row-major.
     pub fn values(&self) -> Vec<f64> {
-        typed!(self.dtype, T => self.layout.indices().map(|at| self.elements::<T>()[at].to_f64()).collect())
+        typed!(self.dtype, T => self.layout.indices().map(|at| Element::to_f64(self.elements::<T>()[at])).collect())
     }
 
     /// Values of the window as indices.
@@ -130,3 +151,5 @@ impl Host {
         Ok(host)
     }
 }
+
+pub(in crate::conformance) use typed;

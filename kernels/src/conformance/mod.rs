@@ -18,7 +18,7 @@
 //! ```
 //! `cargo test --test conformance` then runs one test per op and dtype (and weight format); `cargo test --test conformance
 //! attention/bf16` runs those whose name contains the text. [`main_with`] takes a [`Filter`] with fewer cases, smaller sizes or
-//! flushed subnormals, for emulated GPUs; [`run`] gives a [`Report`] instead of tests; [`same_bits`] compares two backends.
+//! WGSL's arithmetic, for emulated GPUs; [`run`] gives a [`Report`] instead of tests; [`same_bits`] compares two backends.
 //!
 //! # What a case is
 //! A [`Recipe`](recipe::Recipe): sizes around the edges of tiles, layouts (contiguous, unaligned, transposed, padded, broadcast), a
@@ -52,7 +52,7 @@ pub mod recipe;
 mod runner;
 
 use crate::{Backend, DType, Result, Support};
-use bounds::Subnormals;
+use bounds::Arithmetic;
 use cases::Suite;
 use draw::Limits;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -73,22 +73,22 @@ pub struct Filter {
     pub scale: f64,
     /// Largest size of a dimension.
     pub max_dim: usize,
-    /// What the device does with subnormal numbers.
-    pub subnormals: Subnormals,
+    /// Arithmetic the device promises.
+    pub arithmetic: Arithmetic,
     /// Seed of the generated cases.
     pub seed: u64,
 }
 
 impl Default for Filter {
     fn default() -> Self {
-        Filter { name: String::new(), scale: 1.0, max_dim: 1024, subnormals: Subnormals::Kept, seed: 42 }
+        Filter { name: String::new(), scale: 1.0, max_dim: 1024, arithmetic: Arithmetic::Ieee, seed: 42 }
     }
 }
 
 impl Filter {
-    /// For software GPUs: a quarter of the cases, sizes up to 256, subnormals may be flushed.
+    /// For software GPUs: a quarter of the cases, sizes up to 256, WGSL's arithmetic.
     pub fn quarter() -> Self {
-        Filter { scale: 0.25, max_dim: 256, subnormals: Subnormals::MayFlush, ..Filter::default() }
+        Filter { scale: 0.25, max_dim: 256, arithmetic: Arithmetic::Wgsl, ..Filter::default() }
     }
 
     /// With `SIZEWISE_CASES` and `SIZEWISE_SEED` of the environment applied.
@@ -100,7 +100,7 @@ impl Filter {
     }
 
     fn limits(&self) -> Limits {
-        Limits { max_dim: self.max_dim, subnormals: self.subnormals }
+        Limits { max_dim: self.max_dim, arithmetic: self.arithmetic }
     }
 
     fn suites(&self) -> Vec<Suite> {

@@ -117,7 +117,7 @@ impl Recipe {
             }
             drawn
         });
-        let pick = 0u32..5040; // divisible by every number of choices up to 10
+        let pick = 0u32..5040; // divisible by every number of choices up to 10, and by 12, 14, 15, 16
         let parts = (prop::array::uniform5(dim), prop::array::uniform4(place), spread, prop::array::uniform4(pick), 0..u64::MAX);
         parts.prop_map(|(dims, places, spread, picks, seed)| Recipe { dims, places, spread, picks, seed })
     }

@@ -38,21 +38,28 @@ struct Placed {
 }
 
 impl Placed {
-    fn upload(case: &Case, on: &Device) -> crate::Result<Self> {
+    fn upload(inputs: &[Host], outputs: &[Host], on: &Device) -> crate::Result<Self> {
         let upload = |hosts: &[Host]| hosts.iter().map(|host| host.upload(on)).collect::<crate::Result<Vec<_>>>();
-        Ok(Placed { inputs: upload(&case.inputs)?, outputs: upload(&case.outputs)? })
+        Ok(Placed { inputs: upload(inputs)?, outputs: upload(outputs)? })
     }
 
-    fn launch(&mut self, case: &Case, on: &Device, weight: Option<&Packed>) -> crate::Result<()> {
+    fn launch(
+        &mut self,
+        case: &Case,
+        inputs: &[Host],
+        outputs: &[Host],
+        on: &Device,
+        weight: Option<&Packed>,
+    ) -> crate::Result<()> {
         let inputs: crate::Result<Vec<View<'_>>> =
-            self.inputs.iter().zip(&case.inputs).map(|(buffer, host)| buffer.view_as(host.layout)).collect();
+            self.inputs.iter().zip(inputs).map(|(buffer, host)| buffer.view_as(host.layout)).collect();
         let outputs: crate::Result<Vec<ViewMut<'_>>> =
-            self.outputs.iter_mut().zip(&case.outputs).map(|(buffer, host)| buffer.view_mut_as(host.layout)).collect();
+            self.outputs.iter_mut().zip(outputs).map(|(buffer, host)| buffer.view_mut_as(host.layout)).collect();
         (case.launch)(on, Operands::new(inputs?, outputs?, weight))
     }
 
-    fn outputs(&self, case: &Case, on: &Device) -> crate::Result<Vec<Host>> {
-        case.outputs.iter().zip(&self.outputs).map(|(host, buffer)| host.download(on, buffer)).collect()
+    fn download(&self, outputs: &[Host], on: &Device) -> crate::Result<Vec<Host>> {
+        outputs.iter().zip(&self.outputs).map(|(host, buffer)| host.download(on, buffer)).collect()
     }
 }
 
@@ -63,17 +70,17 @@ fn said(error: Error) -> String {
 /// Runs a case once and gives back its outputs.
 pub(super) fn outputs(case: &Case, on: &Device) -> Result<Vec<Host>, String> {
     let weight = case.weight.as_ref().map(|weight| on.pack(weight)).transpose().map_err(said)?;
-    let mut placed = Placed::upload(case, on).map_err(said)?;
-    placed.launch(case, on, weight.as_ref()).map_err(said)?;
-    placed.outputs(case, on).map_err(said)
+    let mut placed = Placed::upload(&case.inputs, &case.outputs, on).map_err(said)?;
+    placed.launch(case, &case.inputs, &case.outputs, on, weight.as_ref()).map_err(said)?;
+    placed.download(&case.outputs, on).map_err(said)
 }
 
 /// Runs a case twice on fresh operands and checks everything that must hold.
 fn check(case: &Case, on: &Device) -> Result<Verdict, String> {
     let weight = case.weight.as_ref().map(|weight| on.pack(weight)).transpose().map_err(said)?;
-    let mut placed = Placed::upload(case, on).map_err(said)?;
-    placed.launch(case, on, weight.as_ref()).map_err(said)?;
-    let after = placed.outputs(case, on).map_err(said)?;
+    let mut placed = Placed::upload(&case.inputs, &case.outputs, on).map_err(said)?;
+    placed.launch(case, &case.inputs, &case.outputs, on, weight.as_ref()).map_err(said)?;
+    let after = placed.download(&case.outputs, on).map_err(said)?;
     let (mut exact, mut used) = (true, 0f64);
     for ((before, after), expect) in case.outputs.iter().zip(&after).zip(&case.expect) {
         guard::untouched_outside(before, after)?;
@@ -88,15 +95,41 @@ fn check(case: &Case, on: &Device) -> Result<Verdict, String> {
     for (before, buffer) in case.inputs.iter().zip(&placed.inputs) {
         guard::untouched(before, &before.download(on, buffer).map_err(said)?)?;
     }
-    let mut again = Placed::upload(case, on).map_err(said)?;
-    again.launch(case, on, weight.as_ref()).map_err(said)?;
-    for (first, second) in after.iter().zip(&again.outputs(case, on).map_err(said)?) {
+    let mut again = Placed::upload(&case.inputs, &case.outputs, on).map_err(said)?;
+    again.launch(case, &case.inputs, &case.outputs, on, weight.as_ref()).map_err(said)?;
+    for (first, second) in after.iter().zip(&again.download(&case.outputs, on).map_err(said)?) {
         if first.bytes() != second.bytes() {
             return Err(format!("`{}` differs between two runs of the same call", first.arg));
         }
     }
+    rows_alone(case, on, weight.as_ref(), &after)?;
     let trusted = case.plain || case.expect.iter().zip(&case.outputs).all(|(expect, host)| proves(expect, host));
     Ok(if trusted { Verdict::Right { exact, used } } else { Verdict::Mistrusted })
+}
+
+/// Batch invariance: one row alone gives the bits it has among the others.
+fn rows_alone(case: &Case, on: &Device, weight: Option<&Packed>, together: &[Host]) -> Result<(), String> {
+    let batched = |host: &Host| case.rows.contains(&host.arg);
+    let first = case.inputs.iter().find(|host| batched(host)).and_then(|host| host.layout.shape().first().copied());
+    let Some(count) = first.filter(|&count| count > 1) else { return Ok(()) };
+    for row in [0, count - 1] {
+        let alone = |hosts: &[Host]| -> crate::Result<Vec<Host>> {
+            let one = |host: &Host| match batched(host) {
+                true => Ok(host.with_layout(host.layout.narrow(0, row, 1)?)),
+                false => Ok(host.clone()),
+            };
+            hosts.iter().map(one).collect()
+        };
+        let (inputs, outputs) = (alone(&case.inputs).map_err(said)?, alone(&case.outputs).map_err(said)?);
+        let mut placed = Placed::upload(&inputs, &outputs, on).map_err(said)?;
+        placed.launch(case, &inputs, &outputs, on, weight).map_err(said)?;
+        for (alone, together) in placed.download(&outputs, on).map_err(said)?.iter().zip(together) {
+            if batched(alone) && alone.layout.indices().any(|at| alone.bits(at) != together.bits(at)) {
+                return Err(format!("`{}`: row {row} alone differs from row {row} of {count}", alone.arg));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The zero-trust rule: an output of which more than 30 % is zero, or which is constant, proves little.
@@ -156,17 +189,17 @@ pub(super) fn refuses(on: &Device, suite: &Suite, limits: Limits) -> Result<(), 
         Err(Error::Unsupported { .. }) => return Ok(()),
         weight => weight.map_err(said)?,
     };
-    let mut placed = match Placed::upload(&case, on) {
+    let mut placed = match Placed::upload(&case.inputs, &case.outputs, on) {
         // Not even its memory is supported.
         Err(Error::Unsupported { .. }) => return Ok(()),
         placed => placed.map_err(said)?,
     };
-    match placed.launch(&case, on, weight.as_ref()) {
+    match placed.launch(&case, &case.inputs, &case.outputs, on, weight.as_ref()) {
         Err(Error::Unsupported { op, .. }) if op == suite.op => {}
         Err(other) => return Err(format!("the support table says No, but the error is: {other}")),
         Ok(()) => return Err("the support table says No, but the op ran".into()),
     }
-    let after = placed.outputs(&case, on).map_err(said)?;
+    let after = placed.download(&case.outputs, on).map_err(said)?;
     case.outputs.iter().zip(&after).try_for_each(|(before, after)| guard::untouched(before, after))
 }
 

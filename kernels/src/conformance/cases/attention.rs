@@ -8,7 +8,7 @@
 //! Bound of the backward op, from the same r_s for p = exp(x − lse): ds = p·(⟨dout, v⟩ − δ) carries p·r·|⟨dout, v⟩ − δ| +
 //! p·(B(D, Σ|dout||v|) + B(D, Σ|dout||out|)) + 2u·p·(|⟨dout, v⟩| + |δ|); dq, dk and dv are sums of products of those.
 
-use super::{Suite, fit};
+use super::{Suite, abs, fit};
 use crate::conformance::bounds::{Model, U, Want, exp_error};
 use crate::conformance::case::Case;
 use crate::conformance::draw::{Draw, Strides};
@@ -104,10 +104,6 @@ struct Weights {
     size: f64,
 }
 
-fn abs(values: &[f64]) -> Vec<f64> {
-    values.iter().map(|v| v.abs()).collect()
-}
-
 fn weights(model: Model, dims: &AttentionDims, query: Query, of: [&[f64]; 4], lse: f64) -> Weights {
     let [q, k, abs_q, abs_k] = of;
     let x = scores(dims, query, q, k);
@@ -189,6 +185,7 @@ fn forward(draw: &mut Draw<'_>, dtype: DType) -> Case {
         let (out, lse) = (with.output(), with_lse.then(|| with.output()));
         Attention { q, k, v, lengths, mask, scale, out, lse }.run(on)
     });
+    case.rows = &["q", "k", "v", "lengths", "out", "lse"];
     // Equal scores have equal sums; short lengths and causal masks with more queries than keys give zeros by right.
     case.plain = true;
     case
@@ -226,6 +223,7 @@ fn backward(draw: &mut Draw<'_>, dtype: DType) -> Case {
         let (dq, dk, dv) = (with.output(), with.output(), with.output());
         AttentionBackward { q, k, v, lengths, mask, scale, out, lse, dout, dq, dk, dv }.run(on)
     });
+    case.rows = &["q", "k", "v", "lengths", "out", "lse", "dout", "dq", "dk", "dv"];
     // scale 0 has no gradient to queries and keys; masked keys have none at all.
     case.plain = true;
     case

@@ -1,6 +1,6 @@
 //! Cases of [`Linear`]: dense views, dense, quantized and sparse packed weights; and of [`LinearInt8`].
 
-use super::{Suite, fit};
+use super::{Suite, abs, fit};
 use crate::conformance::bounds::{Model, U, Want, activation_error};
 use crate::conformance::case::Case;
 use crate::conformance::draw::{Draw, Strides};
@@ -187,7 +187,6 @@ fn case(draw: &mut Draw<'_>, dtype: DType, form: Stored) -> Case {
     let (xv, bv) = (x.values(), bias.as_ref().map(|b| b.values()));
     let mut value = vec![0.0; m * n];
     linear(&xv, k, &rows, bv.as_deref(), &mut value);
-    let abs = |values: &[f64]| values.iter().map(|v| v.abs()).collect::<Vec<_>>();
     let abs_rows: Vec<Vec<(usize, f64)>> = rows.iter().map(|row| row.iter().map(|&(k, w)| (k, w.abs())).collect()).collect();
     let mut size = vec![0.0; m * n];
     linear(&abs(&xv), k, &abs_rows, bv.as_deref().map(abs).as_deref(), &mut size);
@@ -215,6 +214,7 @@ fn case(draw: &mut Draw<'_>, dtype: DType, form: Stored) -> Case {
         let bias = with_bias.then(|| with.input());
         Linear { x, weight, bias, act, out: with.output() }.run(on)
     });
+    case.rows = &["x", "out"];
     case.weight = (!by_view).then_some(weight);
     // ReLU and short sparse rows give zeros by right.
     case.plain = k < 8 || act == Act::Relu || draw.spread() == Spread::Equal;
@@ -277,6 +277,7 @@ fn int8(draw: &mut Draw<'_>, scheme: QuantScheme) -> Case {
         let bias = with_bias.then(|| with.input());
         LinearInt8 { x, x_scale, weight: with.packed(), bias, act, out: with.output() }.run(on)
     });
+    case.rows = &["x", "x_scale", "out"];
     case.weight = Some(weight);
     case.plain = k < 8 || act == Act::Relu;
     case

@@ -1,6 +1,6 @@
 //! Cases of [`Matmul`].
 
-use super::{Suite, fit};
+use super::{Suite, abs, fit};
 use crate::conformance::bounds::Want;
 use crate::conformance::case::Case;
 use crate::conformance::draw::{Draw, Strides};
@@ -75,7 +75,6 @@ fn case(draw: &mut Draw<'_>, dtype: DType) -> Case {
     let wants = if integer || draw.exact() {
         value.into_iter().map(|c| Want::exactly(if integer { wrap_i32(c) } else { c })).collect()
     } else {
-        let abs = |values: &[f64]| values.iter().map(|v| v.abs()).collect::<Vec<_>>();
         let mut size = abs(&before);
         matmul(dims, &abs(&av), &abs(&bv), alpha64.abs(), beta64.abs(), &mut size);
         // alpha·Σ and beta·out round once each and are added: two more terms.

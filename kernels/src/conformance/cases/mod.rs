@@ -1,13 +1,22 @@
 //! The cases of every op: how a recipe becomes operands, what must come out, and the bound, derived where it is computed.
 
 mod attention;
+mod elementwise;
+mod index;
 mod linear;
 mod matmul;
+mod memory;
+mod norm;
+mod optimizer;
+mod random;
+mod reduce;
+mod rope;
+mod softmax;
 
 use super::case::Case;
 use super::draw::Draw;
 use super::recipe::Recipe;
-use crate::DType;
+use crate::{DType, Shape};
 
 type Build = Box<dyn Fn(&mut Draw<'_>) -> Case + Send + Sync>;
 
@@ -44,7 +53,59 @@ impl Suite {
 
 /// Every suite.
 pub(super) fn suites() -> Vec<Suite> {
-    [matmul::suites(), linear::suites(), attention::suites()].into_iter().flatten().collect()
+    [
+        memory::suites(),
+        matmul::suites(),
+        linear::suites(),
+        attention::suites(),
+        rope::suites(),
+        norm::suites(),
+        softmax::suites(),
+        elementwise::suites(),
+        reduce::suites(),
+        index::suites(),
+        random::suites(),
+        optimizer::suites(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A shape of up to four dimensions and 2¹⁶ elements, for ops that look at no dimension.
+fn shape(draw: &mut Draw<'_>) -> Shape {
+    let [a, b, c, d] = fit([draw.dim(513), draw.dim(513), draw.dim(65), draw.dim(9)], 1 << 14);
+    match draw.pick(4) {
+        0 => Shape::from([a, b]),
+        1 => Shape::from([a]),
+        2 => Shape::from([c, a, b.min(17)]),
+        _ => Shape::from([d, a.min(65), c.min(9), b.min(17)]),
+    }
+}
+
+/// Leading dimensions and width of an op that works on rows.
+fn rows(draw: &mut Draw<'_>) -> (Shape, usize, usize) {
+    let [width, a, b] = fit([draw.dim(513), draw.dim(129), draw.dim(9)], 1 << 14);
+    match draw.pick(3) {
+        0 => (Shape::from([a, width]), a, width),
+        1 => (Shape::from([a, b, width]), a * b, width),
+        _ => (Shape::from([width]), 1, width),
+    }
+}
+
+/// The leading dimensions of a shape.
+fn lead(shape: Shape) -> Shape {
+    Shape::new(&shape[..shape.rank() - 1]).unwrap_or(shape)
+}
+
+/// Sizes of rows that every op on rows must take: none, one, one element, odd ones, long ones.
+fn row_recipes() -> Vec<Recipe> {
+    let sizes = [[0, 3], [3, 0], [1, 1], [1, 7], [7, 1], [513, 2], [257, 5], [64, 129]];
+    sizes.iter().map(|&[width, rows]| Recipe::directed([width, rows, 1, 1, 1], [0; 4])).collect()
+}
+
+fn abs(values: &[f64]) -> Vec<f64> {
+    values.iter().map(|v| v.abs()).collect()
 }
 
 /// Halves the largest sizes until their product is at most `budget`, so that no case takes long.
