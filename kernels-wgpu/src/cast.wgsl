@@ -24,7 +24,7 @@ fn cast(
 ) {
     let i = group_index(group, groups) * 64u + lane;
     if (i >= params.count) { return; }
-    let from = params.x_first + place(params.x, i);
-    let bits = (x[word_of(X, from)] >> shift_of(X, from)) & mask_of(X);
+    let source = params.x_first + place(params.x, i);
+    let bits = (x[word_of(X, source)] >> shift_of(X, source)) & mask_of(X);
     store(OUT, params.out_first + place(params.out, i), bits_of(OUT, f32_of(X, bits)));
 }

@@ -23,6 +23,6 @@ fn copy(
 ) {
     let i = group_index(group, groups) * 64u + lane;
     if (i >= params.count) { return; }
-    let from = params.x_first + place(params.x, i);
-    store(DTYPE, params.out_first + place(params.out, i), x[word_of(DTYPE, from)] >> shift_of(DTYPE, from));
+    let source = params.x_first + place(params.x, i);
+    store(DTYPE, params.out_first + place(params.out, i), x[word_of(DTYPE, source)] >> shift_of(DTYPE, source));
 }

@@ -42,7 +42,7 @@ fn linear_int8(
     let row = index / params.n;
     let column = index % params.n;
     if (row >= params.m) { return; }
-    let from = params.x_first + row * params.x_row;
+    let x_row = params.x_first + row * params.x_row;
     var total = 0.0;
     for (var g = 0u; g < params.groups; g++) {
         var zero = 128i;
@@ -51,7 +51,7 @@ fn linear_int8(
         let end = first + min(params.group_size, params.k - first);
         var sum = 0i;
         for (var p = first; p < end; p++) {
-            let at = from + p;
+            let at = x_row + p;
             let value = bitcast<i32>((x[at >> 2u] >> ((at & 3u) << 3u)) << 24u) >> 24u;
             sum += value * (i32(byte(0u, column * params.k + p)) - zero);
         }

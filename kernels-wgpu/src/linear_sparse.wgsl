@@ -35,16 +35,16 @@ fn value(at: u32) -> f32 {
     return f32_of(W, (w[params.values + word_of(W, at)] >> shift_of(W, at)) & mask_of(W));
 }
 
-// ⟨x[row], w[column]⟩ over what is stored; `from` is the first element of the row of x.
-fn csr(from: u32, column: u32) -> f32 {
+// ⟨x[row], w[column]⟩ over what is stored; `x_row` is the first element of the row of x.
+fn csr(x_row: u32, column: u32) -> f32 {
     var sum = 0.0;
     for (var at = w[column]; at < w[column + 1u]; at++) {
-        sum += x_at(from + w[params.col + at]) * value(at);
+        sum += x_at(x_row + w[params.col + at]) * value(at);
     }
     return sum;
 }
 
-fn blocks(from: u32, column: u32) -> f32 {
+fn blocks(x_row: u32, column: u32) -> f32 {
     let block_row = column / params.block_rows;
     let within = column % params.block_rows * params.block_cols;
     let size = params.block_rows * params.block_cols;
@@ -53,13 +53,13 @@ fn blocks(from: u32, column: u32) -> f32 {
         let first = w[params.col + block] * params.block_cols;
         let count = min(params.block_cols, params.k - first);
         for (var i = 0u; i < count; i++) {
-            sum += x_at(from + first + i) * value(block * size + within + i);
+            sum += x_at(x_row + first + i) * value(block * size + within + i);
         }
     }
     return sum;
 }
 
-fn two_of_four(from: u32, column: u32) -> f32 {
+fn two_of_four(x_row: u32, column: u32) -> f32 {
     let fours = (params.k + 3u) >> 2u;
     var sum = 0.0;
     for (var four = 0u; four < fours; four++) {
@@ -67,7 +67,7 @@ fn two_of_four(from: u32, column: u32) -> f32 {
         let places = w[at >> 2u] >> ((at & 3u) << 3u);
         for (var i = 0u; i < 2u; i++) {
             let p = four * 4u + ((places >> (i << 1u)) & 3u);
-            if (p < params.k) { sum += x_at(from + p) * value(at * 2u + i); }
+            if (p < params.k) { sum += x_at(x_row + p) * value(at * 2u + i); }
         }
     }
     return sum;
@@ -83,12 +83,12 @@ fn linear_sparse(
     let row = index / params.n;
     let column = index % params.n;
     if (row >= params.m) { return; }
-    let from = params.x_first + row * params.x_row;
+    let x_row = params.x_first + row * params.x_row;
     var sum: f32;
     switch (FORM) {
-        case 0u: { sum = csr(from, column); }
-        case 1u: { sum = blocks(from, column); }
-        default: { sum = two_of_four(from, column); }
+        case 0u: { sum = csr(x_row, column); }
+        case 1u: { sum = blocks(x_row, column); }
+        default: { sum = two_of_four(x_row, column); }
     }
     if (params.with_bias != 0u) {
         let at = params.bias_first + column * params.bias_step;

@@ -32,10 +32,10 @@ fn quantize(
 ) {
     let row = group_index(group, groups);
     if (row >= params.m) { return; }
-    let from = params.x_first + row * params.x_row;
+    let x_row = params.x_first + row * params.x_row;
     // Absolute values order as their bits do, with infinities and NaN above all numbers.
     var bits = 0u;
-    for (var p = lane; p < params.k; p += 64u) { bits = max(bits, bitcast<u32>(x_at(from + p)) & 0x7fffffffu); }
+    for (var p = lane; p < params.k; p += 64u) { bits = max(bits, bitcast<u32>(x_at(x_row + p)) & 0x7fffffffu); }
     largest[lane] = bits;
     workgroupBarrier();
     for (var i = 0u; i < 64u; i++) { bits = max(bits, largest[i]); }
@@ -47,7 +47,7 @@ fn quantize(
     let usable = bits != 0u && bits < INFINITY;
     for (var p = lane; p < params.k; p += 64u) {
         var code = 0i;
-        if (usable) { code = i32(round(x_at(from + p) * raise * factor)); }
+        if (usable) { code = i32(round(x_at(x_row + p) * raise * factor)); }
         store(I8, params.q_first + row * params.q_row + p, bitcast<u32>(clamp(code, -127i, 127i)));
     }
     if (lane == 0u) {

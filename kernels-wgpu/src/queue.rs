@@ -17,6 +17,8 @@ const MAX_GROUPS: u64 = 65_535;
 const SLOT_BYTES: usize = 256;
 /// Dispatches gathered before they are submitted.
 const SLOTS: usize = 256;
+/// Writes of this size do not wait for the next submission.
+const LARGE_WRITE_BYTES: usize = 1 << 20;
 
 /// One run of a shader.
 pub(crate) struct Dispatch<'a> {
@@ -153,6 +155,10 @@ impl Queue {
             let mut last = [0u8; 4];
             last[..rest.len()].copy_from_slice(rest);
             self.queue.write_buffer(to, offset_bytes + words.len() as u64, &last);
+        }
+        // Large ones start at once, so that the host's copies do not pile up.
+        if bytes.len() >= LARGE_WRITE_BYTES {
+            self.queue.submit([]);
         }
     }
 

@@ -1,0 +1,154 @@
+//! What goes wrong on a device comes out as a typed error: no panic, no hang.
+
+use kernels::ops::{Copy, Download, Fill, Matmul, Upload};
+use kernels::{Backend, DType, Error, Layout, Memory, Op, Result};
+use kernels_wgpu::WgpuBackend;
+use std::time::{Duration, Instant};
+
+fn open() -> WgpuBackend {
+    WgpuBackend::new(None).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn an_adapter_that_does_not_exist_is_unavailable_with_a_remedy() {
+    for wanted in ["no such adapter", "9999"] {
+        match WgpuBackend::new(Some(wanted)).err() {
+            Some(Error::Unavailable { backend: "wgpu", reason, remedy }) => {
+                assert!(reason.contains(wanted) && !remedy.is_empty(), "{reason}: {remedy}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn adapters_open_by_index_and_by_a_part_of_their_name() {
+    let name = open().info().name.clone();
+    assert_eq!(WgpuBackend::new(Some(&name.to_uppercase())).unwrap().info().name, name);
+    WgpuBackend::new(Some("0")).unwrap();
+}
+
+#[test]
+fn a_destroyed_device_is_a_sticky_fault_that_names_the_op() {
+    let gpu = open();
+    let mut x = gpu.alloc(DType::F32, 64).unwrap();
+    let mut out = gpu.alloc(DType::F32, 64).unwrap();
+    Upload::new(&[1f32; 64], x.view_mut([64]).unwrap()).run(&gpu).unwrap();
+    Fill { value: 2.0, out: out.view_mut([64]).unwrap() }.run(&gpu).unwrap();
+    gpu.device().destroy();
+
+    let start = Instant::now();
+    let mut host = [0f32; 64];
+    let mut calls: Vec<(&str, Result<()>)> = Vec::new();
+    let product = Matmul::new(x.view([8, 8]).unwrap(), x.view([8, 8]).unwrap(), out.view_mut([8, 8]).unwrap()).run(&gpu);
+    calls.push(("matmul", product));
+    calls.push(("copy", Copy { x: x.view([64]).unwrap(), out: out.view_mut([64]).unwrap() }.run(&gpu)));
+    calls.push(("upload", Upload::new(&[1f32; 64], x.view_mut([64]).unwrap()).run(&gpu)));
+    calls.push(("download", Download::new(out.view([64]).unwrap(), &mut host).run(&gpu)));
+    calls.push(("sync", gpu.sync()));
+    calls.push(("alloc", gpu.alloc(DType::F32, 64).map(drop)));
+    assert!(start.elapsed() < Duration::from_secs(5));
+
+    let first = calls[0].1.clone().unwrap_err();
+    assert!(matches!(&first, Error::Fault { backend: "wgpu", op, what } if !op.is_empty() && !what.is_empty()), "{first}");
+    for (name, result) in calls {
+        assert_eq!(result.as_ref().unwrap_err(), &first, "{name}");
+    }
+
+    // Another backend of the same process is not affected.
+    let other = open();
+    let mut y = other.alloc(DType::F32, 4).unwrap();
+    Fill { value: 3.0, out: y.view_mut([4]).unwrap() }.run(&other).unwrap();
+    let mut host = [0f32; 4];
+    Download::new(y.view([4]).unwrap(), &mut host).run(&other).unwrap();
+    assert_eq!(host, [3.0; 4]);
+}
+
+#[test]
+fn an_allocation_beyond_the_device_is_refused() {
+    let gpu = open();
+    let limit = gpu.device().limits().max_buffer_size;
+    for len in [limit as usize / 4 + 1, 1 << 60, usize::MAX] {
+        match gpu.alloc(DType::F32, len).err() {
+            Some(Error::Limit { op: "alloc", limit: of, got, .. }) => assert!(of == limit && got > limit),
+            other => panic!("{len}: {other:?}"),
+        }
+    }
+    // Nothing is left behind.
+    gpu.sync().unwrap();
+    assert_eq!(gpu.memory_stats().live_bytes, 0);
+}
+
+#[test]
+fn a_view_beyond_one_binding_is_refused_and_a_part_of_it_is_not() {
+    let gpu = open();
+    let binding = gpu.device().limits().max_storage_buffer_binding_size;
+    if binding + 1024 > gpu.device().limits().max_buffer_size.min(1 << 30) {
+        return; // no buffer is larger than a binding here, or too large for a test
+    }
+    let len = binding as usize + 1024;
+    let mut large = gpu.alloc(DType::U8, len).unwrap();
+    match (Fill { value: 1.0, out: large.view_mut([len]).unwrap() }).run(&gpu).err() {
+        Some(Error::Limit { op: "fill", limit, .. }) => assert_eq!(limit, binding),
+        other => panic!("{other:?}"),
+    }
+    // The last bytes lie beyond the first binding.
+    let tail = || Layout::strided([5], &[1], len - 5).unwrap();
+    Fill { value: 7.0, out: large.view_mut_as(tail()).unwrap() }.run(&gpu).unwrap();
+    let mut host = [0u8; 8];
+    let last = Layout::strided([8], &[1], len - 8).unwrap();
+    Download::new(large.view_as(last).unwrap(), &mut host).run(&gpu).unwrap();
+    assert_eq!(host, [0, 0, 0, 7, 7, 7, 7, 7]);
+}
+
+#[test]
+fn only_download_and_sync_wait() {
+    let gpu = open();
+    let waits = || gpu.memory_stats().waits;
+    let mut x = gpu.alloc(DType::Bf16, 64).unwrap();
+    let mut out = gpu.alloc(DType::Bf16, 64).unwrap();
+    let ones = [half::bf16::ONE; 63];
+    // Off the start of a word, so that a kernel puts it in place.
+    Upload::new(&ones, x.view_mut([64]).unwrap().narrow(0, 1, 63).unwrap()).run(&gpu).unwrap();
+    for _ in 0..1000 {
+        Matmul::new(x.view([8, 8]).unwrap(), x.view([8, 8]).unwrap(), out.view_mut([8, 8]).unwrap()).run(&gpu).unwrap();
+    }
+    assert_eq!(waits(), 0);
+    let mut host = [half::bf16::ZERO; 64];
+    Download::new(out.view([64]).unwrap(), &mut host).run(&gpu).unwrap();
+    assert_eq!(waits(), 1);
+    assert_eq!((host[0].to_f32(), host[9].to_f32()), (7.0, 8.0));
+    gpu.sync().unwrap();
+    assert_eq!(waits(), 2);
+}
+
+#[test]
+fn more_workgroups_than_one_dimension_holds_are_folded() {
+    let gpu = open();
+    let len = 65_535 * 64 + 65; // elements of one more workgroup, and one
+    let mut x = gpu.alloc(DType::U8, len).unwrap();
+    Fill { value: 9.0, out: x.view_mut([len]).unwrap() }.run(&gpu).unwrap();
+    let mut host = vec![0u8; len];
+    Download::new(x.view([len]).unwrap(), &mut host).run(&gpu).unwrap();
+    assert!(host.iter().all(|&byte| byte == 9));
+}
+
+#[test]
+fn transfers_from_many_threads_do_not_mix() {
+    let gpu = open();
+    std::thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let gpu = &gpu;
+            scope.spawn(move || {
+                for round in 0..20u8 {
+                    let data = [thread * 50 + round; 101];
+                    let mut x = gpu.alloc(DType::U8, 104).unwrap();
+                    Upload::new(&data, x.view_mut([104]).unwrap().narrow(0, 1, 101).unwrap()).run(gpu).unwrap();
+                    let mut host = [0u8; 101];
+                    Download::new(x.view([104]).unwrap().narrow(0, 1, 101).unwrap(), &mut host).run(gpu).unwrap();
+                    assert_eq!(host, data);
+                }
+            });
+        }
+    });
+}
