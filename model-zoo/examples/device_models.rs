@@ -14,6 +14,7 @@ use model_zoo::small::logistic::{Logistic, LogisticConfig, Targets};
 use model_zoo::small::mlp::{Mlp, MlpConfig};
 use model_zoo::small::reader::Reader;
 use model_zoo::small::svm::{Calibration, Svm, SvmConfig};
+use model_zoo::train::fit::Surroundings;
 
 fn main() -> Result<()> {
     let on: Arc<dyn Backend> = Arc::new(CpuBackend::new()?);
@@ -37,7 +38,11 @@ fn main() -> Result<()> {
     }
 
     let stop = AtomicBool::new(false);
-    let fit = || Mlp::fit(&on, Reader::Table, inputs, targets, 10, MlpConfig::default(), &stop, &mut |_| ());
+    let fit = || {
+        let mut quiet = |_: &_| ();
+        let mut around = Surroundings::new(&mut quiet, &stop);
+        Mlp::fit(&on, Reader::Table, inputs, targets, 10, MlpConfig::default(), &mut around)
+    };
     let (time, (model, summary)) = fastest(1, fit)?;
     println!("mlp: {summary:?}");
     show("mlp", time, &model.place(&on)?, &task)

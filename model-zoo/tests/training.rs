@@ -166,16 +166,17 @@ fn the_number_of_threads_changes_no_bit_and_the_seed_does() {
 fn a_batch_in_parts_takes_the_step_of_the_whole() {
     let (task, on) = (Task::new(), cpu(1));
     let run = |micro_batches| {
-        let config = FitConfig { micro_batches, ..config(Rule::Sgd { momentum: 0.9 }) };
+        let schedule = Schedule::Constant { lr: 0.2 };
+        let config = FitConfig { steps: 60, micro_batches, schedule, ..config(Rule::Sgd { momentum: 0.9 }) };
         let mut trainer = task.trainer(&on, config);
         let (_, losses) = task.run(&mut trainer, None).unwrap();
         losses
     };
     let (whole, parts) = (run(1), run(3));
     for (whole, parts) in whole.iter().zip(&parts) {
-        assert!((whole - parts).abs() < 1e-5, "{whole} {parts}");
+        assert!((whole - parts).abs() < 1e-4, "{whole} {parts}");
     }
-    assert!(whole[19] < 0.7 * whole[0], "{whole:?}");
+    assert!(whole[59] < 0.7 * whole[0], "{whole:?}");
 }
 
 /// One step of each rule in f64, as its definition says.

@@ -1,8 +1,6 @@
 //! A small multilayer perceptron: fully connected layers on standardized columns.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use kernels::ops::Act;
 use kernels::{Backend, DType};
@@ -144,7 +142,7 @@ pub struct Mlp {
 
 impl Mlp {
     /// Fits on `inputs` to classes or to a teacher's distributions, by AdamW on minibatches, until the loss on the validation rows
-    /// stops falling. `progress` is called after each step, and `stop` ends the fit early.
+    /// stops falling. The evaluation of `around` is not used: the validation rows take its place.
     ///
     /// # Errors
     /// `Config` for inputs the reader does not read, numbers that are not finite, targets that do not fit the rows, or settings
@@ -156,8 +154,7 @@ impl Mlp {
         targets: Targets<'_>,
         classes: usize,
         config: MlpConfig,
-        stop: &AtomicBool,
-        progress: &mut dyn FnMut(&crate::train::fit::Progress),
+        around: &mut Surroundings<'_>,
     ) -> Result<(Self, Summary)> {
         check(&config)?;
         let read = reader.read(inputs)?;
@@ -180,8 +177,13 @@ impl Mlp {
             }
             Ok(sum / validation.len() as f64)
         };
-        let mut around =
-            Surroundings { progress, evaluate: Some(&mut evaluate), stop, time_budget: None::<Duration>, checkpoints: None };
+        let mut around = Surroundings {
+            progress: &mut *around.progress,
+            evaluate: Some(&mut evaluate),
+            stop: around.stop,
+            time_budget: around.time_budget,
+            checkpoints: around.checkpoints.clone(),
+        };
         let summary = trainer.run(
             &mut |tape, vars, batch| {
                 let chosen: Vec<usize> = batch.examples.iter().map(|&example| fitted[example]).collect();

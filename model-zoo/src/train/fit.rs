@@ -112,6 +112,13 @@ pub struct Surroundings<'a> {
     pub checkpoints: Option<CheckpointEvery>,
 }
 
+impl<'a> Surroundings<'a> {
+    /// Nothing but a callback and a stop flag.
+    pub fn new(progress: &'a mut dyn FnMut(&Progress), stop: &'a AtomicBool) -> Self {
+        Self { progress, evaluate: None, stop, time_budget: None, checkpoints: None }
+    }
+}
+
 /// An evaluation: runs the model on the tape with the given parameters.
 pub type Evaluate<'a> = &'a mut dyn FnMut(&mut Tape, &Vars) -> Result<f64>;
 
