@@ -117,6 +117,18 @@ pub struct View<'a> {
 }
 
 /// A writable window on a buffer: the only one while it lives. Its layout is always within the buffer.
+///
+/// What somebody still reads cannot be written:
+///
+/// ```compile_fail,E0502
+/// # use kernels::{Buffer, View, ViewMut, Result};
+/// fn write_under_a_reader(buffer: &mut Buffer) -> Result<()> {
+///     let read: View<'_> = buffer.view([2])?;
+///     let write: ViewMut<'_> = buffer.view_mut([2])?;
+///     drop((read, write));
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct ViewMut<'a> {
     buffer: &'a mut Buffer,

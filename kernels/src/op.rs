@@ -5,7 +5,14 @@ use std::ops::{Deref, DerefMut};
 
 /// Arguments that have passed [`Op::check`], belong to the backend's device and are of a supported dtype.
 ///
-/// Only [`Op::run`] makes one, so a kernel may rely on it without checking again.
+/// Only [`Op::run`] makes one, so a kernel may rely on it without checking again:
+///
+/// ```compile_fail,E0423
+/// # use kernels::{Checked, View, ViewMut, ops::Copy};
+/// fn forge<'a>(x: View<'a>, out: ViewMut<'a>) -> Checked<Copy<'a>> {
+///     Checked(Copy { x, out })
+/// }
+/// ```
 pub struct Checked<O>(O);
 
 impl<O> Checked<O> {

@@ -33,7 +33,7 @@ impl Default for Toy {
 }
 
 /// The device's own memory object.
-struct Bytes(Vec<u8>);
+pub struct Bytes(pub Vec<u8>);
 
 fn zeroed(bytes: usize) -> Result<Vec<u8>> {
     let mut memory = Vec::new();

@@ -48,8 +48,10 @@ mod cases;
 mod draw;
 mod guard;
 mod host;
+mod parameters;
 pub mod recipe;
 mod runner;
+mod twins;
 
 use crate::{Backend, DType, Result, Support};
 use bounds::Arithmetic;
@@ -177,6 +179,13 @@ fn run_suite(on: &Device, suite: &Suite, filter: &Filter) -> Outcome {
             Err(why) => Outcome::Failed(format!("{}: {why}", suite.name())),
         };
     }
+    let refused = twins::operands(on, suite, limits).and_then(|()| match suite.leads {
+        true => parameters::parameters(on, suite.op),
+        false => Ok(()),
+    });
+    if let Err(why) = refused {
+        return Outcome::Failed(format!("{}: {why}", suite.name()));
+    }
     let cases = (f64::from(suite.cases) * filter.scale).ceil() as u32;
     match runner::run(on, suite, limits, cases, filter.seed, &regressions(suite)) {
         Ok(tally) => Outcome::Passed(tally),
@@ -224,8 +233,10 @@ impl<F: Fn() -> Result<Box<Device>>> Pool<F> {
             None => (self.open)()?,
         };
         let result = test(&*device);
-        // Not reached when the test panics: a backend that did is not used again.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(device);
+        // Not reached when the test panics: a backend that did is not used again. Nor is one with a sticky fault.
+        if device.sync().is_ok() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(device);
+        }
         Ok(result)
     }
 }

@@ -210,7 +210,15 @@ fn failure(suite: &Suite, recipe: &Recipe, why: &str) -> String {
 
 /// Draws cases: the same for the same suite and seed.
 fn generator(suite: &Suite, cases: u32, seed: u64) -> TestRunner {
-    let config = Config { cases, failure_persistence: None, max_global_rejects: 20 * cases + 100, ..Config::default() };
+    let rejects = 20 * cases + 100;
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_global_rejects: rejects,
+        max_local_rejects: rejects,
+        max_shrink_iters: 4096,
+        ..Config::default()
+    };
     let mut key = [0u8; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     for (i, byte) in suite.name().bytes().enumerate() {

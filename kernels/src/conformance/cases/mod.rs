@@ -28,11 +28,13 @@ pub(super) struct Suite {
     pub cases: u32,
     pub build: Build,
     pub directed: Vec<Recipe>,
+    /// Whether this is the first suite of its op.
+    pub leads: bool,
 }
 
 impl Suite {
     fn new(op: &'static str, dtype: DType, cases: u32, build: impl Fn(&mut Draw<'_>) -> Case + Send + Sync + 'static) -> Self {
-        Suite { op, group: dtype.to_string(), dtype, cases, build: Box::new(build), directed: Vec::new() }
+        Suite { op, group: dtype.to_string(), dtype, cases, build: Box::new(build), directed: Vec::new(), leads: false }
     }
 
     /// `op/dtype`, or `op/dtype/format`.
@@ -53,7 +55,7 @@ impl Suite {
 
 /// Every suite.
 pub(super) fn suites() -> Vec<Suite> {
-    [
+    let mut suites: Vec<Suite> = [
         memory::suites(),
         matmul::suites(),
         linear::suites(),
@@ -69,7 +71,11 @@ pub(super) fn suites() -> Vec<Suite> {
     ]
     .into_iter()
     .flatten()
-    .collect()
+    .collect();
+    for at in 0..suites.len() {
+        suites[at].leads = !suites[..at].iter().any(|before| before.op == suites[at].op);
+    }
+    suites
 }
 
 /// A shape of up to four dimensions and 2¹⁶ elements, for ops that look at no dimension.
