@@ -60,12 +60,9 @@ fn fit_logistic(on: &Arc<dyn Backend>, inputs: &Inputs, labels: &[u32], config: 
 #[test]
 fn logistic_regression_reaches_scikit_learns_optimum() {
     let (golden, on) = (golden(), cpu(2));
-    let l1 = LogisticConfig { l2: 0.0, l1: 1.0, max_iterations: 3000, ..LogisticConfig::default() };
-    let cases = [
-        (1.0, LogisticConfig::default(), &golden.logistic_raw),
-        (1.0 / 16.0, LogisticConfig::default(), &golden.logistic_unit),
-        (1.0 / 16.0, l1, &golden.logistic_l1),
-    ];
+    let l2 = LogisticConfig { max_iterations: 3000, tolerance: 1e-6, ..LogisticConfig::default() };
+    let l1 = LogisticConfig { l2: 0.0, l1: 1.0, ..l2 };
+    let cases = [(1.0, l2, &golden.logistic_raw), (1.0 / 16.0, l2, &golden.logistic_unit), (1.0 / 16.0, l1, &golden.logistic_l1)];
     for (factor, config, wanted) in cases {
         let (inputs, labels) = file_rows(0..1437, factor);
         let (shown, _) = file_rows(1437..1477, factor);
@@ -197,7 +194,7 @@ fn a_teachers_distributions_are_learned_as_classes_are() {
     let (train, labels) = (&task.train.inputs, &task.train.labels);
     let one_hot: Vec<f32> = labels.iter().flat_map(|&label| (0..10).map(move |class| f32::from(class == label))).collect();
     let fit = |targets: Targets<'_>, config| Logistic::fit(on.as_ref(), Reader::Table, train, targets, 10, config).unwrap().0;
-    let config = LogisticConfig { l2: 10.0, ..LogisticConfig::default() };
+    let config = LogisticConfig { l2: 10.0, max_iterations: 1000, tolerance: 1e-6, ..LogisticConfig::default() };
     let hard = fit(Targets::Classes(labels), config);
     let soft = fit(Targets::Distributions(&one_hot), config);
     let difference = largest_difference(&hard.scores().weight.to_f32(), &soft.scores().weight.to_f32());

@@ -13,7 +13,7 @@ pub struct Lbfgs {
     pub max_iterations: u32,
     /// The largest absolute element of the gradient at which the search ends.
     pub gradient_tolerance: f64,
-    /// Relative error of the objective's values: differences below it are not taken for progress or for its absence.
+    /// Absolute error of the objective's values. Where they cannot show a decrease, the slopes decide.
     pub value_noise: f64,
 }
 
@@ -54,7 +54,8 @@ impl Lbfgs {
     ///
     /// # Source
     /// Nocedal and Wright, *Numerical Optimization* (2006), algorithm 7.4; line search: Lewis and Overton, *Nonsmooth
-    /// optimization via quasi-Newton methods* (2013), algorithm 2.6.
+    /// optimization via quasi-Newton methods* (2013), algorithm 2.6, with the approximate decrease of Hager and Zhang, *A new
+    /// conjugate gradient method with guaranteed descent and an efficient line search* (2005).
     pub fn minimize(&self, x: &mut [f64], mut objective: impl FnMut(&[f64], &mut [f64]) -> Result<f64>) -> Result<Minimum> {
         let mut gradient = vec![0f64; x.len()];
         let mut value = objective(x, &mut gradient)?;
@@ -77,15 +78,17 @@ impl Lbfgs {
             // Without curvature information the first trial moves by one unit.
             let mut step = if pairs.is_empty() { 1.0 / dot(&gradient, &gradient).sqrt() } else { 1.0 };
             let (mut low, mut high) = (0f64, f64::INFINITY);
-            let slack = self.value_noise * value.abs();
             let mut found = None;
             for _ in 0..MAX_TRIALS {
                 trial.iter_mut().zip(&*x).zip(&direction).for_each(|((t, x), d)| *t = x + step * d);
                 let trial_value = objective(&trial, &mut trial_gradient)?;
                 evaluations += 1;
-                if trial_value.is_nan() || trial_value > value + DECREASE * step * slope + slack {
+                let trial_slope = dot(&trial_gradient, &direction);
+                let falls = trial_value <= value + DECREASE * step * slope
+                    || (trial_value <= value + self.value_noise && trial_slope <= (2.0 * DECREASE - 1.0) * slope);
+                if !falls {
                     high = step;
-                } else if dot(&trial_gradient, &direction) < CURVATURE * slope {
+                } else if trial_slope < CURVATURE * slope {
                     low = step;
                 } else {
                     found = Some(trial_value);
