@@ -40,6 +40,12 @@ pub enum Command {
         /// Folder or report.json of the later run
         after: PathBuf,
     },
+    /// Say of every backend whether it works here, and self-test its device
+    Doctor {
+        /// Backends to look at
+        #[arg(long, value_delimiter = ',', default_value = "cpu,wgpu,cuda")]
+        backend: Vec<String>,
+    },
     /// Print the support table of the backends as markdown
     Ops {
         /// Backends to ask

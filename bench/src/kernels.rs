@@ -2,6 +2,7 @@
 
 use crate::backends::OpenError;
 use crate::cases::{Case, Prepared, cases};
+use crate::check::{self_test, wrong};
 use crate::measure::Subject;
 use crate::report::{KernelRow, NoiseFloor, Verdict};
 use crate::run::{Depth, Run};
@@ -75,8 +76,32 @@ pub fn run(run: &mut Run, opened: &[Opened], ops: Option<&Regex>, null: Null) ->
         let medians = first.iter().zip(again).filter_map(|(a, b)| Some((a.summary()?.median, b.summary()?.median)));
         run.report.noise_floor = NoiseFloor::of_pairs(&medians.collect::<Vec<_>>());
     }
+    verify(run, opened, &mut rows);
     run.report.kernels.extend(rows);
     run.save()
+}
+
+/// Runs the short conformance check, so that a fast kernel that is wrong does not pass for a fast kernel.
+fn verify(run: &Run, opened: &[Opened], rows: &mut [KernelRow]) {
+    for Opened { name, backend } in opened {
+        let Ok(on) = backend else {
+            continue;
+        };
+        if run.stopped() || !rows.iter().any(|row| row.backend == *name && row.median_ns.is_some()) {
+            continue;
+        }
+        run.progress.step(&format!("kernels: checking a few cases of every op on {name} against f64"));
+        let report = self_test(on.as_ref());
+        let budgets = report.error_budget_used();
+        for row in rows.iter_mut().filter(|row| row.backend == *name && row.median_ns.is_some()) {
+            let budget = budgets.iter().find(|(op, dtype, _)| *op == row.op && dtype.name() == row.dtype);
+            row.error_budget_used = budget.map(|(.., used)| *used);
+            if let Some(what) = wrong(&report, &row.op, &row.dtype) {
+                row.verdict = Verdict::Fail;
+                row.reason = format!("computes wrong: {what}");
+            }
+        }
+    }
 }
 
 fn prepare<'b>(case: &Case, name: &str, backend: &'b Result<Arc<dyn Backend>, OpenError>) -> (KernelRow, Option<Prepared<'b>>) {

@@ -2,9 +2,11 @@
 
 pub mod backends;
 pub mod cases;
+pub mod check;
 pub mod compare;
 pub mod criterion_import;
 pub mod crossover;
+pub mod doctor;
 pub mod figures;
 #[cfg(test)]
 mod fixture;

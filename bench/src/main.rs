@@ -7,7 +7,7 @@ use bench::progress::Progress;
 use bench::report::Report;
 use bench::run::{Depth, Run};
 use bench::run_dir::{RunDir, utc_stamp};
-use bench::{backends, compare, kernels, machine, models, ops_table, recommend, terminal};
+use bench::{backends, compare, doctor, kernels, machine, models, ops_table, terminal};
 use cli::{Bench, Command, What};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Some(Command::Compare { before, after }) => compare_runs(&before, &after),
+        Some(Command::Doctor { backend }) => Ok(doctor::run(&open_all(&backend, &backends::Choice::default()))),
         Some(Command::Ops { backend }) => print_ops(&backend),
         Some(Command::Kernels(args)) => measure(What::Kernels, args),
         Some(Command::Models(args)) => measure(What::Models, args),
@@ -77,7 +78,6 @@ fn measure(what: What, args: Bench) -> Outcome {
         models::run(&mut run, &opened, &tasks, args.models.as_ref())?;
     }
     run.report.interrupted = run.stopped();
-    recommend::conclude(&mut run.report);
     run.save()?;
     run.progress.finish();
     println!("{}", terminal::summary(&run.report, run.dir().path()));

@@ -2,6 +2,7 @@
 
 use crate::measure::{Measurement, Settings, Subject, WallClock, measure};
 use crate::progress::Progress;
+use crate::recommend;
 use crate::report::Report;
 use crate::run_dir::{RunDir, RunDirError};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,12 +66,13 @@ impl Run {
         lost.map_or(Ok(measurements), Err)
     }
 
-    /// Writes the report as it stands.
+    /// Writes the report as it stands, with what follows from it so far.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn save(&mut self) -> Result<(), RunDirError> {
         self.report.wall_s = self.start.elapsed().as_secs_f64();
+        recommend::conclude(&mut self.report);
         self.dir.save(&self.report)
     }
 

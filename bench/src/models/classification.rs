@@ -5,6 +5,7 @@ use super::section::{Made, Named, Section};
 use super::small;
 use super::variants::VARIANTS;
 use crate::report::Family;
+use kernels::DType;
 use model_zoo::Result;
 use model_zoo::data::{Classification, Inputs, Standardizer};
 use model_zoo::large::classifier::{Classifier, ClassifierConfig};
@@ -15,7 +16,6 @@ use model_zoo::model::{Classify, Store};
 use model_zoo::shrink::distill::Distillation;
 use model_zoo::small::logistic::{Logistic, LogisticConfig, Targets};
 use model_zoo::small::reader::Reader;
-use kernels::DType;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -53,9 +53,12 @@ fn config(section: &Section<'_>, task: &Classification, d_model: usize, layers: 
 
 fn large(section: &Section<'_>, task: &Classification, reader: &Reader, entries: &mut Vec<Entry>) {
     let base = named(task, TRANSFORMER, "f32");
-    let variants: Vec<(Named<'_>, _)> = VARIANTS.iter().map(|variant| (named(task, TRANSFORMER, &variant.name()), *variant)).collect();
+    let variants: Vec<(Named<'_>, _)> =
+        VARIANTS.iter().map(|variant| (named(task, TRANSFORMER, &variant.name()), *variant)).collect();
     let students = [named(task, TRANSFORMER, "distilled-small"), small::named(task, "logistic", "distilled")];
-    let any = section.wants(&base) || variants.iter().any(|(named, _)| section.wants(named)) || students.iter().any(|n| section.wants(n));
+    let any = section.wants(&base)
+        || variants.iter().any(|(named, _)| section.wants(named))
+        || students.iter().any(|n| section.wants(n));
     if section.stopped() || !any {
         return;
     }
@@ -111,8 +114,8 @@ fn train(
     let fit = transformer_config(steps, batch, 2e-3, section.seed());
     let lessons = logits.map(|logits| Lessons { distillation: Distillation::default(), logits });
     let title = format!("{}: training {what}", task.name);
-    let ((weights, _), train_s) = section
-        .train(&title, |around| fit_classifier(section.first(), &classifier, &task.train, None, lessons, fit, around))?;
+    let ((weights, _), train_s) =
+        section.train(&title, |around| fit_classifier(section.first(), &classifier, &task.train, None, lessons, fit, around))?;
     let stored = StoredClassifier { config: config.clone(), weights };
     let file_bytes = stored.to_container()?.file_bytes()?;
     Ok((stored, Made { train_s, file_bytes, made_from: None }))

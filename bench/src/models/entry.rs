@@ -3,8 +3,8 @@
 use crate::machine::{self, Energy, PeakReset};
 use crate::report::{Metric, ModelRow, Quality, Verdict};
 use crate::stats::{bootstrap_ratio, wilson};
-use model_zoo::model::{Classify, accuracy};
 use model_zoo::data::{Examples, Inputs, Table};
+use model_zoo::model::{Classify, accuracy};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 

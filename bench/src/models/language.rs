@@ -142,8 +142,7 @@ fn train(
         .transpose()?;
     let teacher = larger.as_ref().map(|(gpt, vars)| Teacher { distillation: Distillation::default(), gpt, vars });
     let title = format!("{}: training {what}", task.name);
-    let ((weights, _), train_s) =
-        section.train(&title, |around| fit_gpt(on, &gpt, &task.train, None, teacher, fit, around))?;
+    let ((weights, _), train_s) = section.train(&title, |around| fit_gpt(on, &gpt, &task.train, None, teacher, fit, around))?;
     let stored = StoredGpt { config: config.clone(), weights };
     let file_bytes = stored.to_container()?.file_bytes()?;
     Ok((stored, Made { train_s, file_bytes, made_from: None }))

@@ -119,7 +119,8 @@ impl<'r> Section<'r> {
             if shown.elapsed() >= Duration::from_millis(250) {
                 shown = Instant::now();
                 let left = at.elapsed.as_secs_f64() / at.step.max(1) as f64 * at.steps.saturating_sub(at.step) as f64;
-                self.progress.detail(&format!("{title}: step {} of {}, loss {:.3}, {left:.0} s left", at.step, at.steps, at.loss));
+                self.progress
+                    .detail(&format!("{title}: step {} of {}, loss {:.3}, {left:.0} s left", at.step, at.steps, at.loss));
             }
         };
         let mut around =
@@ -144,13 +145,26 @@ impl<'r> Section<'r> {
     }
 
     /// A row of a model that runs on the host whatever the backend: counted as the CPU's.
-    pub fn classify_on_host(&self, entries: &mut Vec<Entry>, named: &Named<'_>, made: &Made, test: &Examples, model: Rc<dyn Classify>) {
+    pub fn classify_on_host(
+        &self,
+        entries: &mut Vec<Entry>,
+        named: &Named<'_>,
+        made: &Made,
+        test: &Examples,
+        model: Rc<dyn Classify>,
+    ) {
         let row = filled(named.row("cpu"), made);
         self.push(entries, classifier(row, model, test));
     }
 
     /// Fills an entry for each backend.
-    pub fn on_each(&self, entries: &mut Vec<Entry>, named: &Named<'_>, made: &Made, measure: impl Fn(ModelRow, &Arc<dyn Backend>) -> Entry) {
+    pub fn on_each(
+        &self,
+        entries: &mut Vec<Entry>,
+        named: &Named<'_>,
+        made: &Made,
+        measure: impl Fn(ModelRow, &Arc<dyn Backend>) -> Entry,
+    ) {
         for Opened { name, backend } in self.opened {
             let row = filled(named.row(name), made);
             let entry = match backend {

@@ -61,7 +61,7 @@ pub fn entries(section: &Section<'_>, task: &Classification, reader: &Reader, en
         let config = MlpConfig { seed, ..MlpConfig::default() };
         let fitted = section.train(&format!("{}: fitting mlp", task.name), |around| {
             let targets = Targets::Classes(labels);
-            Mlp::fit(section.first(), reader.clone(), train, targets, classes, config, around.stop, around.progress)
+            Mlp::fit(section.first(), reader.clone(), train, targets, classes, config, around)
         })?;
         Ok(fitted.0.0)
     };

@@ -65,7 +65,9 @@ fn rounded(weights: &Weights) -> Weights {
     let mut small = Weights::default();
     for (name, tensor) in weights.iter() {
         let tensor = match tensor {
-            Tensor::Matrix(Weight::Dense { n, k, values }) => Tensor::Matrix(Weight::Dense { n: *n, k: *k, values: round(values) }),
+            Tensor::Matrix(Weight::Dense { n, k, values }) => {
+                Tensor::Matrix(Weight::Dense { n: *n, k: *k, values: round(values) })
+            }
             Tensor::Matrix(other) => Tensor::Matrix(other.clone()),
             Tensor::Dense { shape, values } => Tensor::Dense { shape: shape.clone(), values: round(values) },
         };

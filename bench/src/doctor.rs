@@ -1,0 +1,58 @@
+//! `doctor`: which backends work on this machine, and whether they compute right.
+
+use crate::check::self_test;
+use crate::kernels::Opened;
+use kernels::conformance::Outcome;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Prints what each backend says of itself and the result of a short self-test of its device. Fails if a usable device computes
+/// wrong, or if no backend is usable.
+pub fn run(opened: &[Opened]) -> ExitCode {
+    let (mut usable, mut wrong) = (0, 0);
+    for Opened { name, backend } in opened {
+        let on = match backend {
+            Ok(on) => on,
+            Err(error) => {
+                println!("{name}: not usable here\n  {error}\n");
+                continue;
+            }
+        };
+        usable += 1;
+        let info = on.info();
+        let kind = if info.software { "software, its speed says nothing of a GPU" } else { "hardware" };
+        println!("{name}: {}", info.name);
+        println!("  {kind}; features {}; driver {}", or_none(&info.features), or_none(&info.driver));
+        println!("  {} threads or units; {}", info.threads, memory(info.memory_bytes));
+        let start = Instant::now();
+        let report = self_test(on.as_ref());
+        let (mut passed, mut unsupported) = (0, 0);
+        for row in &report.rows {
+            match &row.outcome {
+                Outcome::Passed(_) => passed += 1,
+                Outcome::Unsupported => unsupported += 1,
+                Outcome::Failed(what) => {
+                    wrong += 1;
+                    println!("  WRONG {}/{}: do not trust this device with it\n    {what}", row.op, row.group);
+                }
+            }
+        }
+        let budget = report.error_budget_used().into_iter().max_by(|a, b| a.2.total_cmp(&b.2));
+        let budget = budget.map_or(String::new(), |(op, dtype, used)| {
+            format!("; largest share of the error budget {:.0} % ({op}, {dtype})", 100.0 * used)
+        });
+        println!(
+            "  self-test: {passed} groups of ops right, {unsupported} not supported{budget}, {:.1} s\n",
+            start.elapsed().as_secs_f64()
+        );
+    }
+    if usable == 0 || wrong > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "none named" } else { text }
+}
+
+fn memory(bytes: u64) -> String {
+    if bytes == 0 { "memory unknown".into() } else { format!("{:.1} GiB of memory", bytes as f64 / (1u64 << 30) as f64) }
+}
