@@ -43,7 +43,9 @@ struct Params {
 const BLOCK = 64u;
 var<workgroup> block: array<f32, 64>; // scores, then weights
 
-fn start(of: Operand, b: u32, t: u32, h: u32) -> u32 { return of.first + b * of.batch + t * of.row + h * of.head; }
+fn start(operand: Operand, b: u32, t: u32, h: u32) -> u32 {
+    return operand.first + b * operand.batch + t * operand.row + h * operand.head;
+}
 
 fn visible_keys(b: u32, t: u32) -> u32 {
     var visible = params.seq_k;
@@ -87,9 +89,10 @@ fn attention(
             var dot = 0.0;
             for (var i = 0u; i < params.head_dim; i++) {
                 let a = f32_of(X, (q[word_of(X, q_at + i)] >> shift_of(X, q_at + i)) & mask_of(X));
-                dot += a * f32_of(X, (k[word_of(X, key + i)] >> shift_of(X, key + i)) & mask_of(X));
+                // The scale first: it may keep in range what would overflow.
+                dot += params.scale * a * f32_of(X, (k[word_of(X, key + i)] >> shift_of(X, key + i)) & mask_of(X));
             }
-            score = params.scale * dot;
+            score = dot;
         }
         block[lane] = score;
         workgroupBarrier();

@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<atomic<u32>>;
 
 @compute @workgroup_size(64)
-fn cast(
+fn cast_elements(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,

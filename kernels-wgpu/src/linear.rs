@@ -164,14 +164,14 @@ impl WgpuBackend {
                 let asymmetric = u32::from(zero == Zero::Asymmetric);
                 self.tiled(call, w, [0, form], Tiled { group_size, groups, scales, zeros, asymmetric, ..Tiled::default() })
             }
-            Form::Csr { dtype, col, values } => self.sparse(call, w, [code(dtype), 0], Sparse { col, values, ..Sparse::default() }),
+            Form::Csr { dtype, col, values } => {
+                self.sparse(call, w, [code(dtype), 0], Sparse { col, values, ..Sparse::default() })
+            }
             Form::Block { dtype, rows, cols, col, values } => {
                 let params = Sparse { col, values, block_rows: rows, block_cols: cols, ..Sparse::default() };
                 self.sparse(call, w, [code(dtype), 1], params)
             }
-            Form::TwoOfFour { dtype, values } => {
-                self.sparse(call, w, [code(dtype), 2], Sparse { values, ..Sparse::default() })
-            }
+            Form::TwoOfFour { dtype, values } => self.sparse(call, w, [code(dtype), 2], Sparse { values, ..Sparse::default() }),
         }
     }
 

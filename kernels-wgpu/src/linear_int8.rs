@@ -12,11 +12,8 @@ use kernels::ops::LinearInt8;
 use kernels::weight::Zero;
 use kernels::{Checked, DType, Error, Launch, Op, Result, Support};
 
-static SHADER: Shader = Shader {
-    name: LinearInt8::NAME,
-    pieces: &[GROUP, MATH, ACTIVATION, include_str!("linear_int8.wgsl")],
-    constants: &[],
-};
+static SHADER: Shader =
+    Shader { name: LinearInt8::NAME, pieces: &[GROUP, MATH, ACTIVATION, include_str!("linear_int8.wgsl")], constants: &[] };
 
 /// As in `linear_int8.wgsl`.
 #[derive(Clone, Copy, Pod, Zeroable)]

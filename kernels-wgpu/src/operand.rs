@@ -88,7 +88,13 @@ impl WgpuBackend {
     ///
     /// # Errors
     /// `Limit`.
-    pub(crate) fn part<'a>(&self, op: &'static str, buffer: &'a wgpu::Buffer, layout: &Layout, dtype: DType) -> Result<Operand<'a>> {
+    pub(crate) fn part<'a>(
+        &self,
+        op: &'static str,
+        buffer: &'a wgpu::Buffer,
+        layout: &Layout,
+        dtype: DType,
+    ) -> Result<Operand<'a>> {
         let (end, limits) = (layout.end()? as u64, self.queue.limits());
         if end == 0 {
             // Nothing is read or written, but a binding cannot be empty.

@@ -65,10 +65,7 @@ impl Pipelines {
                 layout: None,
                 module,
                 entry_point: None,
-                compilation_options: PipelineCompilationOptions {
-                    constants: &named,
-                    zero_initialize_workgroup_memory: false,
-                },
+                compilation_options: PipelineCompilationOptions { constants: &named, zero_initialize_workgroup_memory: false },
                 cache: None,
             });
             let bindings = pipeline.get_bind_group_layout(0);

@@ -110,17 +110,23 @@ impl Queue {
             })
         });
         let compiled = state.pipelines.get(&self.device, dispatch.shader, dispatch.constants);
-        let binding = |buffer, offset, size| BindingResource::Buffer(BufferBinding { buffer, offset, size: BufferSize::new(size) });
+        let binding =
+            |buffer, offset, size| BindingResource::Buffer(BufferBinding { buffer, offset, size: BufferSize::new(size) });
         let operands = dispatch.operands.iter().map(|of| binding(of.buffer, of.offset_bytes, of.size_bytes));
         let params = binding(slots, state.params.len() as u64, SLOT_BYTES as u64);
-        let entries: Vec<BindGroupEntry<'_>> =
-            [params].into_iter().chain(operands).zip(0..).map(|(resource, binding)| BindGroupEntry { binding, resource }).collect();
+        let entries: Vec<BindGroupEntry<'_>> = [params]
+            .into_iter()
+            .chain(operands)
+            .zip(0..)
+            .map(|(resource, binding)| BindGroupEntry { binding, resource })
+            .collect();
         let bindings = self.device.create_bind_group(&BindGroupDescriptor {
             label: Some(dispatch.op),
             layout: &compiled.bindings,
             entries: &entries,
         });
-        let encoder = state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
+        let encoder =
+            state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
         let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor { label: Some(dispatch.op), timestamp_writes: None });
         pass.set_pipeline(&compiled.pipeline);
         pass.set_bind_group(0, &bindings, &[]);
@@ -195,7 +201,8 @@ impl Queue {
         let readback = self.kept(op, size, READBACK, |state| &mut state.readback)?;
         // Held to the end: the buffer read from is shared.
         let mut state = self.state();
-        let encoder = state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
+        let encoder =
+            state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
         encoder.copy_buffer_to_buffer(from, offset_bytes, &readback.buffer, 0, size);
         self.submit(&mut state);
         let mapped = Arc::new(OnceLock::new());

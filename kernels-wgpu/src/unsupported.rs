@@ -20,6 +20,25 @@ macro_rules! refuse {
 }
 
 refuse!(
-    AttentionBackward, Rope, LayerNorm, LayerNormBackward, RmsNorm, RmsNormBackward, Softmax, SoftmaxBackward, Unary,
-    UnaryBackward, Binary, Axpy, Reduce, Gather, ScatterAdd, CrossEntropy, CrossEntropyBackward, Random, Sgd, AdamW, ClipNorm,
+    AttentionBackward,
+    Rope,
+    LayerNorm,
+    LayerNormBackward,
+    RmsNorm,
+    RmsNormBackward,
+    Softmax,
+    SoftmaxBackward,
+    Unary,
+    UnaryBackward,
+    Binary,
+    Axpy,
+    Reduce,
+    Gather,
+    ScatterAdd,
+    CrossEntropy,
+    CrossEntropyBackward,
+    Random,
+    Sgd,
+    AdamW,
+    ClipNorm,
 );

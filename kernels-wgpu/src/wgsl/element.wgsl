@@ -31,13 +31,11 @@ fn f32_of(dtype: u32, bits: u32) -> f32 {
     }
 }
 
-// To nearest, ties to even. For floating-point types.
+// To nearest, ties to even. For floating-point types. Of NaN there is one, whose sign and payload depend on no order of operands.
 fn bits_of(dtype: u32, value: f32) -> u32 {
-    let bits = bitcast<u32>(value);
-    if (dtype == BF16) {
-        if ((bits & 0x7fffffffu) > 0x7f800000u) { return (bits >> 16u) | 0x40u; }
-        return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
-    }
+    var bits = bitcast<u32>(value);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) { bits = 0x7fc00000u; }
+    if (dtype == BF16) { return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u; }
     if (dtype == F16) { return half_of(bits); }
     return bits;
 }
