@@ -76,7 +76,8 @@ fn case(draw: &mut Draw<'_>, dtype: DType) -> Case {
         value.into_iter().map(|c| Want::exactly(if integer { wrap_i32(c) } else { c })).collect()
     } else {
         let mut size = abs(&before);
-        matmul(dims, &abs(&av), &abs(&bv), alpha64.abs(), beta64.abs(), &mut size);
+        // alpha = 0 comes too late for a sum that has overflowed.
+        matmul(dims, &abs(&av), &abs(&bv), alpha64.abs().max(1e-30), beta64.abs(), &mut size);
         // alpha·Σ and beta·out round once each and are added: two more terms.
         let model = draw.model();
         // alpha may shrink what has already overflowed.
