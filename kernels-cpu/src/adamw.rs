@@ -3,8 +3,8 @@
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
 use crate::sgd::sign;
-use crate::simd::{Float, load, simd_fn, store};
-use crate::strided::{In, Out, each};
+use crate::simd::{load, simd_fn, store};
+use crate::strided::{InF32, Out, each};
 use kernels::ops::AdamW;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
@@ -21,7 +21,7 @@ struct Rates {
 }
 
 simd_fn! {
-    fn update[T: Float](s, rates: Rates, param: &mut [f32], grad: &[T], m: &mut [f32], v: &mut [f32]) {
+    fn update(s, rates: Rates, param: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
         let (beta1, rest1) = (s.splat(rates.beta1), s.splat(1.0 - rates.beta1));
         let (beta2, rest2) = (s.splat(rates.beta2), s.splat(1.0 - rates.beta2));
         let [correction1, correction2] = rates.corrections.map(|c| s.splat(c));
@@ -50,7 +50,7 @@ impl Launch<AdamW<'_>> for CpuBackend {
         let corrections = [beta1, beta2].map(|beta| (1.0 - (beta as f64).powf(step as f64)) as f32);
         let rates = Rates { lr, beta1, beta2, eps, weight_decay, l1, corrections };
         with_float!(AdamW::NAME, grad.dtype(), T => {
-            let operands = (Out::<f32>::new(param)?, In::<T>::new(&grad)?, Out::<f32>::new(m)?, Out::<f32>::new(v)?);
+            let operands = (Out::<f32>::new(param)?, InF32::<T>::new(self.isa, &grad)?, Out::<f32>::new(m)?, Out::<f32>::new(v)?);
             each(&self.pool, 2, &operands, |_, (param, grad, m, v)| update(self.isa, rates, param, grad, m, v));
             Ok(())
         })

@@ -2,19 +2,10 @@
 
 use crate::CpuBackend;
 use crate::dtypes::with_float;
-use crate::simd::{Float, load, simd_fn, store};
-use crate::strided::{In, Out, each};
+use crate::simd::Float;
+use crate::strided::{In, Out, convert, each};
 use kernels::ops::Cast;
 use kernels::{Checked, DType, Element, Launch, Op, Result, Support, View, ViewMut};
-
-simd_fn! {
-    fn convert[A: Float, B: Float](s, x: &[A], out: &mut [B]) {
-        assert_eq!(x.len(), out.len());
-        for at in (0..out.len()).step_by(S::LANES) {
-            store(s, out, at, load(s, x, at));
-        }
-    }
-}
 
 fn cast<A: Float, B: Float>(on: &CpuBackend, x: View<'_>, out: ViewMut<'_>) -> Result<()> {
     let operands = (In::<A>::new(&x)?, Out::<B>::new(out)?);

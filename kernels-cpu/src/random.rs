@@ -2,8 +2,8 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, Simd, load, math, simd_fn, store};
-use crate::strided::{Out, each};
+use crate::simd::{Simd, load, math, simd_fn, store};
+use crate::strided::{OutF32, each};
 use kernels::ops::{Distribution, Random};
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
@@ -91,7 +91,7 @@ impl Launch<Random<'_>> for CpuBackend {
     fn launch(&self, args: Checked<Random<'_>>) -> Result<()> {
         let Random { seed, stream, distribution, out } = args.into_inner();
         with_float!(Random::NAME, out.dtype(), T => {
-            each(&self.pool, 8, &(Out::<T>::new(out)?,), |index, (out,)| {
+            each(&self.pool, 8, &(OutF32::<T>::new(self.isa, out)?,), |index, (out,)| {
                 let mut numbers = [0f32; BLOCK];
                 let (mut at, end) = (index, index + out.len());
                 while at < end {
@@ -99,7 +99,7 @@ impl Launch<Random<'_>> for CpuBackend {
                     block(self.isa, seed, stream, (first / 4) as u64, distribution, &mut numbers);
                     let here = (first + BLOCK).min(end);
                     for (out, number) in out[at - index..here - index].iter_mut().zip(&numbers[at - first..]) {
-                        *out = T::from_f32(*number);
+                        *out = *number;
                     }
                     at = here;
                 }

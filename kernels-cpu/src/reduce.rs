@@ -41,7 +41,7 @@ impl<T: Element> Operand for Axis<'_, T> {
     unsafe fn open<'s>(&'s self, at: usize, stride: usize, _: usize, _: &'s mut ()) -> Lines<'s, T> {
         Lines { data: &self.data[at..], stride, count: self.count, step: self.step }
     }
-    unsafe fn close(&self, _: usize, _: usize, _: usize, _: &()) {}
+    unsafe fn close(&self, _: usize, _: usize, _: usize, _: &mut ()) {}
 }
 
 /// Of no elements, and what the accumulation starts from.

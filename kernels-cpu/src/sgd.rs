@@ -2,8 +2,8 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, Simd, load, simd_fn, store};
-use crate::strided::{In, Maybe, Out, each};
+use crate::simd::{Simd, load, simd_fn, store};
+use crate::strided::{InF32, Maybe, Out, each};
 use kernels::ops::{Momentum, Sgd};
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
@@ -24,7 +24,7 @@ struct Rates {
 }
 
 simd_fn! {
-    fn step[T: Float](s, rates: Rates, param: &mut [f32], grad: &[T], velocity: Option<&mut [f32]>) {
+    fn step(s, rates: Rates, param: &mut [f32], grad: &[f32], velocity: Option<&mut [f32]>) {
         let (lr, momentum) = (s.splat(-rates.lr), s.splat(rates.momentum));
         let (l2, l1) = (s.splat(rates.l2), s.splat(rates.l1));
         let mut velocity = velocity;
@@ -58,7 +58,7 @@ impl Launch<Sgd<'_>> for CpuBackend {
         with_float!(Sgd::NAME, grad.dtype(), T => {
             let param = Out::<f32>::new(param)?;
             let velocity = Maybe::new(velocity.map(Out::<f32>::new).transpose()?, &param);
-            let operands = (param, In::<T>::new(&grad)?, velocity);
+            let operands = (param, InF32::<T>::new(self.isa, &grad)?, velocity);
             each(&self.pool, 2, &operands, |_, (param, grad, velocity)| step(self.isa, rates, param, grad, velocity));
             Ok(())
         })

@@ -4,7 +4,7 @@
 //! gets the elements where they lie, elsewhere a copy on the stack that is scattered back afterwards. Ops on rows get whole rows.
 
 use crate::memory::{input, output};
-use crate::simd::Float;
+use crate::simd::{Float, Isa, load, simd_fn, store};
 use crate::threads::{Parts, Pool};
 use kernels::{Element, Layout, MAX_RANK, Result, View, ViewMut};
 
@@ -72,6 +72,8 @@ pub(crate) trait Sliced {
 pub(crate) trait Operand: Sliced + Sync {
     /// Room for the copy of a piece.
     type Stage;
+    /// Whether pieces of stride 1 are used where they lie, and so may be long.
+    const IN_PLACE: bool = true;
 
     fn layout(&self) -> &Layout;
     fn stage(&self) -> Self::Stage;
@@ -79,7 +81,7 @@ pub(crate) trait Operand: Sliced + Sync {
     /// The elements at, at + stride, … of a piece.
     ///
     /// # Safety
-    /// They are elements of the operand's layout, at most [`STAGE`] if `stride` ≠ 1, and no other piece in use shares one with
+    /// They are elements of the operand's layout, at most [`STAGE`] unless used in place, and no other piece in use shares one with
     /// this piece if the operand is an output.
     unsafe fn open<'s>(&'s self, at: usize, stride: usize, len: usize, stage: &'s mut Self::Stage) -> Self::Slice<'s>;
 
@@ -87,7 +89,7 @@ pub(crate) trait Operand: Sliced + Sync {
     ///
     /// # Safety
     /// The arguments are those `open` had, and its slice is no longer in use.
-    unsafe fn close(&self, at: usize, stride: usize, len: usize, stage: &Self::Stage);
+    unsafe fn close(&self, at: usize, stride: usize, len: usize, stage: &mut Self::Stage);
 }
 
 /// An input.
@@ -134,7 +136,7 @@ impl<T: Element> Operand for In<'_, T> {
             }
         }
     }
-    unsafe fn close(&self, _: usize, _: usize, _: usize, _: &[T; STAGE]) {}
+    unsafe fn close(&self, _: usize, _: usize, _: usize, _: &mut [T; STAGE]) {}
 }
 
 /// An output, or an operand read and written.
@@ -151,6 +153,20 @@ impl<'a, T: Element> Out<'a, T> {
     pub fn new(view: ViewMut<'a>) -> Result<Self> {
         let layout = *view.layout();
         Ok(Out { parts: Parts::new(output(view)?), layout })
+    }
+}
+
+impl<T: Element> Out<'_, T> {
+    /// As `open`, but what the slice holds where it is a copy is not read from memory.
+    ///
+    /// # Safety
+    /// That of `open`.
+    unsafe fn open_unread<'s>(&'s self, at: usize, stride: usize, len: usize, stage: &'s mut [T; STAGE]) -> &'s mut [T] {
+        match stride {
+            // SAFETY: no other part in use shares an element, by contract.
+            1 => unsafe { self.parts.part(at, len) },
+            _ => &mut stage[..len],
+        }
     }
 }
 
@@ -179,7 +195,7 @@ impl<T: Element> Operand for Out<'_, T> {
         &mut stage[..len]
     }
     #[inline]
-    unsafe fn close(&self, at: usize, stride: usize, len: usize, stage: &[T; STAGE]) {
+    unsafe fn close(&self, at: usize, stride: usize, len: usize, stage: &mut [T; STAGE]) {
         if stride == 1 {
             return;
         }
@@ -188,6 +204,111 @@ impl<T: Element> Operand for Out<'_, T> {
             let element = unsafe { self.parts.part(at + i * stride, 1) };
             element[0] = value;
         }
+    }
+}
+
+/// An input whose elements kernels see as f32.
+pub(crate) struct InF32<'a, T> {
+    input: In<'a, T>,
+    isa: Isa,
+}
+
+/// An output, or an operand read and written, whose elements kernels see as f32: each is rounded once when the piece ends.
+pub(crate) struct OutF32<'a, T> {
+    output: Out<'a, T>,
+    isa: Isa,
+}
+
+simd_fn! {
+    /// to = from, widened or rounded.
+    pub fn convert[A: Float, B: Float](s, from: &[A], to: &mut [B]) {
+        assert_eq!(from.len(), to.len());
+        for at in (0..to.len()).step_by(S::LANES) {
+            store(s, to, at, load(s, from, at));
+        }
+    }
+}
+
+impl<'a, T: Float> InF32<'a, T> {
+    /// The elements of a view.
+    ///
+    /// # Errors
+    /// Those of [`input`].
+    pub fn new(isa: Isa, view: &View<'a>) -> Result<Self> {
+        Ok(InF32 { input: In::new(view)?, isa })
+    }
+}
+
+impl<'a, T: Float> OutF32<'a, T> {
+    /// The elements of a view, which must not overlap each other: `Op::check` has made sure of it.
+    ///
+    /// # Errors
+    /// Those of [`output`].
+    pub fn new(isa: Isa, view: ViewMut<'a>) -> Result<Self> {
+        Ok(OutF32 { output: Out::new(view)?, isa })
+    }
+}
+
+impl<T: Float> Sliced for InF32<'_, T> {
+    type Slice<'s> = &'s [f32];
+}
+impl<T: Float> Operand for InF32<'_, T> {
+    type Stage = ([T; STAGE], [f32; STAGE]);
+    const IN_PLACE: bool = T::IS_F32;
+
+    fn layout(&self) -> &Layout {
+        &self.input.layout
+    }
+    fn stage(&self) -> Self::Stage {
+        (self.input.stage(), [0.0; STAGE])
+    }
+    #[inline]
+    unsafe fn open<'s>(&'s self, at: usize, stride: usize, len: usize, stage: &'s mut Self::Stage) -> &'s [f32] {
+        // SAFETY: same contract.
+        let narrow = unsafe { self.input.open(at, stride, len, &mut stage.0) };
+        match T::as_f32s(narrow) {
+            Some(wide) => wide,
+            None => {
+                convert(self.isa, narrow, &mut stage.1[..len]);
+                &stage.1[..len]
+            }
+        }
+    }
+    unsafe fn close(&self, _: usize, _: usize, _: usize, _: &mut Self::Stage) {}
+}
+
+impl<T: Float> Sliced for OutF32<'_, T> {
+    type Slice<'s> = &'s mut [f32];
+}
+impl<T: Float> Operand for OutF32<'_, T> {
+    type Stage = ([T; STAGE], [f32; STAGE]);
+    const IN_PLACE: bool = T::IS_F32;
+
+    fn layout(&self) -> &Layout {
+        &self.output.layout
+    }
+    fn stage(&self) -> Self::Stage {
+        (self.output.stage(), [0.0; STAGE])
+    }
+    #[inline]
+    unsafe fn open<'s>(&'s self, at: usize, stride: usize, len: usize, stage: &'s mut Self::Stage) -> &'s mut [f32] {
+        // SAFETY: same contract.
+        let narrow = unsafe { self.output.open(at, stride, len, &mut stage.0) };
+        if !T::IS_F32 {
+            convert(self.isa, narrow, &mut stage.1[..len]);
+            return &mut stage.1[..len];
+        }
+        T::as_f32s_mut(narrow).unwrap_or_default()
+    }
+    #[inline]
+    unsafe fn close(&self, at: usize, stride: usize, len: usize, stage: &mut Self::Stage) {
+        if !T::IS_F32 {
+            // SAFETY: the slice `open` gave is no longer in use.
+            let narrow = unsafe { self.output.open_unread(at, stride, len, &mut stage.0) };
+            convert(self.isa, &stage.1[..len], narrow);
+        }
+        // SAFETY: same contract.
+        unsafe { self.output.close(at, stride, len, &mut stage.0) }
     }
 }
 
@@ -253,7 +374,7 @@ impl<T: Element> Operand for InRows<'_, T> {
     unsafe fn open<'s>(&'s self, at: usize, _: usize, _: usize, _: &'s mut ()) -> &'s [T] {
         self.data.get(at..at + self.width).unwrap_or(&[])
     }
-    unsafe fn close(&self, _: usize, _: usize, _: usize, _: &()) {}
+    unsafe fn close(&self, _: usize, _: usize, _: usize, _: &mut ()) {}
 }
 
 impl<T: Element> Sliced for OutRows<'_, T> {
@@ -274,7 +395,7 @@ impl<T: Element> Operand for OutRows<'_, T> {
         // SAFETY: rows of an output do not overlap.
         unsafe { self.parts.part(at, self.width) }
     }
-    unsafe fn close(&self, _: usize, _: usize, _: usize, _: &()) {}
+    unsafe fn close(&self, _: usize, _: usize, _: usize, _: &mut ()) {}
 }
 
 /// An operand an op may go without.
@@ -295,6 +416,7 @@ impl<O: Operand> Sliced for Maybe<O> {
     type Slice<'s> = Option<O::Slice<'s>>;
 }
 impl<O: Operand> Operand for Maybe<O> {
+    const IN_PLACE: bool = O::IN_PLACE;
     type Stage = Option<O::Stage>;
 
     fn layout(&self) -> &Layout {
@@ -309,7 +431,7 @@ impl<O: Operand> Operand for Maybe<O> {
         Some(unsafe { self.operand.as_ref()?.open(at, stride, len, stage.as_mut()?) })
     }
     #[inline]
-    unsafe fn close(&self, at: usize, stride: usize, len: usize, stage: &Self::Stage) {
+    unsafe fn close(&self, at: usize, stride: usize, len: usize, stage: &mut Self::Stage) {
         if let (Some(operand), Some(stage)) = (&self.operand, stage) {
             // SAFETY: same contract.
             unsafe { operand.close(at, stride, len, stage) }
@@ -321,6 +443,8 @@ impl<O: Operand> Operand for Maybe<O> {
 pub(crate) trait Operands<const N: usize>: Sliced + Sync {
     /// Room for copies.
     type Stages;
+    /// Whether all operands are used in place where they are dense.
+    const IN_PLACE: bool;
 
     fn layouts(&self) -> [&Layout; N];
     fn stages(&self) -> Self::Stages;
@@ -335,7 +459,7 @@ pub(crate) trait Operands<const N: usize>: Sliced + Sync {
     ) -> Self::Slice<'s>;
     /// # Safety
     /// That of [`Operand::close`] for each.
-    unsafe fn close(&self, at: [usize; N], strides: [usize; N], len: usize, stages: &Self::Stages);
+    unsafe fn close(&self, at: [usize; N], strides: [usize; N], len: usize, stages: &mut Self::Stages);
 }
 
 macro_rules! operands {
@@ -345,6 +469,7 @@ macro_rules! operands {
         }
         impl<$($ty: Operand),+> Operands<$n> for ($($ty,)+) {
             type Stages = ($($ty::Stage,)+);
+            const IN_PLACE: bool = true $(&& $ty::IN_PLACE)+;
 
             fn layouts(&self) -> [&Layout; $n] {
                 [$(self.$i.layout()),+]
@@ -360,9 +485,9 @@ macro_rules! operands {
                 unsafe { ($(self.$i.open(at[$i], strides[$i], len, &mut stages.$i),)+) }
             }
             #[inline]
-            unsafe fn close(&self, at: [usize; $n], strides: [usize; $n], len: usize, stages: &Self::Stages) {
+            unsafe fn close(&self, at: [usize; $n], strides: [usize; $n], len: usize, stages: &mut Self::Stages) {
                 // SAFETY: same contract.
-                unsafe { $(self.$i.close(at[$i], strides[$i], len, &stages.$i);)+ }
+                unsafe { $(self.$i.close(at[$i], strides[$i], len, &mut stages.$i);)+ }
             }
         }
     };
@@ -388,12 +513,13 @@ pub(crate) struct Plan<const N: usize> {
 
 impl<const N: usize> Plan<N> {
     /// For elements that count as `weight` of [`SERIAL_WORK`](crate::threads::SERIAL_WORK) each.
-    pub fn new(operands: &impl Operands<N>, weight: usize) -> Self {
+    pub fn new<O: Operands<N>>(operands: &O, weight: usize) -> Self {
         let walk = Walk::new(operands.layouts());
         let inner = walk.rank - 1;
         let (runs, len) = (walk.count(inner), walk.dims[inner]);
         let wanted = (TASK / weight.max(1)).max(1); // elements of a task
-        let longest = if walk.strides[inner] == [1; N] { wanted.max(STAGE / 2) } else { wanted.min(STAGE) };
+        let in_place = O::IN_PLACE && walk.strides[inner] == [1; N];
+        let longest = if in_place { wanted.max(STAGE / 2) } else { wanted.min(STAGE) };
         let pieces_of_run = len.div_ceil(longest);
         let pieces_of_task = (wanted / len.clamp(1, longest)).max(1);
         let tasks = (runs * pieces_of_run).div_ceil(pieces_of_task);
@@ -419,7 +545,7 @@ impl<const N: usize> Plan<N> {
                 // SAFETY: pieces are parts of the layouts and disjoint as indices; layouts of outputs are injective.
                 unsafe {
                     body(task, run * len + start, operands.open(at, strides, len_here, &mut stages));
-                    operands.close(at, strides, len_here, &stages);
+                    operands.close(at, strides, len_here, &mut stages);
                 }
             }
         });

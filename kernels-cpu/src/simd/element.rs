@@ -26,6 +26,16 @@ pub(crate) trait Float: Element {
     /// # Safety
     /// `to` is writable for `count` ≤ `LANES` elements.
     unsafe fn store_part<S: Simd>(s: S, to: *mut Self, count: usize, v: S::V);
+    /// Whether this is f32 itself.
+    const IS_F32: bool = false;
+    /// The slice itself where its elements are f32.
+    fn as_f32s(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
+    /// As `as_f32s`, to write.
+    fn as_f32s_mut(_: &mut [Self]) -> Option<&mut [f32]> {
+        None
+    }
     /// Exact widening of one element.
     fn to_f32(self) -> f32;
     /// Nearest element, ties to even.
@@ -33,6 +43,13 @@ pub(crate) trait Float: Element {
 }
 
 impl Float for f32 {
+    const IS_F32: bool = true;
+    fn as_f32s(slice: &[f32]) -> Option<&[f32]> {
+        Some(slice)
+    }
+    fn as_f32s_mut(slice: &mut [f32]) -> Option<&mut [f32]> {
+        Some(slice)
+    }
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, from: *const f32) -> S::V {
         // SAFETY: same contract.
@@ -134,6 +151,30 @@ pub(crate) fn store<S: Simd, T: Float>(s: S, to: &mut [T], at: usize, v: S::V) {
     }
 }
 
+/// Elements `at..at + LANES` of each slice. (Loops: `array::map` costs a second of compile time per hundred uses.)
+///
+/// # Safety
+/// Each slice has them.
+#[inline(always)]
+unsafe fn load_all<S: Simd, T: Float, const N: usize>(s: S, inputs: [&[T]; N], at: usize) -> [S::V; N] {
+    let mut all = [s.zero(); N];
+    for (v, x) in all.iter_mut().zip(inputs) {
+        // SAFETY: same contract.
+        *v = unsafe { T::load(s, x.as_ptr().add(at)) };
+    }
+    all
+}
+
+/// As [`load_all`], 0 beyond the ends.
+#[inline(always)]
+fn part_of_all<S: Simd, T: Float, const N: usize>(s: S, inputs: [&[T]; N], at: usize) -> [S::V; N] {
+    let mut all = [s.zero(); N];
+    for (v, x) in all.iter_mut().zip(inputs) {
+        *v = load(s, x, at);
+    }
+    all
+}
+
 /// out[i] = f(inputs[..][i]), all of one length.
 #[inline(always)]
 pub(crate) fn map<S: Simd, T: Float, U: Float, const N: usize>(
@@ -147,11 +188,11 @@ pub(crate) fn map<S: Simd, T: Float, U: Float, const N: usize>(
     let mut at = 0;
     while at + S::LANES <= len {
         // SAFETY: LANES elements follow `at` in every operand.
-        unsafe { U::store(s, out.as_mut_ptr().add(at), f(inputs.map(|x| T::load(s, x.as_ptr().add(at))))) };
+        unsafe { U::store(s, out.as_mut_ptr().add(at), f(load_all(s, inputs, at))) };
         at += S::LANES;
     }
     if at < len {
-        store(s, out, at, f(inputs.map(|x| load(s, x, at))));
+        store(s, out, at, f(part_of_all(s, inputs, at)));
     }
 }
 
@@ -172,13 +213,13 @@ pub(crate) fn fold<S: Simd, T: Float, const N: usize>(
     while at + 4 * S::LANES <= len {
         for (k, chain) in chains.iter_mut().enumerate() {
             // SAFETY: 4·LANES elements follow `at` in every operand.
-            *chain = step(*chain, inputs.map(|x| unsafe { T::load(s, x.as_ptr().add(at + k * S::LANES)) }));
+            *chain = step(*chain, unsafe { load_all(s, inputs, at + k * S::LANES) });
         }
         at += 4 * S::LANES;
     }
     let mut rest = chains[0];
     while at < len {
-        let next = step(rest, inputs.map(|x| load(s, x, at)));
+        let next = step(rest, part_of_all(s, inputs, at));
         rest = s.select(s.first(len - at), next, rest);
         at += S::LANES;
     }

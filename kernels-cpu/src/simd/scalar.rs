@@ -16,12 +16,20 @@ pub(crate) struct F([f32; LANES]);
 pub(crate) struct I([i32; LANES]);
 
 #[inline(always)]
-fn each<A: Copy, B>(f: impl Fn(A) -> B, a: [A; LANES]) -> [B; LANES] {
-    std::array::from_fn(|i| f(a[i]))
+fn each<A: Copy, B: Copy + Default>(f: impl Fn(A) -> B, a: [A; LANES]) -> [B; LANES] {
+    let mut out = [B::default(); LANES];
+    for i in 0..LANES {
+        out[i] = f(a[i]);
+    }
+    out
 }
 #[inline(always)]
-fn both<A: Copy, B>(f: impl Fn(A, A) -> B, a: [A; LANES], b: [A; LANES]) -> [B; LANES] {
-    std::array::from_fn(|i| f(a[i], b[i]))
+fn both<A: Copy, B: Copy + Default>(f: impl Fn(A, A) -> B, a: [A; LANES], b: [A; LANES]) -> [B; LANES] {
+    let mut out = [B::default(); LANES];
+    for i in 0..LANES {
+        out[i] = f(a[i], b[i]);
+    }
+    out
 }
 
 macro_rules! operator {
