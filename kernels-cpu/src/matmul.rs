@@ -78,7 +78,8 @@ fn float<T: Float, O: Float>(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
         cpu.pool.run_sized(work, batch, &|index| {
             let (left, right, epilogue) = matrices(index);
             if let (Some(left), Some(right)) = (left.as_f32(), right.as_f32()) {
-                gemm::multiply_small(cpu.isa, size, left, right, &epilogue);
+                // SAFETY: the checked views have these sizes; `is_small` has seen the stride.
+                unsafe { gemm::multiply_small(cpu.isa, size, left, right, &epilogue) };
             }
         });
         return Ok(());

@@ -18,7 +18,7 @@ unsafe impl<T: Sync> Send for Strided<T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Strided<T> {}
 
-impl<T> Strided<T> {
+impl<T: Copy> Strided<T> {
     /// A matrix within `data`, from element `offset`.
     ///
     /// A view's layout is always within its buffer, so that all its elements may be read through this.
@@ -37,6 +37,11 @@ impl<T> Strided<T> {
     {
         let matrix = Strided { start: self.start.cast(), row_stride: self.row_stride, col_stride: self.col_stride };
         (T::DTYPE == kernels::DType::F32).then_some(matrix)
+    }
+
+    /// The part that begins at (row, col).
+    pub fn from(self, row: usize, col: usize) -> Self {
+        Strided { start: self.at(row, col), ..self }
     }
 
     pub fn transposed(self) -> Self {

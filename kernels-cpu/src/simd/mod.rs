@@ -7,6 +7,7 @@
 //! All sets compute the same lane by lane: `fma` is fused everywhere (in scalar code up to double rounding), conversions round to
 //! nearest, ties to even. Sums over lanes differ between sets, since the number of lanes does.
 
+pub(crate) mod dot;
 mod element;
 pub(crate) mod math;
 mod scalar;

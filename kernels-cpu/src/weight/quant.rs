@@ -118,6 +118,15 @@ impl QuantStrips {
         Ok((QuantStrips { bits: scheme.bits, units, words, scales, zeros }, bytes))
     }
 
+    /// Words [units, width], scales and zero points [groups, width] of the strip that begins at column `start`.
+    pub fn strip(&self, start: usize, width: usize) -> (&[i32], &[f32], Option<&[bf16]>) {
+        let (units, groups) = (self.units.count(), self.units.groups());
+        let words = &self.words.as_slice::<i32>()[start * units..][..units * width];
+        let scales = &self.scales.as_slice::<f32>()[start * groups..][..groups * width];
+        let zeros = self.zeros.as_ref().map(|zeros| &zeros.as_slice::<bf16>()[start * groups..][..groups * width]);
+        (words, scales, zeros)
+    }
+
     /// This weight as a factor of BITS bits.
     pub fn factor<const BITS: u32>(&self) -> QuantFactor<'_, BITS> {
         QuantFactor(self)

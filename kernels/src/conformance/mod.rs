@@ -94,7 +94,7 @@ impl Filter {
     }
 
     /// With `SIZEWISE_CASES` and `SIZEWISE_SEED` of the environment applied.
-    fn from_environment(mut self) -> Self {
+    pub fn from_environment(mut self) -> Self {
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<f64>().ok());
         self.scale *= number("SIZEWISE_CASES").unwrap_or(1.0);
         self.seed = number("SIZEWISE_SEED").map_or(self.seed, |seed| seed as u64);

@@ -1,0 +1,133 @@
+//! What forward and backward share: the order of rows, which keys they see, and copies of tiles in f32.
+//!
+//! The queries of the heads that share a key head are the rows of one matrix, in the order (t, head): row r is query r / G of head
+//! r % G of the group. A later row sees at least the keys an earlier one sees, so that the rows that see a key are the last ones.
+
+use crate::gemm::pack::Strided;
+use crate::memory::input;
+use crate::simd::{Float, Isa, load, simd_fn};
+use kernels::ops::Mask;
+use kernels::{Layout, Result, View};
+use std::ops::Range;
+
+/// Keys of a chunk: scores are computed, and sums rescaled, in these steps whatever else varies.
+pub(crate) const CHUNK: usize = 96;
+
+/// Rows of a block for this head size: their copies should stay in L2.
+pub(crate) fn block_rows(head_dim: usize) -> usize {
+    (16_384 / head_dim.max(1)).clamp(8, 128)
+}
+
+/// Elements of one of the operands `[B, T, H, D]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Heads<'a, T> {
+    data: &'a [T],
+    layout: Layout,
+}
+
+impl<'a, T: Float> Heads<'a, T> {
+    pub fn new(view: &View<'a>) -> Result<Self> {
+        Ok(Heads { data: input(view)?, layout: *view.layout() })
+    }
+    fn strides(&self) -> [usize; 3] {
+        std::array::from_fn(|axis| self.layout.strides()[axis])
+    }
+    /// The D elements of one position of one head.
+    fn row(&self, b: usize, t: usize, h: usize, d: usize) -> &'a [T] {
+        let [batch, position, head] = self.strides();
+        let start = self.layout.offset() + b * batch + t * position + h * head;
+        // Without elements (D = 0) a layout may begin anywhere.
+        self.data.get(start..start + d).unwrap_or_default()
+    }
+    /// The matrix [T, D] of one head.
+    pub fn matrix(&self, b: usize, h: usize) -> Strided<T> {
+        let [batch, position, head] = self.strides();
+        Strided::new(self.data, self.layout.offset() + b * batch + h * head, position, 1)
+    }
+}
+
+/// Sizes and masks.
+#[derive(Clone, Copy)]
+pub(crate) struct Problem<'a> {
+    pub batch: usize,
+    pub seq_q: usize,
+    pub seq_k: usize,
+    pub kv_heads: usize,
+    /// Query heads per key head.
+    pub group: usize,
+    pub head_dim: usize,
+    pub mask: Mask,
+    pub scale: f32,
+    lengths: Option<(&'a [u32], Layout)>,
+}
+
+impl<'a> Problem<'a> {
+    /// From the checked operands.
+    pub fn new(q: &View<'a>, k: &View<'a>, lengths: &Option<View<'a>>, mask: Mask, scale: f32) -> Result<Self> {
+        let (q, k) = (q.shape(), k.shape());
+        let lengths = match lengths {
+            Some(view) => Some((input::<u32>(view)?, *view.layout())),
+            None => None,
+        };
+        let group = q[2] / k[2].max(1);
+        Ok(Problem { batch: q[0], seq_q: q[1], seq_k: k[1], kv_heads: k[2], group, head_dim: q[3], mask, scale, lengths })
+    }
+
+    /// Rows of each pair of batch entry and key head.
+    pub fn rows(&self) -> usize {
+        self.seq_q * self.group
+    }
+
+    /// Leading keys that row `row` of batch entry `b` sees.
+    pub fn visible(&self, b: usize, row: usize) -> usize {
+        let length = self.lengths.as_ref().map_or(self.seq_k, |(lengths, layout)| {
+            (lengths[layout.offset() + b * layout.strides()[0]] as usize).min(self.seq_k)
+        });
+        self.mask.visible(row / self.group, self.seq_q, self.seq_k).min(length)
+    }
+
+    /// Keys of the chunk that row `row` sees.
+    pub fn visible_in(&self, b: usize, row: usize, keys: &Range<usize>) -> usize {
+        self.visible(b, row).saturating_sub(keys.start).min(keys.len())
+    }
+
+    /// Multiply-adds of a product of scores, about.
+    pub fn work(&self) -> usize {
+        let pairs = self.rows().saturating_mul(self.seq_k).saturating_mul(self.batch * self.kv_heads);
+        pairs.saturating_mul(self.head_dim)
+    }
+
+    /// Copies rows of an operand with H heads in f32 to [rows, D].
+    pub fn gather<T: Float>(&self, isa: Isa, from: &Heads<'_, T>, (b, kv): (usize, usize), rows: Range<usize>, to: &mut [f32]) {
+        let d = self.head_dim;
+        for (i, row) in rows.enumerate() {
+            let from = from.row(b, row / self.group, kv * self.group + row % self.group, d);
+            widen_row(isa, from, &mut to[i * d..(i + 1) * d]);
+        }
+    }
+}
+
+simd_fn! {
+    /// Copies elements in f32.
+    pub fn widen_row[T: Float](s, from: &[T], to: &mut [f32]) {
+        for at in (0..from.len().min(to.len())).step_by(S::LANES) {
+            crate::simd::store(s, to, at, load(s, from, at));
+        }
+    }
+
+    /// to = factor · from, rounded.
+    pub fn narrow_row[T: Float](s, from: &[f32], factor: f32, to: &mut [T]) {
+        for at in (0..from.len().min(to.len())).step_by(S::LANES) {
+            crate::simd::store(s, to, at, load(s, from, at) * s.splat(factor));
+        }
+    }
+
+    /// ⟨a, b⟩.
+    pub fn dot[A: Float, B: Float](s, a: &[A], b: &[B]) -> f32 {
+        let mut sum = s.zero();
+        for at in (0..a.len().min(b.len())).step_by(S::LANES) {
+            sum = s.fma(load(s, a, at), load(s, b, at), sum);
+        }
+        s.reduce_add(sum)
+    }
+}
