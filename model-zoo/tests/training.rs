@@ -273,7 +273,7 @@ fn the_best_weights_come_back_when_nothing_improves() {
         Surroundings { progress: &mut quiet, evaluate: Some(&mut evaluate), stop: &stop, time_budget: None, checkpoints: None };
     let mut loss = |tape: &mut Tape, vars: &Vars, batch: &Batch<'_>| task.loss(tape, vars, batch.examples, DType::F32);
     let summary = trainer.run(&mut loss, &mut around).unwrap();
-    assert_eq!((summary.ended, summary.best, summary.steps), (Ended::NoImprovement, Some(0.25), 16));
+    assert_eq!((summary.ended, summary.best, summary.steps), (Ended::NoImprovement, Some(0.25), 14));
 
     let mut eight = task.trainer(&on, FitConfig { steps: 8, ..without_evaluations(&trainer) });
     let mut around = Surroundings { progress: &mut quiet, evaluate: None, stop: &stop, time_budget: None, checkpoints: None };

@@ -44,7 +44,7 @@ pub struct FitConfig {
     pub precision: Precision,
     /// Steps from one evaluation to the next; 0 for never. The last step is always evaluated, unless this is 0.
     pub evaluate_every: u64,
-    /// Evaluations without improvement after which the run ends; none to go on. The best parameters are then restored.
+    /// Evaluations in a row without improvement after which the run ends, at least 1; none to go on. The best parameters are then restored.
     pub patience: Option<u32>,
 }
 
@@ -248,10 +248,9 @@ impl Trainer {
                 () if around.stop.load(Ordering::Relaxed) => Ended::Stopped,
                 () if around.time_budget.is_some_and(|budget| start.elapsed() >= budget) => Ended::OutOfTime,
                 () => {
-                    if let Some((files, steps)) = checkpoints.as_ref().filter(|(_, steps)| *steps > 0) {
-                        if self.step.is_multiple_of(*steps) {
-                            files.save(&Standing::of(self)?)?;
-                        }
+                    let is_due = |(_, steps): &&(Checkpoints, u64)| *steps > 0 && self.step.is_multiple_of(*steps);
+                    if let Some((files, _)) = checkpoints.as_ref().filter(is_due) {
+                        files.save(&Standing::of(self)?)?;
                     }
                     continue;
                 }
@@ -261,10 +260,9 @@ impl Trainer {
         if let Some((files, _)) = &checkpoints {
             files.save(&Standing::of(self)?)?;
         }
-        if self.config.patience.is_some() && matches!(ended, Ended::Finished | Ended::NoImprovement) {
-            if let Some(best) = &self.best {
-                self.params = Params::import(&self.on, &self.params.plan().clone(), &best.weights)?;
-            }
+        let is_over = matches!(ended, Ended::Finished | Ended::NoImprovement);
+        if let Some(best) = self.best.as_ref().filter(|_| is_over && self.config.patience.is_some()) {
+            self.params = Params::import(&self.on, self.params.plan(), &best.weights)?;
         }
         let best = self.best.as_ref().map(|best| best.value);
         Ok(Summary { ended, steps: self.step, loss: self.last_loss, best })
@@ -364,12 +362,12 @@ impl Trainer {
         Ok(())
     }
 
-    /// Whether the evaluation has not improved for longer than the patience lasts.
+    /// Whether the evaluation has not improved for as long as the patience lasts.
     fn is_stale(&self) -> bool {
         let (Some(patience), every) = (self.config.patience, self.config.evaluate_every) else {
             return false;
         };
         let since = self.step - self.best.as_ref().map_or(0, |best| best.step);
-        every > 0 && since / every > u64::from(patience)
+        every > 0 && since / every >= u64::from(patience.max(1))
     }
 }

@@ -41,7 +41,7 @@ impl Rule {
     /// What is remembered of each parameter, by name.
     pub(super) fn states(self) -> &'static [&'static str] {
         match self {
-            Rule::Sgd { momentum } if momentum == 0.0 => &[],
+            Rule::Sgd { momentum: 0.0 } => &[],
             Rule::Sgd { .. } | Rule::Nesterov { .. } => &["velocity"],
             Rule::Adamw { .. } => &["m", "v"],
         }
