@@ -313,6 +313,27 @@ fn a_right_backend_passes() {
 }
 
 #[test]
+fn a_quarter_of_the_cases_allows_no_error_at_all() {
+    for op in [
+        "matmul/f32",
+        "linear/f32/view",
+        "linear/f32/int4-g32",
+        "linear/f32/csr",
+        "attention/f32",
+        "reduce/f32",
+        "scatter_add/f32",
+    ] {
+        let report = conformance::run(&Toy::new(), &Filter { name: op.into(), scale: 0.5, max_dim: 129, ..Filter::default() });
+        let tallies = report.rows.iter().filter_map(|row| match &row.outcome {
+            Outcome::Passed(tally) => Some((tally.cases, tally.exact)),
+            _ => None,
+        });
+        let (cases, exact) = tallies.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        assert!(4 * exact >= cases && cases > 0, "{op}: {exact} of {cases}");
+    }
+}
+
+#[test]
 fn every_planted_fault_is_caught() {
     let planted = [
         (Fault::WrongIndex, "matmul/f32", "`out`"),

@@ -183,17 +183,17 @@ impl<'a> Draw<'a> {
             _ if dtype == DType::I32 => f64::from(random[2 * i] as i32),
             _ if dtype == DType::U32 => f64::from(random[2 * i]),
             // Without 0, so that a product is no accident.
-            Spread::Integers => f64::from(random[2 * i] % 4 + 1) * if random[2 * i + 1] % 2 == 0 { 1.0 } else { -1.0 },
+            Spread::Integers => f64::from(random[2 * i] % 4 + 1) * if random[2 * i + 1].is_multiple_of(2) { 1.0 } else { -1.0 },
             Spread::Normal => normal(i),
             Spread::Uniform => 2.0 * unit(2 * i) - 1.0,
             Spread::Equal => 0.1 + 0.9 * unit(2 * len),
-            Spread::Alternating => (1.0 + unit(2 * i) / 64.0) * if i % 2 == 0 { 1.0 } else { -1.0 },
+            Spread::Alternating => (1.0 + unit(2 * i) / 64.0) * if i.is_multiple_of(2) { 1.0 } else { -1.0 },
             Spread::HugeAndTiny if i == random[2 * len] as usize % len.max(1) => 4096.0 * (1.0 + unit(2 * i)),
             Spread::HugeAndTiny => normal(i) / 4096.0,
             Spread::Subnormal if sprinkle(i, 3) => subnormal * f64::from(random[2 * i + 1] % 127),
             Spread::Subnormal => normal(i) * 64.0,
             Spread::Zeros if sprinkle(i, 5) => {
-                if random[2 * i + 1] % 2 == 0 {
+                if random[2 * i + 1].is_multiple_of(2) {
                     0.0
                 } else {
                     -0.0
@@ -203,7 +203,7 @@ impl<'a> Draw<'a> {
             Spread::NonFinite if sprinkle(i, 40) => [f64::NAN, f64::INFINITY, f64::NEG_INFINITY][random[2 * i + 1] as usize % 3],
             Spread::NonFinite => normal(i),
             Spread::Largest if sprinkle(i, 40) => {
-                if random[2 * i + 1] % 2 == 0 {
+                if random[2 * i + 1].is_multiple_of(2) {
                     largest
                 } else {
                     -largest

@@ -33,7 +33,7 @@ pub fn random(seed: u64, stream: u64, distribution: Distribution, len: usize) ->
                 let pair = i % 4 / 2 * 2;
                 let r = (-2.0 * (f64::from((words[pair] >> 8) + 1) * STEP).ln()).sqrt();
                 let phi = std::f64::consts::TAU * f64::from(words[pair + 1] >> 8) * STEP;
-                let z = if i % 2 == 0 { r * phi.cos() } else { r * phi.sin() };
+                let z = if i.is_multiple_of(2) { r * phi.cos() } else { r * phi.sin() };
                 f64::from(mean) + f64::from(std) * z
             }
         }

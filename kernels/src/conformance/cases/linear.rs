@@ -109,6 +109,12 @@ fn quantized(draw: &mut Draw<'_>, n: usize, k: usize, scheme: QuantScheme) -> We
     Weight::Quant(Quant::new(n, k, scheme, codes, scales, zero_points).unwrap_or_else(|e| unreachable!("{e}")))
 }
 
+/// In exact mode one that does not round.
+fn activation(draw: &mut Draw<'_>) -> Act {
+    let drawn = draw.among(&ACTS);
+    if draw.exact() && drawn != Act::Relu { Act::None } else { drawn }
+}
+
 /// Values of the recipe's spread, as a weight stores them.
 fn values(draw: &mut Draw<'_>, dtype: DType, count: usize) -> Values {
     let spread = draw.spread();
@@ -165,7 +171,7 @@ fn case(draw: &mut Draw<'_>, dtype: DType, form: Stored) -> Case {
         draw.only(|spread| !matches!(spread, Spread::Largest));
     }
     let [m, k, n] = fit([draw.dim(257), draw.dim(513), draw.dim(257)], 1 << 18);
-    let act = draw.among(&ACTS);
+    let act = activation(draw);
     let with_bias = draw.pick(2) == 1;
     let x = draw.input("x", dtype, [m, k], Strides::LastDense);
     let view = matches!(form, Stored::View).then(|| draw.input("weight", dtype, [n, k], Strides::Any));
@@ -240,7 +246,7 @@ fn quant_growth(weight: &Weight) -> f64 {
 fn int8(draw: &mut Draw<'_>, scheme: QuantScheme) -> Case {
     let [m, k, n] = fit([draw.dim(129), draw.dim(513), draw.dim(257)], 1 << 18);
     draw.only(|spread| spread == Spread::Integers || spread == Spread::Normal);
-    let act = draw.among(&ACTS);
+    let act = activation(draw);
     let with_bias = draw.pick(2) == 1;
     let x = draw.input("x", DType::I8, [m, k], Strides::LastDense);
     let x_scale = draw.input("x_scale", DType::F32, [m], Strides::Any);

@@ -123,3 +123,29 @@ fn fit<const N: usize>(mut dims: [usize; N], budget: usize) -> [usize; N] {
     }
     dims
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::OP_NAMES;
+
+    #[test]
+    fn every_op_has_its_number_of_cases() {
+        let count = |filter: &dyn Fn(&Suite) -> bool| suites().iter().filter(|s| filter(s)).map(|s| s.cases).sum::<u32>();
+        for op in OP_NAMES {
+            let cases = count(&|suite| suite.op == *op);
+            let wanted = if matches!(*op, "matmul" | "attention" | "attention_backward") { 1024 } else { 256 };
+            assert!(cases >= wanted, "{op} has {cases} generated cases, not {wanted}");
+        }
+        let sparse = |suite: &Suite| ["csr", "block", "2:4"].iter().any(|format| suite.group.contains(format));
+        assert!(count(&|suite| suite.op == "linear" && sparse(suite)) >= 1024);
+        assert!(count(&|suite| suite.op == "linear" && !sparse(suite)) >= 1024);
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<String> = suites().iter().map(Suite::name).collect();
+        names.sort();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}

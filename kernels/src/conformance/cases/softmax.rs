@@ -141,7 +141,12 @@ fn target(view: View<'_>, classes: bool) -> Target<'_> {
 fn lse_error(model: Model, logits: &[f64], scale: f64, lse: f64) -> f64 {
     let max = max_of(&logits.iter().map(|x| scale * x).collect::<Vec<_>>());
     let terms = logits.iter().map(|x| scale * x).filter(|x| x.is_finite());
-    let carried: f64 = terms.map(|x| (x - lse).exp() * ((2.0 * U * x.abs()).exp_m1() + exp_error(x - max))).sum();
+    let carried: f64 = terms
+        .map(|x| (x, (x - lse).exp()))
+        // Scores of no weight carry nothing, however large.
+        .filter(|(_, p)| *p > 0.0)
+        .map(|(x, p)| p * ((2.0 * U * x.abs()).exp_m1() + exp_error(x - max)))
+        .sum();
     carried + model.factor(logits.len()) + 4.0 * U * (1.0 + lse.abs() + max.abs()) + model.tiny()
 }
 
