@@ -161,7 +161,8 @@ impl Classifier {
         }
         match (&self.config.reading, self.embedding) {
             (Reading::Patches { standardizer, .. }, Embedding::Patches { width, columns, .. }) => {
-                let Inputs::Table(mut table) = Inputs::Table(inputs.table()?.clone()).select(indices) else {
+                inputs.table()?;
+                let Inputs::Table(mut table) = inputs.select(indices) else {
                     return Err(Error::config("inputs", "a table is needed"));
                 };
                 standardizer.apply(&mut table)?;
