@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use kernels::Backend;
 use kernels_cpu::CpuBackend;
 use model_zoo::Result;
-use model_zoo::data::{Classification, Inputs, Table, digits};
+use model_zoo::data::{Classification, Inputs, Table, digits, rust_snippets};
 use model_zoo::model::{Classify, accuracy};
+use model_zoo::small::features::{TextFeatures, TextFeaturesConfig};
 use model_zoo::small::logistic::{Logistic, LogisticConfig, Targets};
 use model_zoo::small::mlp::{Mlp, MlpConfig};
 use model_zoo::small::reader::Reader;
@@ -45,7 +46,23 @@ fn main() -> Result<()> {
     };
     let (time, (model, summary)) = fastest(1, fit)?;
     println!("mlp: {summary:?}");
-    show("mlp", time, &model.place(&on)?, &task)
+    show("mlp", time, &model.place(&on)?, &task)?;
+    snippets(&on)
+}
+
+/// Texts through sparse features.
+fn snippets(on: &Arc<dyn Backend>) -> Result<()> {
+    let task = rust_snippets()?;
+    let (inputs, labels, classes) = (&task.train.inputs, &task.train.labels, task.classes.len());
+    let reader = Reader::Text(TextFeatures::fit(inputs.text()?, TextFeaturesConfig::default())?);
+    let right = |model: &dyn Classify| accuracy(&model.predict(&task.test.inputs)?, &task.test.labels);
+    let targets = Targets::Classes(labels);
+    let fit = || Logistic::fit(on.as_ref(), reader.clone(), inputs, targets, classes, LogisticConfig::default());
+    let (time, (model, minimum)) = fastest(1, fit)?;
+    println!("rust-snippets, logistic: accuracy {:.4}, fit {time:.1?}, {minimum:?}", right(&model.place(on)?)?);
+    let (time, model) = fastest(1, || Svm::fit(reader.clone(), inputs, labels, classes, SvmConfig::default()))?;
+    println!("rust-snippets, linear SVM: accuracy {:.4}, fit {time:.1?}", right(&model.place(on)?)?);
+    Ok(())
 }
 
 fn show(name: &str, fit: Duration, model: &dyn Classify, task: &Classification) -> Result<()> {
