@@ -217,7 +217,7 @@ impl Queue {
         }
         {
             let range = readback.buffer.get_mapped_range(..size).map_err(|error| self.faults.fail(error.to_string()))?;
-            bytes.copy_from_slice(range.get(..bytes.len()).unwrap_or_default());
+            bytes.iter_mut().zip(range.iter()).for_each(|(to, from)| *to = *from);
         }
         readback.buffer.unmap();
         self.faults.check()

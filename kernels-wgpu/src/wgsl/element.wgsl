@@ -25,8 +25,9 @@ fn f32_of(dtype: u32, bits: u32) -> f32 {
         case BF16: { return bitcast<f32>(bits << 16u); }
         case F16: { return f32_of_half(bits); }
         case I8: { return f32(bitcast<i32>(bits << 24u) >> 24u); }
-        case U8, U32: { return f32(bits); }
-        case I32: { return f32(bitcast<i32>(bits)); }
+        case U8: { return f32(bits); }
+        case U32: { return f32_of_u32(bits); }
+        case I32: { return select(f32_of_u32(bits), -f32_of_u32(0u - bits), (bits >> 31u) == 1u); }
         default: { return bitcast<f32>(bits); }
     }
 }
@@ -38,6 +39,21 @@ fn bits_of(dtype: u32, value: f32) -> u32 {
     if (dtype == BF16) { return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u; }
     if (dtype == F16) { return half_of(bits); }
     return bits;
+}
+
+// To nearest, ties to even; the conversion of WGSL may round either way.
+fn f32_of_u32(n: u32) -> f32 {
+    if (n < 0x1000000u) { return f32(n); }
+    let shift = firstLeadingBit(n) - 23u;
+    return f32(rounded(n, shift)) * f32(1u << shift);
+}
+
+// n / 2^shift, to nearest, ties to even, for shift from 1 to 31.
+fn rounded(n: u32, shift: u32) -> u32 {
+    let low = n & ((1u << shift) - 1u);
+    let half = 1u << (shift - 1u);
+    let kept = n >> shift;
+    return kept + select(0u, 1u, low > half || (low == half && (kept & 1u) == 1u));
 }
 
 fn f32_of_half(bits: u32) -> f32 {
@@ -63,9 +79,5 @@ fn half_of(bits: u32) -> u32 {
     let shift = 126u - (rest >> 23u);
     if (shift > 24u) { return sign; }
     let significand = (rest & 0x7fffffu) | 0x800000u;
-    let low = significand & ((1u << shift) - 1u);
-    let half = 1u << (shift - 1u);
-    let kept = significand >> shift;
-    let up = low > half || (low == half && (kept & 1u) == 1u);
-    return sign | (kept + select(0u, 1u, up));
+    return sign | rounded(significand, shift);
 }
