@@ -15,7 +15,8 @@ use crate::{Cost, DType, Op, Result, View, ViewMut};
 /// | `scale` | [M]; overwritten | f32 |
 ///
 /// A row of zeros (or K = 0) has scale 0 and codes 0. A row with a NaN or an infinity has scale NaN and codes 0, so that the
-/// product is NaN and not a plausible number.
+/// product is NaN and not a plausible number. The codes of a row whose largest value is so small that 127 / max overflows (below
+/// about 4e-37) are unspecified.
 /// Precision: |x − scale·q| ≤ scale·(½ + 127·4u).
 ///
 /// # Errors

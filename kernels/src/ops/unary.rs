@@ -51,8 +51,9 @@ pub enum UnaryOp {
 /// | `x` | any, any strides | f32, bf16, f16 |
 /// | `out` | as `x`; overwritten | as `x` |
 ///
-/// Precision in f32: neg, abs, square, sqrt, recip, relu correctly rounded; affine within 2 roundings; the others within 4 ULP where |f| is normal, or 2⁻²³
-/// absolute for gelu, gelu_erf near their zeros.
+/// Precision in f32: neg, abs, square, sqrt, recip, relu correctly rounded; affine within 2 roundings; the others within 4 ULP where
+/// |f| is normal; gelu, gelu_erf within 2⁻²³·max(1, |x|) absolutely beside that, as 1 + tanh and 1 + erf cancel. At −∞ gelu,
+/// gelu_erf and silu are 0 or NaN.
 ///
 /// # Errors
 /// `Shape`, `DType`, `Layout`; `Value` if a parameter of `Affine` is not finite.

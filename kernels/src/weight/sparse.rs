@@ -135,17 +135,17 @@ impl Sparse {
     pub fn for_each(&self, mut entry: impl FnMut(usize, usize, usize)) {
         match &self.pattern {
             Pattern::Csr { row_ptr, col } => {
-                for n in 0..self.n {
-                    for at in row_ptr[n] as usize..row_ptr[n + 1] as usize {
-                        entry(n, col[at] as usize, at);
-                    }
+                for (n, span) in row_ptr.windows(2).enumerate() {
+                    let (first, end) = (span[0] as usize, span[1] as usize);
+                    col[first..end].iter().zip(first..).for_each(|(&k, at)| entry(n, k as usize, at));
                 }
             }
             Pattern::Block { rows, cols, row_ptr, col } => {
                 for (block_row, span) in row_ptr.windows(2).enumerate() {
-                    for block in span[0] as usize..span[1] as usize {
+                    let (first, end) = (span[0] as usize, span[1] as usize);
+                    for (&block_col, block) in col[first..end].iter().zip(first..) {
                         for i in 0..rows * cols {
-                            let (n, k) = (block_row * rows + i / cols, col[block] as usize * cols + i % cols);
+                            let (n, k) = (block_row * rows + i / cols, block_col as usize * cols + i % cols);
                             if n < self.n && k < self.k {
                                 entry(n, k, block * rows * cols + i);
                             }
