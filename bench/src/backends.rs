@@ -1,5 +1,6 @@
 //! The registry: the only place that knows which backends exist. A new backend adds one entry.
 
+use crate::report::Limits;
 use kernels::Backend;
 use std::sync::Arc;
 
@@ -57,6 +58,35 @@ fn cpu(choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
 
 #[cfg(not(feature = "cpu"))]
 fn cpu(_choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
+    Err(OpenError::NotCompiled("cpu"))
+}
+
+/// Measured limits of the CPU under the same settings: arithmetic peaks and memory bandwidth. Takes about a second.
+///
+/// # Errors
+/// Those of opening the backend; [`OpenError::NotCompiled`] without it.
+#[cfg(feature = "cpu")]
+pub fn cpu_limits(choice: &Choice) -> Result<Limits, OpenError> {
+    let mut builder = kernels_cpu::CpuBackend::builder();
+    if let Some(threads) = choice.threads {
+        builder = builder.threads(threads);
+    }
+    let cpu = builder.build()?;
+    let measured = kernels_cpu::measure_limits(cpu.isa(), &[cpu.threads()])?;
+    Ok(measured.first().map_or(Limits::default(), |limits| Limits {
+        peak_f32_gflop_per_s: Some(limits.peak_f32_gflop_per_s),
+        peak_bf16_gflop_per_s: Some(limits.peak_bf16_gflop_per_s),
+        peak_int8_gflop_per_s: Some(limits.peak_int8_gop_per_s),
+        bandwidth_gb_per_s: Some(limits.bandwidth_gb_per_s.max(limits.bandwidth_small_pages_gb_per_s)),
+    }))
+}
+
+/// Measured limits of the CPU; this program was built without it.
+///
+/// # Errors
+/// [`OpenError::NotCompiled`].
+#[cfg(not(feature = "cpu"))]
+pub fn cpu_limits(_choice: &Choice) -> Result<Limits, OpenError> {
     Err(OpenError::NotCompiled("cpu"))
 }
 

@@ -71,6 +71,7 @@ fn measure(what: What, args: Bench) -> Outcome {
     let mut run = start(&args, &opened, depth, what)?;
     run.save()?;
     if what != What::Models {
+        measure_limits(&mut run, &opened, &choice);
         let null = if args.null { Null::Twice } else { Null::No };
         kernels::run(&mut run, &opened, args.ops.as_ref(), null)?;
     }
@@ -84,6 +85,20 @@ fn measure(what: What, args: Bench) -> Outcome {
     match baseline {
         Some(before) => Ok(show(&before, &run.report)),
         None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// What the CPU can do at most, beside what the kernels reach. Limits of GPUs are not measured yet: their rows have no share.
+fn measure_limits(run: &mut Run, opened: &[Opened], choice: &backends::Choice) {
+    if !opened.iter().any(|opened| opened.name == "cpu" && opened.backend.is_ok()) {
+        return;
+    }
+    run.progress.step("kernels: measuring the limits of this machine");
+    match backends::cpu_limits(choice) {
+        Ok(limits) => {
+            run.report.limits.insert("cpu".into(), limits);
+        }
+        Err(error) => run.progress.note(&format!("limits of the CPU: {error}")),
     }
 }
 

@@ -47,7 +47,8 @@ pub fn close_enough(metric: Metric) -> f64 {
 }
 
 impl<'a> Standing<'a> {
-    /// How the models of `task` stand; `None` without a row that may be ranked.
+    /// How the models of `task` stand; `None` without a row that may be ranked, or if a row whose time is too noisy to rank is
+    /// clearly better than all that may.
     pub fn of(report: &'a Report, task: &str) -> Option<Self> {
         let mut ranked: Vec<Ranked<'a>> = report
             .models
@@ -57,6 +58,9 @@ impl<'a> Standing<'a> {
             .collect();
         ranked.sort_by(|a, b| b.quality.upward().total_cmp(&a.quality.upward()).then_with(|| a.row.id.cmp(&b.row.id)));
         let best = *ranked.first()?;
+        if outdone(report, task, best.quality).is_some() {
+            return None;
+        }
         let recommended = cheapest(ranked.iter().filter(|other| !best.quality.clearly_better_than(other.quality)))?;
         let near = close_enough(best.quality.metric) + 1e-9;
         let cheapest_close = cheapest(ranked.iter().filter(|other| best.quality.gain_over(other.quality) <= near))?;
@@ -89,11 +93,20 @@ impl<'a> Standing<'a> {
             figures::grouped(best.quality.n),
         )
     }
+}
 
-    /// The best value of one family.
-    pub fn best_of(&self, family: Family) -> Option<Ranked<'a>> {
-        self.ranked.iter().find(|ranked| ranked.row.family == family).copied()
-    }
+/// Rows of a task with a measured quality, best value first. Noise in their times does not touch it.
+fn by_quality<'a>(report: &'a Report, task: &str) -> Vec<(&'a ModelRow, &'a Quality)> {
+    let measured = |row: &&ModelRow| matches!(row.verdict, Verdict::Valid | Verdict::Noisy) && row.task == task && row.is_main();
+    let mut rows: Vec<_> =
+        report.models.iter().filter(measured).filter_map(|row| row.quality.as_ref().map(|quality| (row, quality))).collect();
+    rows.sort_by(|a, b| b.1.upward().total_cmp(&a.1.upward()).then_with(|| a.0.id.cmp(&b.0.id)));
+    rows
+}
+
+/// The best NOISY row, if it is clearly better than `best`, the best that may be ranked.
+fn outdone<'a>(report: &'a Report, task: &str, best: &Quality) -> Option<(&'a ModelRow, &'a Quality)> {
+    by_quality(report, task).into_iter().find(|(row, quality)| row.verdict == Verdict::Noisy && quality.clearly_better_than(best))
 }
 
 /// The fastest by median; among rows as fast within noise, the smallest file.
@@ -113,15 +126,10 @@ pub fn advice(report: &Report) -> Vec<Finding> {
                 found.push(recommendation(task, &standing));
                 found.extend(best_quality(task, &standing));
                 found.extend(cheapest_close(task, &standing));
-                found.extend(large_against_small(task, &standing));
             }
-            None => found.push(Finding {
-                topic: Topic::Use,
-                text: format!("{}: no advice, because no model row is VALID.", task.name),
-                evidence: report.models.iter().filter(|row| row.task == task.name).map(|row| row.id.clone()).collect(),
-                task: Some(task.name.clone()),
-            }),
+            None => found.push(no_recommendation(report, task)),
         }
+        found.extend(large_against_small(report, task));
         found.extend(shrinking(report, task));
     }
     found.extend(doubts(report));
@@ -212,54 +220,67 @@ fn cheapest_close(task: &Task, standing: &Standing<'_>) -> Option<Finding> {
     Some(finding(task, Topic::CloseToBest, text, &[close.row, best.row]))
 }
 
-fn large_against_small(task: &Task, standing: &Standing<'_>) -> Option<Finding> {
-    let (large, small) = match (standing.best_of(Family::Large), standing.best_of(Family::Small)) {
+fn no_recommendation(report: &Report, task: &Task) -> Finding {
+    let valid = |row: &&ModelRow| row.task == task.name && row.ranked().is_some();
+    match by_quality(report, &task.name).first().filter(|_| report.models.iter().any(|row| valid(&row))) {
+        Some((row, quality)) => {
+            let text = format!(
+                "no recommendation: {}, {}, is clearly better than every row whose time can be ranked, but its own time is NOISY; \
+                 run again on a quieter machine or with --full.",
+                row.label(),
+                quality_words(quality),
+            );
+            finding(task, Topic::Use, text, &[row])
+        }
+        None => {
+            let rows: Vec<&ModelRow> = report.models.iter().filter(|row| row.task == task.name).collect();
+            finding(task, Topic::Use, "no advice, because no model row is VALID.".into(), &rows)
+        }
+    }
+}
+
+fn large_against_small(report: &Report, task: &Task) -> Option<Finding> {
+    let rows = by_quality(report, &task.name);
+    let best_of = |family| rows.iter().find(|(row, _)| row.family == family).copied();
+    let only = |missing: &str, row| {
+        let text = format!("large and small are not compared: no {missing} row was measured.");
+        Some(finding(task, Topic::LargeOrSmall, text, &[row]))
+    };
+    let ((large, large_quality), (small, small_quality)) = match (best_of(Family::Large), best_of(Family::Small)) {
         (Some(large), Some(small)) => (large, small),
-        (Some(only), None) => {
-            return Some(finding(
-                task,
-                Topic::LargeOrSmall,
-                "large and small are not compared: no small row is VALID.".into(),
-                &[only.row],
-            ));
-        }
-        (None, Some(only)) => {
-            return Some(finding(
-                task,
-                Topic::LargeOrSmall,
-                "large and small are not compared: no large row is VALID.".into(),
-                &[only.row],
-            ));
-        }
+        (Some((row, _)), None) => return only("small", row),
+        (None, Some((row, _))) => return only("large", row),
         (None, None) => return None,
     };
-    let metric = large.quality.metric;
-    let (large_name, small_name) = (large.row.label(), small.row.label());
-    let text = if large.quality.clearly_better_than(small.quality) {
-        let price = match slowdown(small, large) {
-            Some(ratio) if ratio >= 1.0 => format!("at {} the time", figures::times(ratio)),
-            Some(_) => "in less time".into(),
-            None => "in the same time within noise".into(),
+    let (large_name, small_name) = (large.label(), small.label());
+    let metric = large_quality.metric;
+    let ranked = |row| ModelRow::ranked(row).map(|(quality, latency)| Ranked { row, quality, latency });
+    let text = if large_quality.clearly_better_than(small_quality) {
+        let price = match ranked(small).zip(ranked(large)).map(|(small, large)| slowdown(small, large)) {
+            Some(Some(ratio)) if ratio >= 1.0 => format!("at {} the time", figures::times(ratio)),
+            Some(Some(_)) => "in less time".into(),
+            Some(None) => "in the same time within noise".into(),
+            None => "at a price in time that is too noisy to tell".into(),
         };
         format!(
             "large beats small: {large_name} is {} better than {small_name}, {} against {}, {price}.",
-            figures::quality_difference(metric, large.quality.gain_over(small.quality)),
-            figures::quality(large.quality),
-            figures::quality(small.quality),
+            figures::quality_difference(metric, large_quality.gain_over(small_quality)),
+            figures::quality(large_quality),
+            figures::quality(small_quality),
         )
     } else {
-        let (clearly, end) = match small.quality.clearly_better_than(large.quality) {
+        let (clearly, end) = match small_quality.clearly_better_than(large_quality) {
             true => ("", ", which is clearly better"),
             false => ("clearly ", ", and the intervals overlap"),
         };
         format!(
             "large does not {clearly}beat small in this run: {large_name} reaches {} {}, {small_name} {}{end}.",
-            figures::quality(large.quality),
+            figures::quality(large_quality),
             metric.label(),
-            figures::quality(small.quality),
+            figures::quality(small_quality),
         )
     };
-    Some(finding(task, Topic::LargeOrSmall, text, &[large.row, small.row]))
+    Some(finding(task, Topic::LargeOrSmall, text, &[large, small]))
 }
 
 /// A shrunk model against the row it was made from, in words.
@@ -404,12 +425,24 @@ mod tests {
         let best = Standing::of(&report, "digits").unwrap().best.row.id.clone();
         let row = report.models.iter_mut().find(|row| row.id == best).unwrap();
         (row.verdict, row.reason) = (Verdict::Noisy, "cv 40 %".into());
-        assert_ne!(Standing::of(&report, "digits").unwrap().best.row.id, best);
+        assert!(Standing::of(&report, "digits").is_none_or(|standing| standing.best.row.id != best));
         for row in &mut report.models {
             (row.verdict, row.reason) = (Verdict::Fail, "broken".into());
         }
         assert!(Standing::of(&report, "digits").is_none());
         assert!(texts(&report).contains("digits: no advice, because no model row is VALID."));
+    }
+
+    #[test]
+    fn a_noisy_time_does_not_hide_the_better_quality() {
+        let mut report = fixture::report();
+        for row in report.models.iter_mut().filter(|row| row.task == "rust-lm" && row.family == Family::Small) {
+            (row.verdict, row.reason) = (Verdict::Noisy, "cv 40 %".into());
+        }
+        assert!(Standing::of(&report, "rust-lm").is_none());
+        let text = texts(&report);
+        assert!(text.contains("rust-lm: no recommendation: order-5 n-gram"), "{text}");
+        assert!(text.contains("rust-lm: large does not beat small in this run"), "{text}");
     }
 
     #[test]
