@@ -31,7 +31,7 @@ impl Launch<Attention<'_>> for CpuBackend {
     }
 }
 
-/// Rows up to which scores are dot products along D: packing the keys would cost more.
+/// Rows of the whole problem up to which scores are dot products along D: packing the keys would cost more.
 const DOT_ROWS: usize = 4;
 
 fn attention<T: Float>(cpu: &CpuBackend, args: Attention<'_>) -> Result<()> {
@@ -110,7 +110,7 @@ impl<T: Float> Forward<'_, T> {
         for start in (0..seen).step_by(CHUNK) {
             let keys = start..(start + CHUNK).min(seen);
             let blind = (0..count).take_while(|i| self.problem.visible(pair.0, rows.start + i) <= start).count();
-            if count <= DOT_ROWS {
+            if self.problem.rows() <= DOT_ROWS {
                 for i in blind..count {
                     score_row(self.isa, &q[i * d..(i + 1) * d], k.from(start, 0), keys.len(), &mut scores[i * CHUNK..]);
                 }

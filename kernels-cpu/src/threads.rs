@@ -42,6 +42,8 @@ struct Shared {
     /// Counts jobs, so that workers notice a new one.
     epoch: AtomicU32,
     shutdown: AtomicBool,
+    /// Workers that run.
+    started: AtomicUsize,
     /// What a task panicked with, if one did.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     asleep: Box<[AtomicBool]>,
@@ -75,6 +77,7 @@ impl Pool {
             next: AtomicUsize::new(0),
             epoch: AtomicU32::new(0),
             shutdown: AtomicBool::new(false),
+            started: AtomicUsize::new(0),
             panic: Mutex::new(None),
             asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
         });
@@ -91,6 +94,10 @@ impl Pool {
                 })?;
             pool.sleepers.push(worker.thread().clone());
             pool.workers.push(worker);
+        }
+        // A thread that starts allocates; that must not fall into the steady state.
+        while pool.shared.started.load(Acquire) < count {
+            std::thread::yield_now();
         }
         Ok(pool)
     }
@@ -160,17 +167,6 @@ impl Pool {
         }
         self.run_on(tasks, body);
     }
-
-    /// `body(i, part)` for every part of `len` elements of `out` (the last may be shorter), inline when `work` is too little.
-    pub fn run_parts<T: Send>(&self, work: usize, out: &mut [T], len: usize, body: &(dyn Fn(usize, &mut [T]) + Sync)) {
-        let total = out.len();
-        let parts = Parts::new(out);
-        self.run_sized(work, total.div_ceil(len.max(1)), &|i| {
-            let start = i * len;
-            // SAFETY: parts i·len..(i+1)·len of different i do not meet.
-            body(i, unsafe { parts.part(start, len.min(total - start)) });
-        });
-    }
 }
 
 /// Waits a little, longer the more rounds it has been.
@@ -209,6 +205,7 @@ impl Shared {
 
 /// Life of worker `index`.
 fn work(shared: &Shared, index: usize) {
+    shared.started.fetch_add(1, Release);
     let mut seen = 0;
     loop {
         let mut rounds = 0;
@@ -266,11 +263,6 @@ impl<'a, T> Parts<'a, T> {
     /// Takes the slice over for the life of the borrow.
     pub fn new(slice: &'a mut [T]) -> Self {
         Parts { start: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
-    }
-
-    /// Number of elements.
-    pub fn len(&self) -> usize {
-        self.len
     }
 
     /// Elements `start..start + len`.
@@ -380,7 +372,11 @@ mod tests {
     fn parts_cover_the_slice() {
         let pool = Pool::new(2).unwrap();
         let mut out = vec![0usize; 103];
-        pool.run_parts(SERIAL_WORK, &mut out, 10, &|i, part| part.fill(i + 1));
+        let parts = Parts::new(&mut out);
+        pool.run(11, &|i| {
+            // SAFETY: parts of different tasks do not meet.
+            unsafe { parts.part(i * 10, 10.min(103 - i * 10)) }.fill(i + 1);
+        });
         assert!(out.iter().enumerate().all(|(at, &v)| v == at / 10 + 1));
     }
 }
