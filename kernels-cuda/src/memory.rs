@@ -43,8 +43,7 @@ impl Memory for CudaBackend {
             return Err(Error::Limit { op: "alloc", what: "bytes", limit: isize::MAX as u64, got: u64::MAX });
         };
         // A zero-sized allocation is an error to the driver.
-        let bytes =
-            self.stream.alloc_zeros::<u8>(wanted.max(1)).map_err(|error| fault("alloc", &error, wanted as u64))?;
+        let bytes = self.stream.alloc_zeros::<u8>(wanted.max(1)).map_err(|error| fault("alloc", &error, wanted as u64))?;
         let counts = &self.counters.0;
         counts.allocations.fetch_add(1, Relaxed);
         let live = counts.live_bytes.fetch_add(bytes.len() as u64, Relaxed) + bytes.len() as u64;
