@@ -17,7 +17,7 @@ pub fn run(out: &Path) -> Result<()> {
         std::fs::remove_dir_all(out)?;
     }
     let mut bench = cargo::cargo_in_root();
-    bench.args(["run", "--locked", "--package", "bench", "--bin", "sizewise-bench", "--"]);
+    bench.args(["run", "--locked", "--package", "bench", "--all-features", "--bin", "sizewise-bench", "--"]);
     bench.args(["--quick", "--task", "digits", "--ops", "^(matmul|attention)$", "--out"]).arg(out);
     steps::run(&mut bench)?;
     let latest = out.join("latest");

@@ -27,7 +27,7 @@ fn write(path: &Path, fresh: &str) -> Result<()> {
 
 fn generate() -> Result<String> {
     let output = cargo::cargo_in_root()
-        .args(["run", "--quiet", "--package", "bench", "--bin", "sizewise-bench", "--", "ops"])
+        .args(["run", "--quiet", "--package", "bench", "--all-features", "--bin", "sizewise-bench", "--", "ops"])
         .stderr(std::process::Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
