@@ -55,8 +55,14 @@ simd_fn! {
     }
 }
 
-/// The chunks' column sums, [chunks, stride] of which the first `width` of each are added in order and stored.
-pub(crate) fn join_columns<T: Float>(on: &CpuBackend, parts: &[f32], stride: usize, out: ViewMut<'_>) -> Result<()> {
+/// Column sums of chunks, [chunks, stride]: columns `first`.. of each are added in order and stored.
+pub(crate) fn join_columns<T: Float>(
+    on: &CpuBackend,
+    parts: &[f32],
+    stride: usize,
+    first: usize,
+    out: ViewMut<'_>,
+) -> Result<()> {
     let out = Out::<T>::new(out)?;
     let chunks = parts.len().checked_div(stride).unwrap_or(0);
     each(&on.pool, chunks, &(out,), |index, (out,)| {
@@ -64,7 +70,7 @@ pub(crate) fn join_columns<T: Float>(on: &CpuBackend, parts: &[f32], stride: usi
             let mut sums = [0f32; 256];
             let sums = &mut sums[..piece.len()];
             for chunk in parts.chunks_exact(stride) {
-                add_to(on.isa, &chunk[at..at + sums.len()], sums);
+                add_to(on.isa, &chunk[first + at..first + at + sums.len()], sums);
             }
             piece.iter_mut().zip(sums).for_each(|(out, sum)| *out = T::from_f32(*sum));
         }
@@ -103,9 +109,9 @@ impl Launch<LayerNormBackward<'_>> for CpuBackend {
                 let (dweight, dbias) = part.split_at_mut(width);
                 backward_row(self.isa, x, dout, scale, mean[0], rstd[0], dx, dweight, dbias);
             });
-            join_columns::<T>(self, sums, 2 * width, dweight)?;
+            join_columns::<T>(self, sums, 2 * width, 0, dweight)?;
             match dbias {
-                Some(dbias) => join_columns::<T>(self, &sums[width.min(sums.len())..], 2 * width, dbias),
+                Some(dbias) => join_columns::<T>(self, sums, 2 * width, width, dbias),
                 None => Ok(()),
             }
         })

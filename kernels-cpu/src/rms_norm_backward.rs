@@ -54,7 +54,7 @@ impl Launch<RmsNormBackward<'_>> for CpuBackend {
                 let part = unsafe { parts.part(row / rows_of_chunk * width, width) };
                 backward_row(self.isa, x, dout, scale, rstd[0], dx, part);
             });
-            join_columns::<T>(self, sums, width, dweight)
+            join_columns::<T>(self, sums, width, 0, dweight)
         })
     }
 }

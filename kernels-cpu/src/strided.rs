@@ -567,7 +567,7 @@ pub(crate) fn rows_of_task(width: usize) -> usize {
     (TASK / width.max(1)).max(1)
 }
 
-/// Calls `body(row, slices)` for each row, where `rows` at a time are a task, handled in order by one thread, and a row counts as
+/// Calls `body(row, slices)` for each row; `rows_of_task` rows are a task, handled in order by one thread, and a row counts as
 /// `weight`. Operands with one element per row ([`In`], [`Out`]) give slices of length 1.
 pub(crate) fn each_row<const N: usize, O: Operands<N>>(
     pool: &Pool,

@@ -269,4 +269,6 @@ macro_rules! simd_fn {
 pub(crate) use simd_fn;
 
 #[cfg(test)]
+mod math_tests;
+#[cfg(test)]
 mod tests;

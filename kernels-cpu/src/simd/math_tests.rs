@@ -1,0 +1,152 @@
+//! Functions of [`math`](super::math) on every instruction set against f64.
+//!
+//! Each run takes all bf16 and f16 values and 2²⁰ f32 values spread over all bit patterns. `cargo test --release -p kernels-cpu --lib
+//! every_f32 -- --ignored --nocapture` takes all 2³² and prints the largest error (about two minutes per function and set).
+
+use super::*;
+use half::{bf16, f16};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Function {
+    Exp,
+    Log,
+    Tanh,
+    Sigmoid,
+    Silu,
+    Erf,
+    Gelu,
+    GeluErf,
+}
+use Function::*;
+
+impl Function {
+    const ALL: [Function; 8] = [Exp, Log, Tanh, Sigmoid, Silu, Erf, Gelu, GeluErf];
+
+    fn exact(self, x: f64) -> f64 {
+        let sigmoid = |x: f64| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) };
+        match self {
+            Exp => x.exp(),
+            Log => x.ln(),
+            Tanh => x.tanh(),
+            Sigmoid => sigmoid(x),
+            Silu => x * sigmoid(x),
+            Erf => libm::erf(x),
+            Gelu => x * sigmoid(2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)),
+            GeluErf => 0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2),
+        }
+    }
+
+    /// Largest error in ULP, and the absolute error that is always allowed.
+    fn bound(self) -> (f64, f64) {
+        match self {
+            Exp | Log => (1.0, 0.0),
+            Tanh | Erf | Sigmoid => (2.0, 0.0),
+            Silu => (4.0, 0.0),
+            Gelu | GeluErf => (4.0, 2f64.powi(-23)),
+        }
+    }
+}
+
+simd_fn! {
+    fn apply(s, f: Function, x: &[f32], out: &mut [f32]) {
+        match f {
+            Exp => map(s, [x], out, #[inline(always)] |[x]| math::exp(s, x)),
+            Log => map(s, [x], out, #[inline(always)] |[x]| math::log(s, x)),
+            Tanh => map(s, [x], out, #[inline(always)] |[x]| math::tanh(s, x)),
+            Sigmoid => map(s, [x], out, #[inline(always)] |[x]| math::sigmoid(s, x)),
+            Silu => map(s, [x], out, #[inline(always)] |[x]| math::silu(s, x)),
+            Erf => map(s, [x], out, #[inline(always)] |[x]| math::erf(s, x)),
+            Gelu => map(s, [x], out, #[inline(always)] |[x]| math::gelu(s, x)),
+            GeluErf => map(s, [x], out, #[inline(always)] |[x]| math::gelu_erf(s, x)),
+        }
+    }
+    fn turns(s, k: &[f32], sin: &mut [f32], cos: &mut [f32]) {
+        for at in (0..k.len()).step_by(S::LANES) {
+            let (a, b) = math::sin_cos_turn(s, load(s, k, at));
+            store(s, sin, at, a);
+            store(s, cos, at, b);
+        }
+    }
+}
+
+/// Error in units of the spacing of f32 at `want`.
+fn ulp(got: f32, want: f64) -> f64 {
+    if got.is_nan() && want.is_nan() || got as f64 == want || got == want as f32 {
+        return 0.0;
+    }
+    let exponent = (want.abs().to_bits() >> 52) as i32 - 1023;
+    let spacing = 2f64.powi(exponent.clamp(-126, 127) - 23);
+    let error = (got as f64 - want).abs() / spacing;
+    if error.is_nan() || got.is_infinite() { f64::INFINITY } else { error }
+}
+
+/// Largest error over `x` beyond what is always allowed, and where.
+fn worst(isa: Isa, f: Function, x: &[f32]) -> (f64, f32) {
+    let mut out = vec![0f32; x.len()];
+    apply(isa, f, x, &mut out);
+    let (_, slack) = f.bound();
+    let errors = x.iter().zip(&out).map(|(&x, &got)| {
+        let want = f.exact(x as f64);
+        let error = if (got as f64 - want).abs() <= slack { 0.0 } else { ulp(got, want) };
+        (error, x)
+    });
+    errors.fold((0.0, 0.0), |worst, this| if this.0 > worst.0 { this } else { worst })
+}
+
+#[test]
+fn functions_are_within_their_bounds() {
+    let narrow = (0..=u16::MAX).flat_map(|bits| [bf16::from_bits(bits).to_f32(), f16::from_bits(bits).to_f32()]);
+    let spread = (0..1u32 << 20).map(|i| f32::from_bits(i.wrapping_mul(0x9e37_79b1)));
+    let x: Vec<f32> = narrow.chain(spread).collect();
+    for isa in Isa::available() {
+        for f in Function::ALL {
+            let (error, at) = worst(isa, f, &x);
+            println!("{} {f:?}: {error:.3} ULP at {at:e}", isa.name());
+            assert!(error <= f.bound().0, "{} {f:?}({at:e}): {error} ULP", isa.name());
+        }
+    }
+}
+
+#[test]
+fn signs_of_zero_are_kept() {
+    for isa in Isa::available() {
+        for f in [Tanh, Erf, Silu, Gelu, GeluErf] {
+            let mut out = [1f32; 2];
+            apply(isa, f, &[0.0, -0.0], &mut out);
+            assert_eq!(out.map(f32::to_bits), [0.0f32, -0.0].map(f32::to_bits), "{} {f:?}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn turns_are_within_their_bounds() {
+    let k: Vec<f32> =
+        (0..1 << 24).step_by(7).chain([1 << 21, 1 << 22, 3 << 21, 1 << 23, (1 << 24) - 1]).map(|k| k as f32).collect();
+    for isa in Isa::available() {
+        let (mut sin, mut cos) = (vec![0f32; k.len()], vec![0f32; k.len()]);
+        turns(isa, &k, &mut sin, &mut cos);
+        for i in 0..k.len() {
+            let angle = k[i] as f64 / (1 << 24) as f64 * std::f64::consts::TAU;
+            // Near their zeros the exact value is that of f64, which has an error of its own.
+            let near = |got: f32, want: f64| ulp(got, want) <= 2.0 || (got as f64 - want).abs() < 1e-15;
+            assert!(near(sin[i], angle.sin()) && near(cos[i], angle.cos()), "{} {}", isa.name(), k[i]);
+        }
+    }
+}
+
+#[test]
+#[ignore = "minutes: all 2³² values"]
+fn every_f32() {
+    for isa in Isa::available() {
+        for f in Function::ALL {
+            let mut found = (0.0, 0.0);
+            for high in 0..=u16::MAX {
+                let x: Vec<f32> = (0..=u16::MAX).map(|low| f32::from_bits((high as u32) << 16 | low as u32)).collect();
+                let here = worst(isa, f, &x);
+                found = if here.0 > found.0 { here } else { found };
+            }
+            println!("{} {f:?}: {:.3} ULP at {:e}", isa.name(), found.0, found.1);
+            assert!(found.0 <= f.bound().0, "{} {f:?}: {found:?}", isa.name());
+        }
+    }
+}
