@@ -100,14 +100,14 @@ impl TransformerConfig {
         if let Some((name, got, limit)) = sizes.into_iter().find(|&(_, got, limit)| got == 0 || got > limit) {
             return Err(Error::config(name, format!("must be 1 to {limit}, got {got}")));
         }
-        if self.d_model % self.heads != 0 {
+        if !self.d_model.is_multiple_of(self.heads) {
             return Err(Error::config("heads", format!("must divide d_model = {}, got {}", self.d_model, self.heads)));
         }
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(Error::config("kv_heads", format!("must divide heads = {}, got {}", self.heads, self.kv_heads)));
         }
         if let Positions::Rotary { theta } = self.positions {
-            if self.head_dim() % 2 != 0 {
+            if !self.head_dim().is_multiple_of(2) {
                 return Err(Error::config("heads", format!("rotary positions need an even head, got {}", self.head_dim())));
             }
             if !(theta.is_finite() && theta > 0.0) {
