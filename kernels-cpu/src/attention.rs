@@ -153,7 +153,12 @@ impl<T: Float> Forward<'_, T> {
             if let Some(layout) = &self.lse_layout {
                 // SAFETY: as above.
                 let to = unsafe { self.lse.part(at(layout, [pair.0, h, t]), 1) };
-                to[0] = if total[i] == 0.0 { f32::NEG_INFINITY } else { max[i] + total[i].ln() };
+                let sum = max[i] + total[i].ln();
+                to[0] = match total[i] {
+                    0.0 => f32::NEG_INFINITY,
+                    _ if sum.is_nan() => f32::NAN,
+                    _ => sum,
+                };
             }
         }
     }

@@ -124,7 +124,7 @@ simd_fn! {
                     if op.bias.is_some() {
                         v = v + bias;
                     }
-                    let v = activate(s, op.act, v);
+                    let v = gemm::one_nan(s, activate(s, op.act, v));
                     let to = op.out.as_ptr().add(op.offset + row * op.row_stride + columns.start + j);
                     if count == S::LANES {
                         T::store(s, to, v);

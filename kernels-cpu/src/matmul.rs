@@ -135,7 +135,8 @@ simd_fn! {
                     for j in 0..columns.len() {
                         let to = to.add(j * op.col_stride);
                         let product = op.alpha * *sums.add(j);
-                        *to = O::from_f32(if op.beta == 0.0 { product } else { op.beta.mul_add((*to).to_f32(), product) });
+                        let sum = if op.beta == 0.0 { product } else { op.beta.mul_add((*to).to_f32(), product) };
+                        *to = O::from_f32(if sum.is_nan() { f32::NAN } else { sum });
                     }
                     continue;
                 }
@@ -146,6 +147,7 @@ simd_fn! {
                         let former = if count == S::LANES { O::load(s, to.add(j)) } else { O::load_part(s, to.add(j), count) };
                         v = s.fma(beta, former, v);
                     }
+                    let v = gemm::one_nan(s, v);
                     if count == S::LANES {
                         O::store(s, to.add(j), v);
                     } else {

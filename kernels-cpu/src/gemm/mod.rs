@@ -14,7 +14,7 @@ pub(crate) mod stored;
 pub(crate) use small::{add_product, is_small, multiply_small};
 
 use crate::CpuBackend;
-use crate::simd::Isa;
+use crate::simd::{Isa, Simd};
 use crate::threads::{Parts, Pool, SERIAL_WORK};
 use blocking::{KC, Strips, lanes, mc, mr, nr};
 use kernels::Result;
@@ -52,6 +52,13 @@ pub(crate) trait Right: Sync {
 pub(crate) trait Epilogue: Sync {
     /// Takes finished sums, rows of `vectors` vectors. No other task is given any of these elements of the result.
     fn finish(&self, isa: Isa, rows: Range<usize>, columns: Range<usize>, sums: &[f32], vectors: usize);
+}
+
+/// v with every NaN in the same bits. Which of two NaNs arithmetic passes on depends on the order of operands, which is the compiler's
+/// to choose; a row of a batch shall equal the row alone to the bit.
+#[inline(always)]
+pub(crate) fn one_nan<S: Simd>(s: S, v: S::V) -> S::V {
+    s.select(s.is_nan(v), s.splat(f32::NAN), v)
 }
 
 /// Rows of a packed left block, to be multiplied with one strip of the right factor.

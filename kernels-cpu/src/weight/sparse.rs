@@ -201,25 +201,55 @@ simd_fn! {
 
     /// across[outputs, vectors] = compressed rows `outputs` · panel[K, vectors].
     fn multiply_band(s, weight: &SparseRows, outputs: Range<usize>, vectors: usize, panel: &[f32], across: &mut [f32]) {
-        assert!(across.len() >= outputs.len() * vectors * S::LANES);
-        for (j, n) in outputs.enumerate() {
-            let entries = weight.entries(n);
-            let columns = &weight.columns.as_slice::<u32>()[entries.clone()];
-            let values = &weight.values.as_slice::<f32>()[entries];
-            let to = &mut across[j * vectors * S::LANES..][..vectors * S::LANES];
-            let mut sums = [s.zero(); BAND_VECTORS];
-            for (&column, &value) in columns.iter().zip(values) {
-                let w = s.splat(value);
-                let row = column as usize * vectors * S::LANES;
-                for (v, sum) in sums.iter_mut().enumerate().take(vectors) {
-                    debug_assert!(row + (v + 1) * S::LANES <= panel.len());
-                    // SAFETY: columns are below K, as `Sparse::new` has checked, and the panel has K rows of `vectors` vectors.
-                    *sum = s.fma(w, unsafe { s.load(panel.as_ptr().add(row + v * S::LANES)) }, *sum);
-                }
+        match vectors {
+            1 => band::<S, 1>(s, weight, outputs, panel, across),
+            _ => band::<S, 2>(s, weight, outputs, panel, across),
+        }
+    }
+}
+
+/// Rows that are summed side by side, so that one row's multiply-add need not wait for its last.
+const ABREAST: usize = 4;
+
+#[inline(always)]
+fn band<S: Simd, const V: usize>(s: S, weight: &SparseRows, outputs: Range<usize>, panel: &[f32], across: &mut [f32]) {
+    let width = V * S::LANES;
+    let (columns, values) = (weight.columns.as_slice::<u32>(), weight.values.as_slice::<f32>());
+    for first in outputs.clone().step_by(ABREAST) {
+        let count = ABREAST.min(outputs.end - first);
+        let mut left: [Range<usize>; ABREAST] = Default::default();
+        for (i, left) in left.iter_mut().enumerate().take(count) {
+            *left = weight.entries(first + i);
+        }
+        let shared = left.iter().map(Range::len).min().unwrap_or(0);
+        let mut sums = [[s.zero(); V]; ABREAST];
+        for _ in 0..shared {
+            for (sums, left) in sums.iter_mut().zip(&mut left) {
+                *sums = add_entry(s, *sums, columns[left.start], values[left.start], panel);
+                left.start += 1;
             }
-            for (v, &sum) in sums.iter().enumerate().take(vectors) {
-                crate::simd::store(s, to, v * S::LANES, sum);
+        }
+        for (sums, left) in sums.iter_mut().zip(left) {
+            for at in left {
+                *sums = add_entry(s, *sums, columns[at], values[at], panel);
+            }
+        }
+        for (i, sums) in sums.iter().enumerate().take(count) {
+            for (v, &sum) in sums.iter().enumerate() {
+                crate::simd::store(s, across, (first - outputs.start + i) * width + v * S::LANES, sum);
             }
         }
     }
+}
+
+/// sums + value · row `column` of the panel.
+#[inline(always)]
+fn add_entry<S: Simd, const V: usize>(s: S, mut sums: [S::V; V], column: u32, value: f32, panel: &[f32]) -> [S::V; V] {
+    let row = &panel[column as usize * V * S::LANES..][..V * S::LANES];
+    let w = s.splat(value);
+    for (v, sum) in sums.iter_mut().enumerate() {
+        // SAFETY: the row has V vectors.
+        *sum = s.fma(w, unsafe { s.load(row.as_ptr().add(v * S::LANES)) }, *sum);
+    }
+    sums
 }
