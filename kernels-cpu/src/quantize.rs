@@ -49,7 +49,7 @@ simd_fn! {
         for at in (0..x.len()).step_by(S::LANES) {
             let v = load(s, x, at);
             max = s.max(s.abs(v), max);
-            not_finite = not_finite + (v - v); // 0 for every finite v, else NaN
+            not_finite = not_finite + v * s.zero(); // ±0 for every finite v, else NaN
         }
         let max = s.reduce_max(max);
         if s.reduce_add(not_finite) != 0.0 || max == 0.0 {

@@ -91,7 +91,7 @@ unsafe fn transpose<S: Simd, T: Float>(s: S, from: Strided<T>, rows: usize, cols
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            if rows % 4 == 0 {
+            if rows.is_multiple_of(4) {
                 while done + 4 <= len {
                     for i in (0..rows).step_by(4) {
                         transpose_4x4(band.as_ptr().add(i * CHUNK + done), CHUNK, to.add(done * to_stride + i), to_stride);
@@ -192,7 +192,7 @@ impl<T: Float> Right for Strided<T> {
 simd_fn! {
     /// [`pack_panel`] in work space that is measured.
     pub fn pack_columns[T: Float](s, from: Strided<T>, depth: Range<usize>, cols: Range<usize>, width: usize, panel: &mut [f32]) {
-        assert!(panel.len() >= depth.len() * width && cols.len() <= width && width % S::LANES == 0);
+        assert!(panel.len() >= depth.len() * width && cols.len() <= width && width.is_multiple_of(S::LANES));
         // SAFETY: the factor has these rows and columns; the panel has been measured.
         unsafe { pack_panel(s, from, depth, cols, width, panel.as_mut_ptr()) };
     }

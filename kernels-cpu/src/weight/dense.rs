@@ -44,8 +44,8 @@ impl<T: Float> DenseStrips<T> {
 }
 
 impl<T: Float> DenseStrips<T> {
-    /// Elements of strip `index` and what follows it.
-    fn from_strip(&self, index: usize, lanes: usize) -> &[T] {
+    /// Elements of the strips from `index` on.
+    fn strips_at(&self, index: usize, lanes: usize) -> &[T] {
         self.data.as_slice::<T>().get(index * nr(lanes) * self.k..).unwrap_or_default()
     }
 }
@@ -54,7 +54,7 @@ impl<T: Float> DenseStrips<T> {
 impl Right for DenseStrips<f32> {
     fn sum_strip(&self, isa: Isa, part: &Part<'_>, _: &mut [f32], sums: &mut [f32]) {
         let width = part.vectors * lanes(isa);
-        let strip = self.from_strip(part.strip, lanes(isa));
+        let strip = self.strips_at(part.strip, lanes(isa));
         let mut start = 0;
         // Once even for K = 0, which sets the sums to zero.
         while start < part.depth || start == 0 {
@@ -79,7 +79,7 @@ macro_rules! half {
             }
             #[inline(always)]
             fn strip<S: Simd>(&self, index: usize, vectors: usize) -> DenseRows<$ty> {
-                DenseRows { start: self.from_strip(index, S::LANES).as_ptr(), stride: vectors * S::LANES, tail: S::LANES }
+                DenseRows { start: self.strips_at(index, S::LANES).as_ptr(), stride: vectors * S::LANES, tail: S::LANES }
             }
         }
     )*};

@@ -216,7 +216,7 @@ impl<S: Simd, const BITS: u32> Strip<S> for QuantRows<BITS> {
     #[inline(always)]
     fn row<const NV: usize, const ROW: usize>(self, s: S, unit: QuantUnit<S, NV>) -> [S::V; NV] {
         let mut row = [s.zero(); NV];
-        for j in 0..NV {
+        for (j, value) in row.iter_mut().enumerate() {
             let word = unit.words[j];
             let shifted = match (BITS as usize * ROW) as u32 {
                 4 => s.shr::<4>(word),
@@ -229,7 +229,7 @@ impl<S: Simd, const BITS: u32> Strip<S> for QuantRows<BITS> {
                 _ => word,
             };
             let code = s.to_float(shifted & s.int((1 << BITS) - 1));
-            row[j] = (code - unit.zeros[j]) * unit.scales[j];
+            *value = (code - unit.zeros[j]) * unit.scales[j];
         }
         row
     }
