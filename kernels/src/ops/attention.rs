@@ -26,17 +26,17 @@ impl Mask {
 
 /// Scaled dot-product attention with grouped heads, for prefill, training and cached decoding.
 ///
-/// out[b,t,h] = Σ_s softmax_s(scale · ⟨q[b,t,h], k[b,s,g]⟩ + mask(t,s)) · v[b,s,g],   g = h / (H / KvH)
+/// out\[b,t,h\] = Σ_s softmax_s(scale · ⟨q\[b,t,h\], k\[b,s,g\]⟩ + mask(t,s)) · v\[b,s,g\],   g = h / (H / KvH)
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|
 /// | `q` | [B, Tq, H, D], last stride 1 | f32, bf16, f16 |
 /// | `k`, `v` | [B, Tk, KvH, D], last stride 1 | as `q` |
-/// | `lengths` | [B], optional | u32; keys s ≥ lengths[b] are masked |
+/// | `lengths` | \[B\], optional | u32; keys s ≥ lengths\[b\] are masked |
 /// | `out` | [B, Tq, H, D], last stride 1; overwritten | as `q` |
 /// | `lse` | [B, H, Tq], optional; overwritten | f32; log-sum-exp in nats, needed by `AttentionBackward` |
 ///
-/// A query with every key masked (or Tk = 0) gives zeros and lse = −∞. lengths[b] > Tk means Tk. Other strides: any.
+/// A query with every key masked (or Tk = 0) gives zeros and lse = −∞. lengths\[b\] > Tk means Tk. Other strides: any.
 /// Precision: scores and sums in f32, one rounding on store; at most twice the error of the plain f32 composition.
 /// Cost: 4·D flop for each visible pair of query and key; O(Tq) extra memory.
 ///

@@ -7,15 +7,15 @@ use crate::{Cost, DType, Op, Result, View, ViewMut};
 
 /// Gradients of [`Attention`](super::Attention) with respect to queries, keys and values.
 ///
-/// p[t,s] = exp(scale·⟨q_t, k_s⟩ − lse_t),  δ_t = ⟨dout_t, out_t⟩,  ds[t,s] = p[t,s]·(⟨dout_t, v_s⟩ − δ_t)
-/// dq_t = scale·Σ_s ds[t,s]·k_s,  dk_s = scale·Σ_t ds[t,s]·q_t,  dv_s = Σ_t p[t,s]·dout_t   (dk, dv summed over the heads of a group)
+/// p\[t,s\] = exp(scale·⟨q_t, k_s⟩ − lse_t),  δ_t = ⟨dout_t, out_t⟩,  ds\[t,s\] = p\[t,s\]·(⟨dout_t, v_s⟩ − δ_t)
+/// dq_t = scale·Σ_s ds\[t,s\]·k_s,  dk_s = scale·Σ_t ds\[t,s\]·q_t,  dv_s = Σ_t p\[t,s\]·dout_t   (dk, dv summed over the heads of a group)
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|
 /// | `q`, `out`, `dout`, `dq` | [B, Tq, H, D], last stride 1 | f32, bf16, f16 |
 /// | `k`, `v`, `dk`, `dv` | [B, Tk, KvH, D], last stride 1 | as `q` |
 /// | `lse` | [B, H, Tq] from the forward op | f32 |
-/// | `lengths` | [B], optional, as given to the forward op | u32 |
+/// | `lengths` | \[B\], optional, as given to the forward op | u32 |
 ///
 /// Outputs are overwritten. Fully masked queries contribute nothing and get zero gradients; so do masked keys.
 /// Precision: as [`Attention`](super::Attention). Deterministic: sums run in a fixed order. Cost: 10·D flop per visible pair.

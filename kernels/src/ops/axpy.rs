@@ -4,7 +4,7 @@ use super::{Check, Window};
 use crate::op::operands;
 use crate::{Cost, DType, Op, Result, View, ViewMut};
 
-/// out[i] = alpha · x[i] + out[i]
+/// out\[i\] = alpha · x\[i\] + out\[i\]
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|

@@ -21,7 +21,7 @@ pub enum BinaryOp {
     Min,
 }
 
-/// out[i] = f(a[i], b[i])
+/// out\[i\] = f(a\[i\], b\[i\])
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|

@@ -6,12 +6,12 @@ use crate::{Cost, DType, DeviceId, Op, Result, ViewMut};
 
 /// Scales all gradients so that their joint Euclidean norm is at most `max_norm`.
 ///
-/// norm = √(Σ_tensors Σᵢ grad[i]²);   grad *= min(1, max_norm / norm)
+/// norm = √(Σ_tensors Σᵢ grad\[i\]²);   grad *= min(1, max_norm / norm)
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|
 /// | `grads` | each any, any strides; read and written | f32, bf16, f16, the same for all |
-/// | `norm` | [1]; overwritten with the norm before clipping | f32 |
+/// | `norm` | \[1\]; overwritten with the norm before clipping | f32 |
 ///
 /// A norm that is not finite leaves the gradients as they are, so that the caller can see it in `norm` and skip the step.
 /// `max_norm = ∞` clips nothing. Sums in f32 blocks joined in f64, in a fixed order. Cost: 3 flop per element.

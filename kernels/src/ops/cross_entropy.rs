@@ -7,7 +7,7 @@ use crate::{Cost, DType, DeviceId, Op, Result, View, ViewMut};
 /// What the distribution is compared with.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
-    /// [M], u32: the right class of each row. `u32::MAX` leaves the row out (loss 0, gradient 0).
+    /// \[M\], u32: the right class of each row. `u32::MAX` leaves the row out (loss 0, gradient 0).
     Class(View<'a>),
     /// [M, V], f32, last stride 1: a distribution per row, as a teacher gives.
     Distribution(View<'a>),
@@ -23,14 +23,14 @@ impl OnDevice for Target<'_> {
 
 /// Cross entropy between a target and the softmax of `scale · logits`, per row, in nats.
 ///
-/// lse[m] = log Σᵥ exp(scale·logits[m, v]),   loss[m] = Σᵥ target[m, v] · (lse[m] − scale·logits[m, v])
+/// lse\[m\] = log Σᵥ exp(scale·logits[m, v]),   loss\[m\] = Σᵥ target[m, v] · (lse\[m\] − scale·logits[m, v])
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|
 /// | `logits` | [M, V], last stride 1 | f32, bf16, f16 |
-/// | `target` | classes [M] u32, or distributions [M, V] f32 | |
-/// | `loss` | [M]; overwritten | f32 |
-/// | `lse` | [M]; overwritten | f32, needed by `CrossEntropyBackward` |
+/// | `target` | classes \[M\] u32, or distributions [M, V] f32 | |
+/// | `loss` | \[M\]; overwritten | f32 |
+/// | `lse` | \[M\]; overwritten | f32, needed by `CrossEntropyBackward` |
 ///
 /// `scale` is 1/T for distillation at temperature T. Precision: sums in f32. Cost: 6 flop per logit.
 ///

@@ -7,14 +7,14 @@ use crate::{Cost, DType, Op, Result, View, ViewMut};
 
 /// Gradient of [`CrossEntropy`](super::CrossEntropy) with respect to the logits.
 ///
-/// dlogits[m, v] = dloss[m] · scale · (exp(scale·logits[m, v] − lse[m]) · Σᵤ target[m, u] − target[m, v])
+/// dlogits[m, v] = dloss\[m\] · scale · (exp(scale·logits[m, v] − lse\[m\]) · Σᵤ target[m, u] − target[m, v])
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|
 /// | `logits` | [M, V], last stride 1 | f32, bf16, f16 |
 /// | `target` | as given to the forward op | |
-/// | `lse` | [M] from the forward op | f32 |
-/// | `dloss` | [M] (broadcast one value by stride 0) | f32 |
+/// | `lse` | \[M\] from the forward op | f32 |
+/// | `dloss` | \[M\] (broadcast one value by stride 0) | f32 |
 /// | `dlogits` | [M, V], last stride 1; overwritten | as `logits` |
 ///
 /// Rows left out (class `u32::MAX`) get zeros. Cost: 6 flop per logit.

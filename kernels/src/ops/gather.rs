@@ -4,12 +4,12 @@ use super::{Check, Window};
 use crate::op::operands;
 use crate::{Cost, DType, Op, Result, View, ViewMut};
 
-/// out[m] = table[index[m]]
+/// out\[m\] = table[index\[m\]]
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|
 /// | `table` | [V, D], last stride 1 | f32, bf16, f16 |
-/// | `index` | [M] | u32, each below V |
+/// | `index` | \[M\] | u32, each below V |
 /// | `out` | [M, D], last stride 1; overwritten | as `table` |
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use crate::{Cost, DType, Op, Result, View, ViewMut};
 /// | argument | shape | dtype |
 /// |---|---|---|
 /// | `x` | [.., D], last stride 1 | f32, bf16, f16 |
-/// | `weight`, `bias` | [D], bias optional | as `x` |
+/// | `weight`, `bias` | \[D\], bias optional | as `x` |
 /// | `out` | as `x`, last stride 1; overwritten | as `x` |
 /// | `mean`, `rstd` | [..], optional; overwritten | f32, needed by `LayerNormBackward` |
 ///

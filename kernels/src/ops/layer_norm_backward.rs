@@ -12,7 +12,7 @@ use crate::{Cost, DType, Op, Result, View, ViewMut};
 /// | argument | shape | dtype |
 /// |---|---|---|
 /// | `x`, `dout`, `dx` | [.., D], last stride 1 | f32, bf16, f16 |
-/// | `weight`, `dweight`, `dbias` | [D], dbias optional | as `x` |
+/// | `weight`, `dweight`, `dbias` | \[D\], dbias optional | as `x` |
 /// | `mean`, `rstd` | [..] from the forward op | f32 |
 ///
 /// Outputs are overwritten. Sums in f32, in a fixed order. Cost: 14 flop per element.

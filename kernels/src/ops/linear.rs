@@ -22,13 +22,13 @@ pub enum Act {
 
 /// Fully connected layer.
 ///
-/// out[m, n] = act(Σₖ x[m, k] · w[n, k] + bias[n])
+/// out[m, n] = act(Σₖ x[m, k] · w[n, k] + bias\[n\])
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|
 /// | `x` | [M, K], last stride 1 | f32, bf16, f16 |
 /// | `weight` | [N, K], dense view (dtype as `x`) or packed (any format) | |
-/// | `bias` | [N], optional | as `x` |
+/// | `bias` | \[N\], optional | as `x` |
 /// | `out` | [M, N], last stride 1; overwritten | as `x` |
 ///
 /// A packed weight stands for exactly the matrix of [`Weight::to_f32`](crate::Weight::to_f32), whatever its format; `x` is not

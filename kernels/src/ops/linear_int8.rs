@@ -6,14 +6,14 @@ use crate::{Cost, DType, Error, Op, Packed, Result, View, ViewMut};
 
 /// Fully connected layer on quantized rows and an int8 weight (W8A8).
 ///
-/// out[m, n] = act(x_scale[m] · Σ_g scale[n, g] · Σ_{k ∈ g} x[m, k] · (code[n, k] − zero[n, g]) + bias[n])
+/// out[m, n] = act(x_scale\[m\] · Σ_g scale[n, g] · Σ_{k ∈ g} x[m, k] · (code[n, k] − zero[n, g]) + bias\[n\])
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|
 /// | `x` | [M, K], last stride 1 (from [`Quantize`](super::Quantize)) | i8 |
-/// | `x_scale` | [M] | f32 |
+/// | `x_scale` | \[M\] | f32 |
 /// | `weight` | [N, K] packed, an int8 scheme | |
-/// | `bias` | [N], optional | f32 |
+/// | `bias` | \[N\], optional | f32 |
 /// | `out` | [M, N], last stride 1; overwritten | f32 |
 ///
 /// Precision: the inner sum of a group is exact in i32; groups are added in f32 (γ_G of the group sums). K is at most 65,536, so

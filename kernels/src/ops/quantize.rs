@@ -6,13 +6,13 @@ use crate::{Cost, DType, Op, Result, View, ViewMut};
 
 /// Symmetric int8 quantization of each row, dynamic range.
 ///
-/// scale[m] = maxₖ |x[m, k]| / 127,   q[m, k] = round(x[m, k] / scale[m])   (ties to even, as x · (127 / max) in f32)
+/// scale\[m\] = maxₖ |x[m, k]| / 127,   q[m, k] = round(x[m, k] / scale\[m\])   (ties to even, as x · (127 / max) in f32)
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|
 /// | `x` | [M, K], last stride 1 | f32, bf16, f16 |
 /// | `q` | [M, K], last stride 1; overwritten | i8, within −127..=127 |
-/// | `scale` | [M]; overwritten | f32 |
+/// | `scale` | \[M\]; overwritten | f32 |
 ///
 /// A row of zeros (or K = 0) has scale 0 and codes 0. A row with a NaN or an infinity has scale NaN and codes 0, so that the
 /// product is NaN and not a plausible number. The codes of a row whose largest value is so small that 127 / max overflows (below

@@ -12,7 +12,7 @@ use crate::{Cost, DType, Op, Result, View, ViewMut};
 /// | argument | shape | dtype |
 /// |---|---|---|
 /// | `x` | [.., D], last stride 1 | f32, bf16, f16 |
-/// | `weight` | [D] | as `x` |
+/// | `weight` | \[D\] | as `x` |
 /// | `out` | as `x`, last stride 1; overwritten | as `x` |
 /// | `rstd` | [..], optional; overwritten | f32, needed by `RmsNormBackward` |
 ///

@@ -4,11 +4,11 @@ use super::{Check, Window};
 use crate::op::operands;
 use crate::{Cost, DType, Op, Result, View, ViewMut};
 
-/// out[v] += Σ_{m: index[m] = v} x[m]
+/// out\[v\] += Σ_{m: index\[m\] = v} x\[m\]
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|
-/// | `index` | [M] | u32, each below V |
+/// | `index` | \[M\] | u32, each below V |
 /// | `x` | [M, D], last stride 1 | f32, bf16, f16 |
 /// | `out` | [V, D], last stride 1; read and written | as `x`, or f32 |
 ///

@@ -44,7 +44,7 @@ pub enum UnaryOp {
     },
 }
 
-/// out[i] = f(x[i])
+/// out\[i\] = f(x\[i\])
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|

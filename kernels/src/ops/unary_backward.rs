@@ -5,7 +5,7 @@ use super::{Check, UnaryOp, Window};
 use crate::op::operands;
 use crate::{Cost, DType, Op, Result, View, ViewMut};
 
-/// dx[i] = f′(x[i]) · dout[i]
+/// dx\[i\] = f′(x\[i\]) · dout\[i\]
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|
