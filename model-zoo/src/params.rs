@@ -1,6 +1,6 @@
 //! The learned tensors of a model: what they are called, how they start, and where they live.
 //!
-//! A [`Plan`] lists them; [`Params`] holds the f32 masters that training changes; [`Weights`](crate::weights::Weights) are their
+//! A [`Plan`] lists them; [`Params`] holds the f32 masters that training changes; [`Weights`] are their
 //! values on the host, in any stored form; [`Vars`] is what a forward pass reads, whichever of the two it came from.
 
 use crate::autograd::{Gradients, Matrix, Output, Tape, Var, exclusive};

@@ -21,7 +21,7 @@
 //! WGSL's arithmetic, for emulated GPUs; [`run`] gives a [`Report`] instead of tests; [`same_bits`] compares two backends.
 //!
 //! # What a case is
-//! A [`Recipe`](recipe::Recipe): sizes around the edges of tiles, layouts (contiguous, unaligned, transposed, padded, broadcast), a
+//! A `Recipe`: sizes around the edges of tiles, layouts (contiguous, unaligned, transposed, padded, broadcast), a
 //! spread of values (exact integers, normal, cancelling, huge beside tiny, subnormal, NaN and infinities, …), parameters and a seed.
 //! proptest draws recipes from a fixed seed and shrinks what fails; the failure prints one line that replays it. Per case:
 //! 1. Inputs and outputs lie in larger buffers full of sentinels (NaN), around and between the elements of the window; outputs that

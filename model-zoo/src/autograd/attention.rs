@@ -5,7 +5,7 @@ use kernels::ops::{Attention, AttentionBackward, Mask};
 use kernels::{DType, Op};
 
 impl Tape {
-    /// Queries [B, Tq, H, D] over keys and values [B, Tk, KvH, D]: [B, Tq, H, D]. `lengths` [B], u32, masks keys of padded
+    /// Queries [B, Tq, H, D] over keys and values [B, Tk, KvH, D]: [B, Tq, H, D]. `lengths` \[B\], u32, masks keys of padded
     /// sequences.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use kernels::{DType, Op};
 /// What the distribution is compared with. Gets no gradient.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
-    /// [M], u32: the right class of each row; `u32::MAX` leaves the row out.
+    /// \[M\], u32: the right class of each row; `u32::MAX` leaves the row out.
     Class(&'a Var),
     /// [M, V], f32: a distribution per row, as a teacher gives.
     Distribution(&'a Var),
@@ -29,7 +29,7 @@ impl Saved {
 }
 
 impl Tape {
-    /// Cross entropy of each row between `target` and the softmax of `scale` · `logits` [M, V]: [M], f32, in nats.
+    /// Cross entropy of each row between `target` and the softmax of `scale` · `logits` [M, V]: \[M\], f32, in nats.
     ///
     /// A mean over all rows is [`Tape::mean`] of it; a weighted one, [`Tape::mul`] with a weight per row before.
     ///

@@ -5,7 +5,7 @@ use kernels::Op;
 use kernels::ops::{Fill, Gather, ScatterAdd};
 
 impl Tape {
-    /// Rows `index` [M], u32, of `table` [V, D]: [M, D].
+    /// Rows `index` \[M\], u32, of `table` [V, D]: [M, D].
     ///
     /// # Errors
     /// As [`Gather`].

@@ -5,7 +5,7 @@ use kernels::ops::{LayerNorm, LayerNormBackward};
 use kernels::{DType, Op, Shape};
 
 impl Tape {
-    /// Normalizes rows `x` [.., D], last stride 1, then scales by `weight` [D] and shifts by `bias` [D].
+    /// Normalizes rows `x` [.., D], last stride 1, then scales by `weight` \[D\] and shifts by `bias` \[D\].
     ///
     /// # Errors
     /// As [`LayerNorm`].

@@ -47,7 +47,7 @@ fn rows(layout: &Layout) -> Result<Layout> {
 }
 
 impl Tape {
-    /// `x` [.., K] through a weight [N, K], an optional bias [N] and an activation: [.., N].
+    /// `x` [.., K] through a weight [N, K], an optional bias \[N\] and an activation: [.., N].
     ///
     /// Recording, the activation runs as an op of its own, so that its argument is kept for the gradient.
     ///

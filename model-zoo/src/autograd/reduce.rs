@@ -34,7 +34,7 @@ impl Tape {
         })
     }
 
-    /// Mean of all elements of a vector [M]: [1], in f32.
+    /// Mean of all elements of a vector \[M\]: \[1\], in f32.
     ///
     /// # Errors
     /// As [`Reduce`].

@@ -5,7 +5,7 @@ use kernels::ops::{RmsNorm, RmsNormBackward};
 use kernels::{DType, Op, Shape};
 
 impl Tape {
-    /// Divides rows `x` [.., D], last stride 1, by their root mean square, then scales by `weight` [D].
+    /// Divides rows `x` [.., D], last stride 1, by their root mean square, then scales by `weight` \[D\].
     ///
     /// # Errors
     /// As [`RmsNorm`].

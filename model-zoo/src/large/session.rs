@@ -192,7 +192,7 @@ impl Session {
         self.cache.clear();
     }
 
-    /// Reads tokens; logits [256] of what follows the last.
+    /// Reads tokens; logits \[256\] of what follows the last.
     ///
     /// # Errors
     /// `Config` for no tokens or more than the context has room for; `Kernel(Index)` for a token that is no byte.
@@ -205,7 +205,7 @@ impl Session {
         Ok(&self.logits)
     }
 
-    /// Reads one token; logits [256] of what follows it.
+    /// Reads one token; logits \[256\] of what follows it.
     ///
     /// # Errors
     /// As [`Session::prefill`].

@@ -54,7 +54,7 @@ impl Distillation {
         Ok(tape.softmax(&scaled)?)
     }
 
-    /// Mean loss of a batch: `logits` [M, V] of the student, `labels` [M] u32, `teacher` [M, V] f32 from [`Distillation::soften`].
+    /// Mean loss of a batch: `logits` [M, V] of the student, `labels` \[M\] u32, `teacher` [M, V] f32 from [`Distillation::soften`].
     /// With share 0 it is the plain loss, bit for bit.
     ///
     /// # Errors

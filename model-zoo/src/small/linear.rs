@@ -24,7 +24,7 @@ const BLOCK_ELEMENTS: usize = 1 << 20;
 pub struct Scores {
     /// [classes, columns]; dense after fitting, anything after shrinking.
     pub weight: Weight,
-    /// [classes].
+    /// \[classes\].
     pub bias: Vec<f32>,
 }
 

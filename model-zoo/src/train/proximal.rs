@@ -13,7 +13,7 @@ pub struct Proximal {
 }
 
 impl Proximal {
-    /// Minimises objective(x) + Σⱼ l1[j]·|x[j]| from `x`, which ends at the minimum, with exact zeros.
+    /// Minimises objective(x) + Σⱼ l1\[j\]·|x\[j\]| from `x`, which ends at the minimum, with exact zeros.
     ///
     /// # Errors
     /// Those of the objective.
