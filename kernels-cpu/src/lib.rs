@@ -14,6 +14,13 @@
 //!
 //! Results depend on the instruction set, but never on the number of threads.
 
+#![allow(
+    clippy::excessive_precision,
+    clippy::needless_range_loop,
+    clippy::wrong_self_convention,
+    reason = "constants are split exactly, lanes index several arrays at once, and elements are Copy"
+)]
+
 mod adamw;
 mod attention;
 mod attention_backward;
