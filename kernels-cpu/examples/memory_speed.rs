@@ -8,7 +8,7 @@ use std::time::Instant;
 
 const WIDTH: usize = 768;
 
-fn report<O: Op>(name: &str, cpu: &CpuBackend, mut make: impl FnMut() -> Result<()>, bytes: u64) -> Result<()> {
+fn report(name: &str, cpu: &CpuBackend, mut make: impl FnMut() -> Result<()>, bytes: u64) -> Result<()> {
     let repeats = (50_000_000 / bytes).max(1);
     let mut seconds: Vec<f64> = Vec::new();
     for _ in 0..17 {
