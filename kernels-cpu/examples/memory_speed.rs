@@ -35,7 +35,7 @@ fn noise(cpu: &CpuBackend, dtype: DType, len: usize) -> Result<Buffer> {
 macro_rules! measure {
     ($name:expr, $cpu:expr, $ty:ident, $op:expr) => {{
         let bytes = $op.cost().bytes;
-        report::<$ty<'_>>(&$name, $cpu, || $op.run($cpu), bytes)?;
+        report(&$name, $cpu, || $op.run($cpu), bytes)?;
     }};
 }
 
