@@ -210,7 +210,7 @@ mod tests {
         // Distinct magnitudes in an order unlike that of the positions.
         let values: Vec<f32> = (0..n * k)
             .map(|i| ((i * 7919 + 13) % (n * k)) as f32 + 1.0)
-            .map(|v| if v as usize % 2 == 0 { v } else { -v })
+            .map(|v| if (v as usize).is_multiple_of(2) { v } else { -v })
             .collect();
         (Weight::dense(n, k, Values::F32(values.clone())).unwrap(), values)
     }
