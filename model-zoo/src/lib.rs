@@ -4,6 +4,7 @@ pub mod autograd;
 pub mod container;
 pub mod data;
 mod error;
+mod hash;
 pub mod large;
 pub mod model;
 pub mod params;

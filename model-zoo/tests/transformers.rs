@@ -77,6 +77,7 @@ fn transformer(context: usize, kv_heads: usize) -> TransformerConfig {
         layers: 2,
         heads: 2,
         kv_heads,
+        head_dim: 4,
         d_ff: 24,
         norm: Norm::Layer,
         mlp: Mlp::Gelu,
@@ -254,8 +255,16 @@ fn bits_per_byte_is_the_mean_of_the_next_distributions() {
 
 #[test]
 fn a_text_is_classified_the_same_in_any_batch() {
+    let by_bytes = probabilities(&ClassifierConfig::bytes(16, 3, 32, 2, 4));
+    assert_eq!(by_bytes[9..12], by_bytes[12..15], "both are the same first 16 bytes");
+    let by_words = probabilities(&ClassifierConfig::words(512, 16, 3, 32, 2, 4));
+    assert_ne!(by_words[9..12], by_words[12..15], "both are shorter than 16 words");
+}
+
+/// Of five texts at once, after comparing with one at a time.
+fn probabilities(config: &ClassifierConfig) -> Vec<f32> {
     let on = cpu();
-    let classifier = Arc::new(Classifier::new(&ClassifierConfig::bytes(16, 3, 32, 2, 4)).unwrap());
+    let classifier = Arc::new(Classifier::new(config).unwrap());
     let weights = Params::init(&on, classifier.plan(), 9).unwrap().export(&on).unwrap();
     let runner = ClassifierRunner::new(on, classifier, &weights, DType::F32).unwrap();
     let texts = ["fn", "let mut x = 5;", "", "a text longer than the context is cut off there", "a text longer than"];
@@ -265,19 +274,20 @@ fn a_text_is_classified_the_same_in_any_batch() {
         let alone = runner.predict_proba(&Inputs::Text(vec![text.clone()])).unwrap();
         close("alone", &together[3 * at..3 * at + 3], &alone);
     }
-    assert_eq!(together[9..12], together[12..15], "both are the same first 16 bytes");
     assert_ne!(together[0..3], together[3..6]);
+    together
 }
 
 #[test]
 fn impossible_models_and_weights_are_refused() {
     let on = cpu();
     let broken = [
-        TransformerConfig { heads: 3, ..transformer(8, 1) },
+        TransformerConfig { head_dim: 0, ..transformer(8, 1) },
+        TransformerConfig { heads: 1 << 12, head_dim: 1 << 12, ..transformer(8, 1) },
         TransformerConfig { heads: 4, kv_heads: 3, ..transformer(8, 2) },
         TransformerConfig { layers: 0, ..transformer(8, 2) },
         TransformerConfig { d_model: usize::MAX, ..transformer(8, 2) },
-        TransformerConfig { heads: 8, positions: Positions::Rotary { theta: 1e4 }, ..transformer(8, 1) },
+        TransformerConfig { head_dim: 3, positions: Positions::Rotary { theta: 1e4 }, ..transformer(8, 1) },
         TransformerConfig { positions: Positions::Rotary { theta: f32::NAN }, ..transformer(8, 1) },
     ];
     for transformer in broken {

@@ -21,6 +21,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 const TRANSFORMER: &str = "transformer";
+/// Rows of the table that words are hashed to.
+const WORD_ROWS: usize = 8192;
 
 /// Every model of the task, ready to be timed.
 pub fn entries(section: &Section<'_>, task: &Classification) -> Vec<Entry> {
@@ -39,16 +41,30 @@ fn named<'a>(task: &'a Classification, model: &'a str, variant: &str) -> Named<'
     Named { task: &task.name, family: Family::Large, model, variant: variant.into() }
 }
 
-/// Sizes that train in seconds: rows of numbers as about eight tokens, texts as their first bytes.
-fn config(section: &Section<'_>, task: &Classification, d_model: usize, layers: usize) -> ClassifierConfig {
+/// Sizes that train in seconds: rows of numbers as about eight tokens, texts as their first words. A table of words is most of
+/// a classifier of texts, and few texts make little use of depth.
+fn config(section: &Section<'_>, task: &Classification, size: Size) -> ClassifierConfig {
     let classes = task.classes.len();
+    let (d_model, deep) = match size {
+        Size::Teacher => (64, section.by_depth(2, 4)),
+        Size::Student => (32, 1),
+    };
     match &task.train.inputs {
         Inputs::Table(table) => {
             let width = table.cols.div_ceil(8).max(1);
-            ClassifierConfig::patches(Standardizer::fit(table), width, classes, d_model, layers, 4)
+            ClassifierConfig::patches(Standardizer::fit(table), width, classes, d_model, deep, 4)
         }
-        Inputs::Text(_) => ClassifierConfig::bytes(section.by_depth(128, 256), classes, d_model, layers, 4),
+        Inputs::Text(_) => ClassifierConfig::words(WORD_ROWS, 128, classes, d_model, deep.div_ceil(2), 4),
     }
+}
+
+/// Who is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Size {
+    /// The transformer that the others are made from.
+    Teacher,
+    /// A quarter of it.
+    Student,
 }
 
 fn large(section: &Section<'_>, task: &Classification, reader: &Reader, entries: &mut Vec<Entry>) {
@@ -62,7 +78,7 @@ fn large(section: &Section<'_>, task: &Classification, reader: &Reader, entries:
     if section.stopped() || !any {
         return;
     }
-    let config = config(section, task, 64, section.by_depth(2, 4));
+    let config = config(section, task, Size::Teacher);
     let teacher = match train(section, task, &config, "transformer", None) {
         Ok(teacher) => teacher,
         Err(error) => return section.failed(entries, &base, &error),
@@ -74,7 +90,10 @@ fn large(section: &Section<'_>, task: &Classification, reader: &Reader, entries:
     let made_from = Some(base.row(section.first().name()).id);
     for (named, variant) in variants.iter().filter(|(named, _)| section.wants(named)) {
         let start = Instant::now();
-        let shrunk = variant.apply(&stored.weights).map(|weights| StoredClassifier { config: config.clone(), weights });
+        let shrunk = variant.apply(&config.transformer, &stored.weights).map(|(transformer, weights)| StoredClassifier {
+            config: ClassifierConfig { transformer, ..config.clone() },
+            weights,
+        });
         match shrunk.and_then(|stored| Ok((stored.to_container()?.file_bytes()?, stored))) {
             Ok((file_bytes, stored)) => {
                 let made = Made { train_s: start.elapsed().as_secs_f64(), file_bytes, made_from: made_from.clone() };
@@ -104,14 +123,13 @@ fn train(
     logits: Option<&[f32]>,
 ) -> Result<(StoredClassifier, Made)> {
     let classifier = Classifier::new(config)?;
-    let batch = 32;
-    // Texts are longer and cost more; both settings come from learning curves on the embedded tasks.
-    let epochs = match task.train.inputs {
-        Inputs::Table(_) => section.by_depth(30, 60),
-        Inputs::Text(_) => section.by_depth(6, 20),
+    // Settings from learning curves on the embedded tasks. Words are rare, so texts take more and smaller steps.
+    let (epochs, batch, peak) = match task.train.inputs {
+        Inputs::Table(_) => (section.by_depth(30, 60), 32, 2e-3),
+        Inputs::Text(_) => (section.by_depth(8, 16), 16, 3e-3),
     };
     let steps = (task.train.labels.len().div_ceil(batch) * epochs) as u64;
-    let fit = transformer_config(steps, batch, 2e-3, section.seed());
+    let fit = transformer_config(steps, batch, peak, section.seed());
     let lessons = logits.map(|logits| Lessons { distillation: Distillation::default(), logits });
     let title = format!("{}: training {what}", task.name);
     let ((weights, _), train_s) =
@@ -155,7 +173,7 @@ fn teach_transformer(
     if !section.wants(named) {
         return;
     }
-    let config = config(section, task, 32, 1);
+    let config = config(section, task, Size::Student);
     match train(section, task, &config, "the transformer's small student", Some(logits)) {
         Ok((stored, made)) => place(section, task, entries, named, &Made { made_from, ..made }, &stored, DType::F32),
         Err(error) => section.failed(entries, named, &error),

@@ -105,7 +105,9 @@ fn large(section: &Section<'_>, task: &Language, entries: &mut Vec<Entry>) {
     let made_from = Some(base.row(section.first().name()).id);
     for (named, variant) in variants.iter().filter(|(named, _)| section.wants(named)) {
         let start = Instant::now();
-        let shrunk = variant.apply(&stored.weights).map(|weights| StoredGpt { config: config.clone(), weights });
+        let shrunk = variant
+            .apply(&config.transformer, &stored.weights)
+            .map(|(transformer, weights)| StoredGpt { config: GptConfig { transformer, ..config.clone() }, weights });
         match shrunk.and_then(|stored| Ok((stored.to_container()?.file_bytes()?, stored))) {
             Ok((file_bytes, stored)) => {
                 let made = Made { train_s: start.elapsed().as_secs_f64(), file_bytes, made_from: made_from.clone() };

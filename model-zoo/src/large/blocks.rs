@@ -62,10 +62,12 @@ pub struct TransformerConfig {
     pub d_model: usize,
     /// Number of blocks.
     pub layers: usize,
-    /// Query heads; `d_model` is a multiple of it.
+    /// Query heads.
     pub heads: usize,
     /// Heads of keys and values; a divisor of `heads`, equal to it for plain multi-head attention.
     pub kv_heads: usize,
+    /// Elements of a head; usually `d_model / heads`, and still that of the whole once heads are pruned.
+    pub head_dim: usize,
     /// Width inside the network of a block.
     pub d_ff: usize,
     /// Normalization.
@@ -79,11 +81,6 @@ pub struct TransformerConfig {
 }
 
 impl TransformerConfig {
-    /// Elements of a head.
-    pub fn head_dim(&self) -> usize {
-        self.d_model / self.heads.max(1)
-    }
-
     /// Whether such a transformer exists; the limits keep a damaged model file from asking for absurd amounts of memory.
     ///
     /// # Errors
@@ -95,20 +92,22 @@ impl TransformerConfig {
             ("layers", self.layers, 1 << 10),
             ("heads", self.heads, 1 << 16),
             ("kv_heads", self.kv_heads, 1 << 16),
+            ("head_dim", self.head_dim, 1 << 16),
             ("d_ff", self.d_ff, 1 << 18),
         ];
         if let Some((name, got, limit)) = sizes.into_iter().find(|&(_, got, limit)| got == 0 || got > limit) {
             return Err(Error::config(name, format!("must be 1 to {limit}, got {got}")));
         }
-        if !self.d_model.is_multiple_of(self.heads) {
-            return Err(Error::config("heads", format!("must divide d_model = {}, got {}", self.d_model, self.heads)));
+        if self.heads * self.head_dim > 1 << 16 {
+            let got = self.heads * self.head_dim;
+            return Err(Error::config("head_dim", format!("heads must have at most {} elements in all, got {got}", 1 << 16)));
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(Error::config("kv_heads", format!("must divide heads = {}, got {}", self.heads, self.kv_heads)));
         }
         if let Positions::Rotary { theta } = self.positions {
-            if !self.head_dim().is_multiple_of(2) {
-                return Err(Error::config("heads", format!("rotary positions need an even head, got {}", self.head_dim())));
+            if !self.head_dim.is_multiple_of(2) {
+                return Err(Error::config("head_dim", format!("must be even for rotary positions, got {}", self.head_dim)));
             }
             if !(theta.is_finite() && theta > 0.0) {
                 return Err(Error::config("theta", format!("must be finite and positive, got {theta}")));
@@ -207,14 +206,15 @@ impl Transformer {
             bias: (config.norm == Norm::Layer).then(|| plan.declare(format!("{name}.bias"), [d], Role::Vector, Init::Zeros)),
         };
         let ups = if config.mlp == Mlp::SwiGlu { 2 } else { 1 };
-        let qkv = (config.heads + 2 * config.kv_heads) * config.head_dim();
+        let (heads, head_dim) = (config.heads, config.head_dim);
+        let qkv = (heads + 2 * config.kv_heads) * head_dim;
         let mut blocks = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
             let name = |part: &str| format!("blocks.{layer}.{part}");
             blocks.push(Block {
                 attention_norm: norm(plan, &name("attention_norm")),
                 qkv: LinearIds::declare(plan, &name("qkv"), [qkv, d], config.bias, init),
-                attention_out: LinearIds::declare(plan, &name("attention_out"), [d, d], config.bias, branch),
+                attention_out: LinearIds::declare(plan, &name("attention_out"), [d, heads * head_dim], config.bias, branch),
                 mlp_norm: norm(plan, &name("mlp_norm")),
                 up: LinearIds::declare(plan, &name("up"), [ups * config.d_ff, d], config.bias, init),
                 down: LinearIds::declare(plan, &name("down"), [d, config.d_ff], config.bias, branch),
@@ -285,8 +285,7 @@ impl Transformer {
         position: usize,
         cache: Option<(usize, &mut KvCache)>,
     ) -> Result<Var> {
-        let TransformerConfig { heads, kv_heads, d_model, .. } = self.config;
-        let head_dim = self.config.head_dim();
+        let TransformerConfig { heads, kv_heads, head_dim, .. } = self.config;
         let &[batch, seq, _] = &x.shape()[..] else {
             return Err(Error::config("x", format!("must be [B, T, C], got {}", x.shape())));
         };
@@ -308,7 +307,7 @@ impl Transformer {
             Sight::All(lengths) => (Mask::None, lengths),
         };
         let out = tape.attention(&q, &k, &v, lengths, mask, 1.0 / (head_dim as f32).sqrt())?; // [B, T, H, D]
-        let out = tape.reshape(&out, [batch, seq, d_model])?;
+        let out = tape.reshape(&out, [batch, seq, heads * head_dim])?;
         block.attention_out.forward(tape, vars, &out, Act::None)
     }
 

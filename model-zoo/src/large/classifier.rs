@@ -2,6 +2,7 @@
 
 use super::blocks::{Bias, LinearIds, Mlp, Norm, Positions, Sight, Transformer, TransformerConfig, small_init};
 use super::gpt::VOCAB;
+use super::words::word_ids;
 use crate::autograd::{Tape, Target, Var};
 use crate::data::{Inputs, Standardizer};
 use crate::params::{ParamId, Plan, Role, Vars};
@@ -16,6 +17,12 @@ use serde::{Deserialize, Serialize};
 pub enum Reading {
     /// Each byte of a text is a token; texts are cut off at the context.
     Bytes,
+    /// Each word of a text is a token, one of `rows` by its hash; identifiers fall into their parts and signs stand alone, so
+    /// that a context holds about four times the text that it would hold as bytes.
+    Words {
+        /// Rows of the table of words.
+        rows: usize,
+    },
     /// Rows of numbers, standardized and cut into patches of `width` columns (the last one padded with zeros), each of which is
     /// a token: the digits' 64 pixels are 8 rows of 8.
     Patches {
@@ -57,6 +64,11 @@ impl ClassifierConfig {
         Self::new(Reading::Bytes, context, classes, d_model, layers, heads)
     }
 
+    /// A classifier of the first `context` words of texts, hashed to `rows`: pre-norm, GELU, learned positions.
+    pub fn words(rows: usize, context: usize, classes: usize, d_model: usize, layers: usize, heads: usize) -> Self {
+        Self::new(Reading::Words { rows }, context, classes, d_model, layers, heads)
+    }
+
     fn new(reading: Reading, context: usize, classes: usize, d_model: usize, layers: usize, heads: usize) -> Self {
         let transformer = TransformerConfig {
             context,
@@ -64,6 +76,7 @@ impl ClassifierConfig {
             layers,
             heads,
             kv_heads: heads,
+            head_dim: d_model / heads.max(1),
             d_ff: 4 * d_model,
             norm: Norm::Layer,
             mlp: Mlp::Gelu,
@@ -77,8 +90,8 @@ impl ClassifierConfig {
 /// How tokens become vectors.
 #[derive(Clone, Copy, Debug)]
 enum Embedding {
-    /// A table of the byte values.
-    Bytes(ParamId),
+    /// A table of the bytes or words.
+    Table(ParamId),
     /// A linear layer over the columns of a patch.
     Patches { layer: LinearIds, width: usize, columns: usize },
 }
@@ -95,8 +108,8 @@ pub struct Batch {
 
 #[derive(Clone, Debug)]
 enum Tokens {
-    /// [B·T].
-    Bytes(Vec<u32>),
+    /// Rows of the table: [B·T].
+    Ids(Vec<u32>),
     /// [B·T, width].
     Patches(Vec<f32>),
 }
@@ -123,7 +136,13 @@ impl Classifier {
             return Err(Error::config("classes", format!("must be 1 to {}, got {}", 1 << 20, config.classes)));
         }
         let embedding = match &config.reading {
-            Reading::Bytes => Embedding::Bytes(plan.declare("embedding", [VOCAB, d], Role::Table, small_init(d))),
+            Reading::Bytes => Embedding::Table(plan.declare("embedding", [VOCAB, d], Role::Table, small_init(d))),
+            Reading::Words { rows } => {
+                if *rows == 0 || *rows > 1 << 20 {
+                    return Err(Error::config("rows", format!("must be 1 to {}, got {rows}", 1 << 20)));
+                }
+                Embedding::Table(plan.declare("embedding", [*rows, d], Role::Table, small_init(d)))
+            }
             Reading::Patches { width, standardizer } => {
                 let (width, columns) = (*width, standardizer.mean.len());
                 if width == 0 || columns == 0 || columns.div_ceil(width) > config.transformer.context {
@@ -176,19 +195,24 @@ impl Classifier {
                 }
                 Ok(Batch { tokens: Tokens::Patches(patches), batch: indices.len(), seq, lengths: None })
             }
-            _ => {
-                let texts = inputs.text()?;
-                let context = self.config.transformer.context;
-                let cut = |index: usize| &texts[index][..texts[index].len().min(context)];
-                let seq = indices.iter().map(|&index| cut(index).len()).max().unwrap_or(0).max(1);
+            (reading, _) => {
+                let (texts, context) = (inputs.text()?, self.config.transformer.context);
+                let read = |&index: &usize| -> Vec<u32> {
+                    let text = &texts[index];
+                    match reading {
+                        Reading::Words { rows } => word_ids(text, *rows).take(context).collect(),
+                        _ => text.iter().take(context).map(|&byte| u32::from(byte)).collect(),
+                    }
+                };
+                let ids: Vec<Vec<u32>> = indices.iter().map(read).collect();
+                let seq = ids.iter().map(Vec::len).max().unwrap_or(0).max(1);
                 let mut tokens = vec![0u32; indices.len() * seq];
-                let mut lengths = Vec::with_capacity(indices.len());
-                for (&index, tokens) in indices.iter().zip(tokens.chunks_exact_mut(seq)) {
-                    tokens.iter_mut().zip(cut(index)).for_each(|(token, &byte)| *token = u32::from(byte));
-                    // An empty text counts as one zero byte: a mean over nothing has no value.
-                    lengths.push(cut(index).len().max(1) as u32);
+                for (ids, tokens) in ids.iter().zip(tokens.chunks_exact_mut(seq)) {
+                    tokens[..ids.len()].copy_from_slice(ids);
                 }
-                Ok(Batch { tokens: Tokens::Bytes(tokens), batch: indices.len(), seq, lengths: Some(lengths) })
+                // An empty text counts as one token, row 0: a mean over nothing has no value.
+                let lengths = ids.iter().map(|ids| ids.len().max(1) as u32).collect();
+                Ok(Batch { tokens: Tokens::Ids(tokens), batch: indices.len(), seq, lengths: Some(lengths) })
             }
         }
     }
@@ -201,7 +225,7 @@ impl Classifier {
         let Batch { tokens, batch, seq, lengths } = inputs;
         let (batch, seq, d) = (*batch, *seq, self.config.transformer.d_model);
         let x = match (tokens, self.embedding) {
-            (Tokens::Bytes(tokens), Embedding::Bytes(table)) => {
+            (Tokens::Ids(tokens), Embedding::Table(table)) => {
                 let tokens = tape.upload(tokens, [batch * seq])?;
                 tape.gather(vars.dense(table)?, &tokens)?
             }

@@ -1,6 +1,6 @@
 //! A classifier with its weights on a device.
 
-use super::classifier::{Classifier, Reading};
+use super::classifier::Classifier;
 use super::session::softmax;
 use crate::Result;
 use crate::autograd::Tape;
@@ -54,7 +54,7 @@ impl ClassifierRunner {
         let mut logits = Vec::with_capacity(inputs.len() * self.classes());
         // Texts of similar length share a batch, so that little is padding.
         let mut order: Vec<usize> = (0..inputs.len()).collect();
-        if let (Inputs::Text(texts), Reading::Bytes) = (inputs, &self.classifier.config().reading) {
+        if let Inputs::Text(texts) = inputs {
             order.sort_by_key(|&index| texts[index].len());
         }
         for indices in order.chunks(BATCH) {

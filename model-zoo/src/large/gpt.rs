@@ -40,6 +40,7 @@ impl GptConfig {
             layers,
             heads,
             kv_heads: heads,
+            head_dim: d_model / heads.max(1),
             d_ff: 4 * d_model,
             norm: Norm::Layer,
             mlp: Mlp::Gelu,

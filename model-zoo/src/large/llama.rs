@@ -16,6 +16,7 @@ impl GptConfig {
             layers,
             heads,
             kv_heads,
+            head_dim: d_model / heads.max(1),
             d_ff: (8 * d_model).div_ceil(3).next_multiple_of(32),
             norm: Norm::Rms,
             mlp: Mlp::SwiGlu,

@@ -10,3 +10,5 @@ pub mod llama;
 pub mod sampling;
 pub mod session;
 pub mod stored;
+pub mod units;
+mod words;

@@ -52,7 +52,7 @@ impl GptRunner {
     /// `OutOfMemory`.
     pub fn session(&self) -> Result<Session> {
         let config = &self.gpt.config().transformer;
-        let shape = [1, config.context, config.kv_heads, config.head_dim()];
+        let shape = [1, config.context, config.kv_heads, config.head_dim];
         let cache = KvCache::new(&*self.on, config.layers, shape, self.dtype)?;
         Ok(Session { runner: self.clone(), tape: Tape::inference(Arc::clone(&self.on)), cache, logits: vec![0.0; VOCAB] })
     }

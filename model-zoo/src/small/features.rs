@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Table;
-use crate::{Error, Result};
+use crate::{Error, Result, hash};
 
 /// Settings of [`TextFeatures`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,11 +165,11 @@ fn check(config: &TextFeaturesConfig) -> Result<()> {
 fn signed_counts(text: &[u8], config: &TextFeaturesConfig) -> Vec<(u32, i32)> {
     let mut signs = Vec::with_capacity(text.len() * config.max_ngram);
     for start in 0..text.len() {
-        let mut hash = FNV_OFFSET;
+        let mut hash = hash::START;
         for &byte in text[start..].iter().take(config.max_ngram) {
-            // FNV-1a; the hash of an n-gram continues that of the n-gram one byte shorter.
-            hash = (hash ^ u32::from(byte)).wrapping_mul(FNV_PRIME);
-            let mixed = scramble(hash);
+            // The hash of an n-gram continues that of the n-gram one byte shorter.
+            hash = hash::push(hash, byte);
+            let mixed = hash::scramble(hash);
             let sign = if mixed >> 31 == 0 { 1 } else { -1 };
             signs.push((mixed & (config.dims as u32 - 1), sign));
         }
@@ -177,14 +177,4 @@ fn signed_counts(text: &[u8], config: &TextFeaturesConfig) -> Vec<(u32, i32)> {
     signs.sort_unstable_by_key(|&(feature, _)| feature);
     let sums = signs.chunk_by(|a, b| a.0 == b.0).map(|run| (run[0].0, run.iter().map(|&(_, sign)| sign).sum()));
     sums.filter(|&(_, sum)| sum != 0).collect()
-}
-
-const FNV_OFFSET: u32 = 0x811c_9dc5;
-const FNV_PRIME: u32 = 0x0100_0193;
-
-/// Spreads the bits of FNV, whose last byte reaches the high bits poorly (finalizer of MurmurHash3).
-fn scramble(mut hash: u32) -> u32 {
-    hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
-    hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);
-    hash ^ (hash >> 16)
 }
