@@ -12,7 +12,7 @@ use std::fmt::Write;
 
 use crate::figures::{self, ABSENT};
 use crate::markdown::{self, METHOD};
-use crate::recommend::{self, Ranked, Shrunk, Standing};
+use crate::recommend::{self, Ranked, Standing};
 use crate::report::{Finding, Report, Task, TaskKind, Topic};
 use escape::esc;
 use scatter::Cost;
@@ -227,32 +227,10 @@ fn task_section(page: &mut String, report: &Report, task: &Task, index: usize) {
     } else {
         page.push_str("<p>No model rows.</p>");
     }
-    shrinking(page, report, task);
-    page.push_str("</section>");
-}
-
-/// What each shrunk form cost and gained, one table per model that was shrunk.
-fn shrinking(page: &mut String, report: &Report, task: &Task) {
     for (parent, effects) in recommend::shrunk(report, &task.name) {
-        let _ = write!(
-            page,
-            r#"<h3>Shrinking {}</h3><div class="scroll" tabindex="0"><table><thead><tr><th scope="col">made from it</th><th scope="col">file</th><th scope="col">time</th><th scope="col">{}</th></tr></thead><tbody>"#,
-            esc(parent.label()),
-            parent.quality.map_or("quality", |quality| quality.metric.label())
-        );
-        for Shrunk { row, size, speed, quality } in effects {
-            let link = anchor::of_row(report, &row.id).map_or(String::new(), |(anchor, _)| anchor);
-            let _ = write!(
-                page,
-                r##"<tr><th scope="row"><a href="#{link}">{}</a></th><td>{}</td><td>{}</td><td>{}</td></tr>"##,
-                esc(row.label()),
-                esc(size),
-                esc(speed),
-                esc(quality)
-            );
-        }
-        page.push_str("</tbody></table></div>");
+        let _ = write!(page, "<h3>Shrinking {}</h3>{}", esc(parent.label()), tables::shrunk(report, parent, &effects));
     }
+    page.push_str("</section>");
 }
 
 const LEGEND: &str = r#"<p class="legend"><span><i class="swatch large"></i>large</span><span><i class="swatch small"></i>small</span><span><i class="swatch filled"></i>filled: Pareto front</span><span><i class="swatch hollow"></i>hollow: a row on the front is no worse and cheaper, or better at no more cost</span><span><i class="swatch unranked"></i>grey: noisy, not ranked</span><span>bars: 95 % interval, and p10 to p90 of time</span></p>"#;

@@ -6,6 +6,7 @@ use super::anchor;
 use super::escape::esc;
 use crate::figures::{self, ABSENT};
 use crate::markdown;
+use crate::recommend::Shrunk;
 use crate::report::{KernelRow, ModelRow, Report, Task, Verdict};
 
 /// One cell: markup made of escaped text, and its rank when the column is sorted.
@@ -52,11 +53,11 @@ impl Cell {
     }
 }
 
-/// Rows with an anchor each, under columns. A column without a figure is left out, and one that says the same in
+/// Rows, with an anchor where one is linked to, under columns. A column without a figure is left out, and one that says the same in
 /// every row moves into the caption.
 struct Grid {
     columns: Vec<(String, Align)>,
-    rows: Vec<(String, Vec<Cell>)>,
+    rows: Vec<(Option<String>, Vec<Cell>)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,7 +93,12 @@ impl Grid {
         }
         markup += "</tr></thead><tbody>";
         for (id, cells) in &self.rows {
-            let _ = write!(markup, r#"<tr id="{id}">"#);
+            match id {
+                Some(id) => {
+                    let _ = write!(markup, r#"<tr id="{id}">"#);
+                }
+                None => markup += "<tr>",
+            }
             for (position, column) in shown.iter().enumerate() {
                 let (Some(cell), Some((_, align))) = (cells.get(*column), self.columns.get(*column)) else { continue };
                 let rank = match &cell.rank {
@@ -137,7 +143,7 @@ pub(super) fn models(report: &Report, task: &Task) -> String {
         ("verdict", Align::Text),
     ];
     let columns = columns.map(|(name, align)| (name.to_string(), align)).into();
-    let rows = rows.into_iter().map(|(index, row)| (anchor::model(index), model_cells(row))).collect();
+    let rows = rows.into_iter().map(|(index, row)| (Some(anchor::model(index)), model_cells(row))).collect();
     Grid { columns, rows }.markup(&format!("Models on {} · intervals 95 %", task.name))
 }
 
@@ -191,6 +197,28 @@ fn parameters(row: &ModelRow) -> Cell {
     cell
 }
 
+/// What the forms a model was shrunk to gained and cost, in the words of the advice; sorted by the figures behind them.
+pub(super) fn shrunk(report: &Report, parent: &ModelRow, effects: &[Shrunk<'_>]) -> String {
+    let quality = parent.quality.map_or("quality", |quality| quality.metric.label());
+    let columns = [("made from it", Align::Text), ("file", Align::Number), ("time", Align::Number), (quality, Align::Number)];
+    let cells = |Shrunk { row, size, speed, quality }: &Shrunk<'_>| {
+        let label = row.label();
+        let markup = match anchor::of_row(report, &row.id) {
+            Some((anchor, _)) => format!(r##"<a href="#{anchor}">{}</a>"##, esc(&label)),
+            None => esc(&label).to_string(),
+        };
+        vec![
+            Cell { markup, rank: Rank::Text(label.to_lowercase()) },
+            Cell::number(row.file_bytes.map(|bytes| bytes as f64), |_| size.clone()),
+            Cell::number(row.latency_ms.map(|latency| latency.p50), |_| speed.clone()),
+            Cell::number(row.quality.map(|quality| quality.value), |_| quality.clone()),
+        ]
+    };
+    let columns = columns.map(|(name, align)| (name.to_string(), align)).into();
+    let rows = effects.iter().map(|effect| (None, cells(effect))).collect();
+    Grid { columns, rows }.markup(&format!("What shrinking {} gains and costs", parent.label()))
+}
+
 /// All kernel rows.
 pub(super) fn kernels(rows: &[KernelRow]) -> String {
     let columns = [
@@ -210,7 +238,7 @@ pub(super) fn kernels(rows: &[KernelRow]) -> String {
         ("threads", Align::Text),
     ];
     let columns = columns.map(|(name, align)| (name.to_string(), align)).into();
-    let rows = rows.iter().enumerate().map(|(index, row)| (anchor::kernel(index), kernel_cells(row))).collect();
+    let rows = rows.iter().enumerate().map(|(index, row)| (Some(anchor::kernel(index)), kernel_cells(row))).collect();
     Grid { columns, rows }.markup("Error budget: largest error over its derived bound")
 }
 

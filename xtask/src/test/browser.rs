@@ -1,7 +1,7 @@
 //! A look at `report.html` in a headless browser.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -77,31 +77,46 @@ fn verdict(dom: &str) -> Option<&str> {
     rest.split_once("</title>").map(|(verdict, _)| verdict)
 }
 
-/// The document as it stands once scripts have run.
+/// The document as it stands once scripts have run. The browser has a new home of its own in `scratch`, and neither network nor
+/// session bus.
 fn dump(browser: &str, page: &Path, scratch: &Path) -> Result<String> {
-    let out: PathBuf = scratch.join("dom.html");
-    let page = page.canonicalize()?;
+    let scratch = scratch.canonicalize()?;
+    let (out, complaints, home) = (scratch.join("dom.html"), scratch.join("stderr.txt"), scratch.join("home"));
+    if home.exists() {
+        fs::remove_dir_all(&home)?;
+    }
+    fs::create_dir_all(&home)?;
     let mut profile = std::ffi::OsString::from("--user-data-dir=");
-    profile.push(scratch.join("profile"));
+    profile.push(home.join("profile"));
     let mut url = std::ffi::OsString::from("file://");
-    url.push(&page);
+    url.push(page.canonicalize()?);
     let mut child = Command::new(browser)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"])
+        .args(["--disable-extensions", "--disable-breakpad", "--password-store=basic", "--host-resolver-rules=MAP * ~NOTFOUND"])
         .args(["--window-size=900,1600", "--virtual-time-budget=5000", "--dump-dom"])
         .args([profile, url])
+        .envs(["HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"].map(|name| (name, &home)))
+        .env("DBUS_SESSION_BUS_ADDRESS", "disabled:")
+        .stdin(Stdio::null())
         .stdout(File::create(&out)?)
-        .stderr(Stdio::null())
+        .stderr(File::create(&complaints)?)
         .spawn()
         .with_context(|| format!("cannot start {browser}"))?;
     let started = Instant::now();
-    while child.try_wait()?.is_none() {
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
         if started.elapsed() > TIME_LIMIT {
             child.kill()?;
             child.wait()?;
-            bail!("{browser} did not finish in {} s", TIME_LIMIT.as_secs());
+            bail!("{browser} did not finish in {} s; it said {}", TIME_LIMIT.as_secs(), complaints.display());
         }
         std::thread::sleep(Duration::from_millis(50));
+    };
+    if !status.success() {
+        bail!("{browser}: {status}: {}", fs::read_to_string(&complaints)?.trim());
     }
     Ok(fs::read_to_string(&out)?)
 }

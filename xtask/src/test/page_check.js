@@ -13,9 +13,15 @@ addEventListener("load", () => {
     if (box.width === 0 || box.height === 0 || marks === 0) problems.push("an empty chart");
   }
 
+  // Every table of figures sorts, and there is one per task and one of the kernels.
+  const sections = [...document.querySelectorAll("section")].filter((s) => /^(t\d+|kernels)$/.test(s.id));
+  if (sections.length < 2) problems.push("there is no task, or no kernels");
+  for (const section of sections) {
+    if (!section.querySelector("table.sortable")) problems.push("section " + section.id + " has no table that sorts");
+  }
+  const tables = [...document.querySelectorAll("table")];
+
   // A table sorts if clicking one of its headers twice leaves the same rows in two different orders.
-  const tables = [...document.querySelectorAll("table")].filter((t) => t.tHead && t.tBodies[0]?.rows.length > 1);
-  if (tables.length === 0) problems.push("there is no table with rows");
   const rows = (table) => [...table.tBodies[0].rows].map((row) => row.textContent);
   const same = (a, b) => a.length === b.length && a.every((text, i) => text === b[i]);
   const sorts = (table, header) => {
@@ -25,7 +31,7 @@ addEventListener("load", () => {
   };
   tables.forEach((table, i) => {
     const distinct = new Set(rows(table)).size > 1;
-    if (distinct && ![...table.tHead.rows[0].cells].some((header) => sorts(table, header))) {
+    if (!table.matches(".sortable") || (distinct && ![...table.tHead.rows[0].cells].some((header) => sorts(table, header)))) {
       problems.push("table " + (i + 1) + " does not sort");
     }
   });
