@@ -1,7 +1,7 @@
 //! The registry: the only place that knows which backends exist. A new backend adds one entry.
 
 use crate::report::Limits;
-use kernels::Backend;
+use kernels::{Backend, SupportRow};
 use std::sync::Arc;
 
 /// What the caller asks of a backend.
@@ -116,6 +116,18 @@ fn cuda(choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
 #[cfg(not(feature = "cuda"))]
 fn cuda(_choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
     Err(OpenError::NotCompiled("cuda"))
+}
+
+/// The support table of a backend. A software device will do for it, and cuda needs none.
+///
+/// # Errors
+/// [`OpenError`] where there is no device.
+pub fn support_table(name: &str) -> Result<Vec<SupportRow>, OpenError> {
+    match name {
+        #[cfg(feature = "cuda")]
+        "cuda" => Ok(kernels_cuda::support_table()),
+        _ => Ok(kernels::support_table(open(name, &Choice::default())?.as_ref())),
+    }
 }
 
 #[cfg(test)]

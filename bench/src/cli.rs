@@ -48,8 +48,8 @@ pub enum Command {
     },
     /// Print the support table of the backends as markdown
     Ops {
-        /// Backends to ask
-        #[arg(long, value_delimiter = ',', default_value = "cpu")]
+        /// Backends to ask; all of them must be compiled in, and wgpu needs a device, if only a software one
+        #[arg(long, value_delimiter = ',', default_value = "cpu,wgpu,cuda")]
         backend: Vec<String>,
     },
 }

@@ -138,6 +138,7 @@ fn show(before: &Report, after: &Report) -> ExitCode {
 }
 
 fn print_ops(names: &[String]) -> Outcome {
-    print!("{}", ops_table::markdown(&open_all(names, &backends::Choice::default())));
+    let tables: Result<Vec<_>, _> = names.iter().map(|name| Ok((name.as_str(), backends::support_table(name)?))).collect();
+    print!("{}", ops_table::markdown(&tables.map_err(|error: backends::OpenError| error.to_string())?));
     Ok(ExitCode::SUCCESS)
 }

@@ -9,3 +9,4 @@ mod memory;
 mod ops;
 
 pub use device::CudaBackend;
+pub use ops::support_table;

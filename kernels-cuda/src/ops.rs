@@ -2,7 +2,7 @@
 
 use crate::device::{CudaBackend, NAME};
 use kernels::ops::*;
-use kernels::{Checked, DType, Error, Launch, Op, Result, Support};
+use kernels::{Checked, DType, Error, Launch, Op, Result, Support, SupportRow};
 
 pub(crate) const REASON: &str = "the CUDA kernels are not written yet";
 
@@ -16,7 +16,14 @@ macro_rules! refuse {
                 Err(Error::Unsupported { op: <$op<'_>>::NAME, dtype: args.dtype(), backend: NAME, reason: REASON })
             }
         }
-    )*};
+    )*
+
+    /// What [`kernels::support_table`] says of every device, without one.
+    pub fn support_table() -> Vec<SupportRow> {
+        let refuse = |op| DType::ALL.map(|dtype| SupportRow { op, dtype, support: Support::No(REASON) });
+        [$(<$op<'_>>::NAME),*].into_iter().flat_map(refuse).collect()
+    }
+    };
 }
 
 refuse!(
