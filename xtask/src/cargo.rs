@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
+/// Every build of checks shares this selection, so that dependencies are built once.
+pub const SELECTION: [&str; 3] = ["--workspace", "--all-features", "--locked"];
+
 /// The workspace root: the folder above this crate.
 pub fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

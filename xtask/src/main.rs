@@ -6,6 +6,7 @@ mod ci;
 mod compare;
 mod doctor;
 mod forward;
+mod programs;
 mod test;
 mod tidy;
 

@@ -6,19 +6,17 @@ mod end_to_end;
 mod isa;
 mod packages;
 mod steps;
-mod vulkan;
+pub(crate) mod vulkan;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::programs::Programs;
 use crate::{cargo, tidy};
 use counts::{Counts, Runner};
 use steps::{Steps, Verdict};
-
-/// Every test build shares this selection, so that dependencies are built once.
-const SELECTION: [&str; 3] = ["--workspace", "--all-features", "--locked"];
 
 /// Set up what is needed and run every check: format, lints, tidy, docs, tests on every instruction set and on Vulkan
 ///
@@ -64,15 +62,10 @@ fn static_checks(args: &Args, steps: &mut Steps) {
         component("fmt", "rustfmt")?;
         steps::run(cargo::cargo_in_root().args(["fmt", "--all", "--check"]))
     });
-    steps.step("tidy", |_| {
-        let status = tidy::run(&tidy::Args::default())?;
-        ensure!(status == ExitCode::SUCCESS, "the violations stand above");
-        Ok(())
-    });
     steps.step("lints", |_| {
         component("clippy", "clippy")?;
         let mut clippy = cargo::cargo_in_root();
-        steps::run(clippy.arg("clippy").args(SELECTION).args(["--all-targets", "--", "-D", "warnings"]))
+        steps::run(clippy.arg("clippy").args(cargo::SELECTION).args(["--all-targets", "--", "-D", "warnings"]))
     });
     if args.quick {
         steps.skip("documentation", "--quick");
@@ -81,7 +74,7 @@ fn static_checks(args: &Args, steps: &mut Steps) {
             let mut doc = cargo::cargo_in_root();
             // Shapes stand in brackets and look like links.
             doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::broken_intra_doc_links -A rustdoc::redundant_explicit_links");
-            steps::run(doc.arg("doc").args(SELECTION).arg("--no-deps"))
+            steps::run(doc.arg("doc").args(cargo::SELECTION).arg("--no-deps"))
         });
     }
 }
@@ -90,22 +83,31 @@ fn tests(args: &Args, steps: &mut Steps) {
     let filter = args.filter.as_deref();
     let cargo_test = |subcommand: &[&str]| {
         let mut command = cargo::cargo_in_root();
-        command.args(subcommand).args(SELECTION);
+        command.args(subcommand).args(cargo::SELECTION);
         if args.skip_wgpu {
             command.args(["--exclude", "kernels-wgpu"]);
         }
         command
     };
-    let mut programs = Vec::new();
+    let mut programs = Programs::default();
     let built = steps.step("build the tests", |_| {
-        programs = isa::build(&mut cargo_test(&["test"]), "kernels-cpu")?;
+        programs = Programs::build(cargo_test(&["test"]).arg("--no-run"))?;
         Ok(())
     });
     if built == Verdict::Failed {
-        for name in ["tests", "documentation tests", "instruction sets"] {
+        for name in ["tidy", "tests", "documentation tests", "instruction sets"] {
             steps.skip(name, "not built");
         }
         return;
+    }
+    if filter.is_none() {
+        // Here, because it asks the program just built for the support tables; that of wgpu takes a device.
+        steps.step("tidy", |_| {
+            let docs = if args.skip_wgpu { tidy::Docs::Leave } else { tidy::Docs::Compare };
+            let status = tidy::check(docs, || programs.bench().map(Path::to_path_buf))?;
+            ensure!(status == ExitCode::SUCCESS, "the violations stand above");
+            Ok(())
+        });
     }
     steps.step("tests", |counts| {
         let result = if succeeds(cargo::cargo_in_root().args(["nextest", "--version"])) {
@@ -128,14 +130,14 @@ fn tests(args: &Args, steps: &mut Steps) {
         if args.quick {
             steps.skip(name, "--quick");
         } else {
-            steps.step(name, |counts| isa::run(isa, &programs, filter, counts));
+            steps.step(name, |counts| isa::run(isa, &programs.tests_of("kernels-cpu"), filter, counts));
         }
     }
     if args.quick {
         steps.skip("examples, end to end, report in a browser", "--quick");
     } else if filter.is_none() {
         examples(steps);
-        report(args, steps);
+        report(args, &programs, steps);
     }
 }
 
@@ -156,9 +158,9 @@ fn examples(steps: &mut Steps) {
     }
 }
 
-fn report(args: &Args, steps: &mut Steps) {
+fn report(args: &Args, programs: &Programs, steps: &mut Steps) {
     let out = cargo::root().join("target/end-to-end");
-    let ran = steps.step("end to end", |_| end_to_end::run(&out));
+    let ran = steps.step("end to end", |_| end_to_end::run(programs.bench()?, &out));
     let name = "report in a browser";
     if args.skip_browser {
         steps.skip(name, "--skip-browser");

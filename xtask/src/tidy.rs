@@ -8,15 +8,16 @@ mod style;
 mod unsafe_rooms;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::cargo;
+use crate::{cargo, programs};
 use source::SourceFile;
 
 /// Check the rules of the house: dependency arrows, layers, unsafe, file length, names, docs/ops.md
-#[derive(clap::Args, Default)]
+#[derive(clap::Args)]
 pub struct Args {
     /// Rewrite docs/ops.md instead of comparing it
     #[arg(long)]
@@ -47,8 +48,25 @@ impl fmt::Display for Violation {
     }
 }
 
+/// What becomes of generated documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Docs {
+    /// They must be as they would be written today.
+    Compare,
+    /// They are written.
+    Write,
+    /// They are not looked at.
+    Leave,
+}
+
 /// Checks every rule and prints what is broken.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    crate::test::vulkan::ensure()?;
+    check(if args.bless { Docs::Write } else { Docs::Compare }, programs::build_bench)
+}
+
+/// As [`run`], with the benchmark program from elsewhere.
+pub fn check(docs: Docs, bench: impl FnOnce() -> Result<PathBuf>) -> Result<ExitCode> {
     let mut found = arrows::check(&arrows::workspace_metadata()?)?;
     let files = source::read_all(cargo::root())?;
     for file in &files {
@@ -57,7 +75,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         found.extend(unsafe_rooms::check(file));
         found.extend(style::check(file));
     }
-    found.extend(ops_table::check(args.bless));
+    found.extend(ops_table::check(docs, bench));
     for violation in &found {
         eprintln!("{violation}");
     }

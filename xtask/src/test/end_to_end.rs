@@ -1,31 +1,61 @@
 //! One small benchmark from the command line to the report.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::steps;
+use super::{isa, steps};
 use crate::cargo;
 
-/// Runs a small benchmark into `out` and checks the report it leaves.
+/// Both runs measure these.
+const KERNELS: [&str; 2] = ["--ops", "^(matmul|attention)$"];
+
+/// Runs a small benchmark into `out` and checks the report it leaves; then compares the run with itself and with one on slower
+/// kernels.
 ///
 /// # Errors
-/// The run failed, a file is missing, or the report breaks its schema.
-pub fn run(out: &Path) -> Result<()> {
+/// A run failed, a file is missing, the report breaks its schema, or the comparison says anything but what happened.
+pub fn run(bench: &Path, out: &Path) -> Result<()> {
     if out.exists() {
         std::fs::remove_dir_all(out)?;
     }
-    let mut bench = cargo::cargo_in_root();
-    bench.args(["run", "--locked", "--package", "bench", "--all-features", "--bin", "sizewise-bench", "--"]);
-    bench.args(["--quick", "--task", "digits", "--ops", "^(matmul|attention)$", "--out"]).arg(out);
-    steps::run(&mut bench)?;
+    steps::run(call(bench).args(["--quick", "--task", "digits"]).args(KERNELS).arg("--out").arg(out))?;
     let latest = out.join("latest");
     for name in ["report.json", "report.md", "report.html", "samples.jsonl"] {
         let size_bytes = latest.join(name).metadata().with_context(|| format!("{name} is missing"))?.len();
         ensure!(size_bytes > 0, "{name} is empty");
     }
-    check_report(&serde_json::from_str(&std::fs::read_to_string(latest.join("report.json"))?)?)
+    check_report(&serde_json::from_str(&std::fs::read_to_string(latest.join("report.json"))?)?)?;
+
+    compare(bench, &latest, &latest, NO_CHANGE)?;
+    if isa::available().len() > 1 {
+        let slow = out.join("slow");
+        steps::run(call(bench).env("SIZEWISE_ISA", "scalar").arg("kernels").args(KERNELS).arg("--out").arg(&slow))?;
+        compare(bench, &latest, &slow.join("latest"), REGRESSION)?;
+    }
+    Ok(())
+}
+
+/// Exit status of `compare`, and what it says then.
+type Expected = (i32, &'static str);
+const NO_CHANGE: Expected = (0, "no change beyond noise");
+const REGRESSION: Expected = (2, "WORSE");
+
+fn compare(bench: &Path, before: &Path, after: &Path, (status, words): Expected) -> Result<()> {
+    let output = call(bench).arg("compare").args([before, after]).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    print!("{said}");
+    ensure!(output.status.code() == Some(status), "compare ended with {}, not {status}", output.status);
+    ensure!(said.contains(words), "compare does not say `{words}`");
+    Ok(())
+}
+
+fn call(bench: &Path) -> Command {
+    let mut command = Command::new(bench);
+    command.current_dir(cargo::root());
+    command
 }
 
 fn check_report(report: &Value) -> Result<()> {

@@ -1,21 +1,25 @@
 //! `docs/ops.md` is what the support tables say today.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::Violation;
+use super::{Docs, Violation};
 use crate::cargo;
 
 const PATH: &str = "docs/ops.md";
 
-/// Compares the file with what the program prints, or rewrites it when `bless`.
-pub fn check(bless: bool) -> Option<Violation> {
+/// Compares the file with what the program prints, or rewrites it.
+pub fn check(docs: Docs, bench: impl FnOnce() -> Result<PathBuf>) -> Option<Violation> {
+    if docs == Docs::Leave {
+        return None;
+    }
     let path = cargo::root().join(PATH);
-    let result = generate().and_then(|fresh| match bless {
-        true => write(&path, &fresh).map(|()| None),
-        false => Ok(compare(fs::read_to_string(&path).ok().as_deref(), &fresh)),
+    let result = bench().and_then(|bench| generate(&bench)).and_then(|fresh| match docs {
+        Docs::Write => write(&path, &fresh).map(|()| None),
+        Docs::Compare | Docs::Leave => Ok(compare(fs::read_to_string(&path).ok().as_deref(), &fresh)),
     });
     result.unwrap_or_else(|error| Some(Violation::new(PATH, format!("{error:#}"))))
 }
@@ -25,12 +29,8 @@ fn write(path: &Path, fresh: &str) -> Result<()> {
     fs::write(path, fresh).with_context(|| format!("cannot write {PATH}"))
 }
 
-fn generate() -> Result<String> {
-    let output = cargo::cargo_in_root()
-        .args(["run", "--quiet", "--package", "bench", "--all-features", "--bin", "sizewise-bench", "--", "ops"])
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
+fn generate(bench: &Path) -> Result<String> {
+    let output = Command::new(bench).arg("ops").stderr(Stdio::inherit()).output().context("cannot run the benchmark program")?;
     ensure!(output.status.success(), "`sizewise-bench ops`: {}", output.status);
     Ok(String::from_utf8(output.stdout)?)
 }

@@ -1,0 +1,56 @@
+//! The program as a shell sees it: exit status and what it says when something is wrong.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn call(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sizewise-bench")).args(args).output().unwrap()
+}
+
+/// Status, and everything on stderr.
+fn refused(args: &[&str]) -> (i32, String) {
+    let output = call(args);
+    assert!(output.stdout.is_empty(), "{args:?} printed {}", String::from_utf8_lossy(&output.stdout));
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_line_that_is_not_understood_is_no_regression() {
+    assert_eq!(refused(&["--no-such-flag"]).0, 64);
+    assert_eq!(refused(&["--quick", "--full"]).0, 64);
+    let (status, said) = refused(&["compare", "no-such-run", "no-such-run"]);
+    assert!(status == 1 && said.contains("no-such-run"), "{status}: {said}");
+}
+
+#[test]
+fn a_backend_that_cannot_be_had_ends_with_the_remedy() {
+    let (status, said) = refused(&["kernels", "--backend", "tpu"]);
+    assert!(status == 1 && said.contains("cpu, wgpu, cuda"), "{status}: {said}");
+    if !Path::new("/dev/nvidia0").exists() && !Path::new("/dev/dxg").exists() {
+        let (status, said) = refused(&["kernels", "--backend", "cuda"]);
+        assert!(status == 1 && said.contains("remedy"), "{status}: {said}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_table_is_named_by_line_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases: [(&str, &[u8], &str); 7] = [
+        ("missing", b"a,b\n1,2\n", "label"),
+        ("single", b"a,label\n1,x\n2,x\n", "class"),
+        ("empty", b"", "empty"),
+        ("utf8", b"a,label\n1,x\n\xff,y\n", "line 3"),
+        ("ragged", b"a,label\n1,x\n2,y,3\n", "line 3"),
+        ("nan", b"a,label\n1,x\nNaN,y\n", "line 3"),
+        ("blank", b"a,label\n1,x\n2,\n", "line 3"),
+    ];
+    for (name, text, named) in cases {
+        let path = folder.path().join(format!("{name}.csv"));
+        std::fs::write(&path, text).unwrap();
+        let (status, said) = refused(&["models", "--task", path.to_str().unwrap(), "--label", "label"]);
+        assert!(status == 1 && said.contains(named) && said.contains(name), "{name}: {status}: {said}");
+        assert_eq!(std::fs::read(&path).unwrap(), text, "a user's file is never changed");
+    }
+    let (status, said) = refused(&["models", "--task", "no-such.csv", "--label", "label"]);
+    assert!(status == 1 && said.contains("no-such.csv"), "{status}: {said}");
+}
