@@ -559,7 +559,9 @@ pub(crate) fn each<const N: usize, O: Operands<N>>(
     operands: &O,
     body: impl for<'s> Fn(usize, O::Slice<'s>) + Sync,
 ) {
-    Plan::new(operands, weight).run(pool, operands, |_, index, slices| body(index, slices));
+    if operands.layouts()[0].numel() > 0 {
+        Plan::new(operands, weight).run(pool, operands, |_, index, slices| body(index, slices));
+    }
 }
 
 /// Rows of a task, for rows of `width` elements.

@@ -60,6 +60,7 @@ impl Buffer {
     ///
     /// # Errors
     /// `Shape` if `shape` has more elements than the buffer.
+    #[inline]
     pub fn view(&self, shape: impl Into<Shape>) -> Result<View<'_>> {
         self.view_as(Layout::contiguous(shape)?)
     }
@@ -68,6 +69,7 @@ impl Buffer {
     ///
     /// # Errors
     /// `Shape` if the layout reaches beyond the buffer.
+    #[inline]
     pub fn view_as(&self, layout: Layout) -> Result<View<'_>> {
         self.covers(&layout)?;
         Ok(View { buffer: self, layout })
@@ -77,6 +79,7 @@ impl Buffer {
     ///
     /// # Errors
     /// `Shape` if `shape` has more elements than the buffer.
+    #[inline]
     pub fn view_mut(&mut self, shape: impl Into<Shape>) -> Result<ViewMut<'_>> {
         self.view_mut_as(Layout::contiguous(shape)?)
     }
@@ -85,21 +88,24 @@ impl Buffer {
     ///
     /// # Errors
     /// `Shape` if the layout reaches beyond the buffer.
+    #[inline]
     pub fn view_mut_as(&mut self, layout: Layout) -> Result<ViewMut<'_>> {
         self.covers(&layout)?;
         Ok(ViewMut { buffer: self, layout })
     }
 
+    #[inline]
     fn covers(&self, layout: &Layout) -> Result<()> {
-        if layout.end()? <= self.len {
-            return Ok(());
+        match layout.end()? <= self.len {
+            true => Ok(()),
+            false => Err(self.too_short(layout)),
         }
-        Err(Error::Shape {
-            op: "view",
-            arg: "shape",
-            wanted: format!("within the buffer's {} elements", self.len).into(),
-            got: *layout.shape(),
-        })
+    }
+
+    #[cold]
+    fn too_short(&self, layout: &Layout) -> Error {
+        let wanted = format!("within the buffer's {} elements", self.len).into();
+        Error::Shape { op: "view", arg: "shape", wanted, got: *layout.shape() }
     }
 }
 

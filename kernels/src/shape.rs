@@ -37,12 +37,13 @@ impl Shape {
     ///
     /// # Errors
     /// `Limit` if the product does not fit in `usize`.
+    #[inline]
     pub fn numel(&self) -> Result<usize> {
         // A zero dimension makes the product zero whatever the others are.
         if self.contains(&0) {
             return Ok(0);
         }
-        self.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= isize::MAX as usize).ok_or(Error::Limit {
+        self.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= isize::MAX as usize).ok_or_else(|| Error::Limit {
             op: "shape",
             what: "elements",
             limit: isize::MAX as u64,
@@ -59,6 +60,7 @@ impl Shape {
 
 impl Deref for Shape {
     type Target = [usize];
+    #[inline]
     fn deref(&self) -> &[usize] {
         &self.dims[..self.rank as usize]
     }
@@ -67,6 +69,7 @@ impl Deref for Shape {
 macro_rules! from_array {
     ($($n:literal)*) => {$(
         impl From<[usize; $n]> for Shape {
+            #[inline]
             fn from(dims: [usize; $n]) -> Self {
                 let mut shape = Shape { dims: [0; MAX_RANK], rank: $n };
                 shape.dims[..$n].copy_from_slice(&dims);
