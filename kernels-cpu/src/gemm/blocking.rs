@@ -2,10 +2,11 @@
 //!
 //! | loop | step | what stays where |
 //! |---|---|---|
-//! | rows of the left factor | MC | the packed left block in L2/L3, shared by all threads |
-//! | columns of the right factor | NR | one strip per task, with its f32 result [MC, NR] in L2 |
-//! | depth | KC | the panel [KC, NR] of the strip in L1/L2 |
-//! | rows of the block | MR | the left tile [MR, KC] in L1 |
+//! | rows and columns | block | a packed left block, and the panels made for it, in L3 and shared by all threads |
+//! | rows and strips of a task | TASK_ROWS, TASK_STRIPS | the sums of a task in L2, until the last panel is done |
+//! | depth | KC | the task's part [TASK_ROWS, KC] of the left block in L2 |
+//! | strips | NR | the panel [KC, NR] in L1 |
+//! | rows | MR | the left tile [MR, KC] on its way through L1 |
 //! | depth of the panel | 1 | the result tile [MR, NR] in registers |
 //!
 //! | instruction set | registers | MR | NR | why |
@@ -16,20 +17,30 @@
 //! An element of the result is one chain of fused multiply-adds over k = 0, 1, …, K − 1 whatever these sizes are: no choice of
 //! block, path or thread changes a bit of it, and a row of a batch equals the row alone.
 
+use super::Size;
 use crate::simd::simd_fn;
 use std::ops::Range;
 
 /// Vectors in a row of the result tile.
 pub(crate) const NV: usize = 3;
 
-/// Depth of a panel.
-pub(crate) const KC: usize = 256;
+/// Depth of a panel: it fills three quarters of an L1 cache of 48 KiB, and streams well from the L2 behind one of 32 KiB.
+pub(crate) const KC: usize = 192;
 
-/// Largest number of rows of a packed left block.
-const MC: usize = 512;
+/// Largest packed left block, unless MR rows are larger.
+const LEFT_BYTES: usize = 32 << 20;
 
-/// Largest packed left block, unless MR rows are larger: it should stay in the last-level cache.
-const LEFT_BYTES: usize = 8 << 20;
+/// Most bytes of panels made at a time for all tasks, unless one strip is larger.
+const SHARED_BYTES: usize = 16 << 20;
+
+/// Most rows of a task: their part of a panel's depth, 384 KiB, stays in L2.
+const TASK_ROWS: usize = 512;
+
+/// Most strips of a task: each costs 96 KiB of sums, and saves reading the rows once.
+const TASK_STRIPS: usize = 4;
+
+/// Strips that few rows are multiplied with at once: as many streams keep the memory busy.
+const FEW_STRIPS: usize = 4;
 
 simd_fn! {
     /// f32 lanes of a vector.
@@ -48,8 +59,61 @@ pub(crate) const fn nr(lanes: usize) -> usize {
 
 /// Rows of a left block of depth `k`: a multiple of MR.
 pub(crate) fn mc(lanes: usize, k: usize) -> usize {
-    let fitting = (LEFT_BYTES / size_of::<f32>() / k.max(1)).min(MC);
+    let fitting = (LEFT_BYTES / size_of::<f32>() / k.max(1)).min(TASK_ROWS);
     fitting.next_multiple_of(mr(lanes)).max(mr(lanes))
+}
+
+/// How a product is cut into blocks and tasks. No result depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cuts {
+    lanes: usize,
+    k: usize,
+    /// Rows packed at a time.
+    pub block_rows: usize,
+    /// Strips multiplied with a block at a time.
+    pub shared_strips: usize,
+    shares: bool,
+    /// Most rows of a task.
+    pub task_rows: usize,
+    /// Most strips of a task.
+    pub task_strips: usize,
+}
+
+impl Cuts {
+    /// Cuts for as many threads as `slots`. `makes_panels`: whether the right factor's panels cost something to get.
+    pub fn new(lanes: usize, size: Size, slots: usize, makes_panels: bool) -> Self {
+        let Size { m, n, k } = size;
+        let (mr, strips) = (mr(lanes), Strips::new(n, lanes).count().max(1));
+        let fitting = LEFT_BYTES / size_of::<f32>() / k.max(1) / mr * mr;
+        let block_rows = fitting.max(mr).min(m).max(1);
+        let shares = makes_panels && block_rows > TASK_ROWS;
+        let shared_strips = if shares { (SHARED_BYTES / size_of::<f32>() / (k.max(1) * nr(lanes))).clamp(1, strips) } else { strips };
+        // Enough tasks to end at about the same time on all threads.
+        let wanted = if slots > 1 { 8 * slots } else { 1 };
+        let tiles = block_rows.div_ceil(mr);
+        let most_rows = TASK_ROWS / mr;
+        let row_cuts = tiles.div_ceil(most_rows).max((2 * slots).div_ceil(strips).min(if slots > 1 { tiles } else { 1 }));
+        let most_strips = if m <= mr { FEW_STRIPS } else { TASK_STRIPS };
+        let task_strips = (shared_strips * row_cuts / wanted).clamp(1, most_strips);
+        Cuts { lanes, k, block_rows, shared_strips, shares, task_rows: tiles.div_ceil(row_cuts) * mr, task_strips }
+    }
+
+    /// Whether panels are made for all tasks before they start.
+    pub fn shares(self) -> bool {
+        self.shares
+    }
+    /// f32 elements of the packed block.
+    pub fn left_floats(self) -> usize {
+        self.block_rows * self.k
+    }
+    /// f32 elements of the shared panels.
+    pub fn shared_floats(self) -> usize {
+        if self.shares { self.shared_strips * nr(self.lanes) * self.k } else { 0 }
+    }
+    /// f32 elements a task needs: a panel and its sums.
+    pub fn task_floats(self) -> usize {
+        nr(self.lanes) * (KC + self.task_strips * self.task_rows)
+    }
 }
 
 /// The columns of a matrix, cut into strips.

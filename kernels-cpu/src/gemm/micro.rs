@@ -1,7 +1,7 @@
 //! The micro-kernel: a tile of the result in registers, written once for all instruction sets and forms of the factors.
 
 use super::blocking::{NV as MAX_NV, mr as max_mr};
-use crate::simd::{Float, Isa, Simd, simd_fn};
+use crate::simd::{Float, Isa, Simd, prefetch, simd_fn};
 use std::ops::Range;
 
 /// A tile of the left factor, [MR, K] in f32.
@@ -366,4 +366,83 @@ pub(crate) unsafe fn run_one_vector<S: Simd, A: LeftTile, B: Strip<S>>(
 ) {
     // SAFETY: same contract.
     unsafe { tile_of_rows::<S, A, B, 1>(s, rows, units, a, b, c, c_stride, before) }
+}
+
+/// How far ahead of its reads a stream is fetched.
+const AHEAD_BYTES: usize = 2048;
+
+/// `rows` ≤ MR rows of a packed tile with `strips` neighbouring strips of NR columns each, `depth` rows deep: strips are read side
+/// by side, since several streams get more out of memory than one. c is [strips, rows, NR].
+///
+/// # Safety
+/// The tile holds `rows` rows and the strips, one after the other, NR columns, both to the full depth; `c` is writable for all sums.
+pub(crate) unsafe fn run_streams(isa: Isa, (rows, strips): (usize, usize), depth: usize, a: PackedLeft, b: *const f32, c: *mut f32) {
+    simd_fn! {
+        fn checked(s, size: (usize, usize), depth: usize, a: PackedLeft, b: *const f32, c: *mut f32) {
+            let (rows, strips) = size;
+            // Accumulators fill the registers that a row of each strip and an element of the tile leave.
+            let abreast = match rows {
+                1 => 4,
+                2 if S::LANES >= 16 => 4,
+                2 => 2,
+                3 | 4 if S::LANES >= 16 => 2,
+                _ => 1,
+            };
+            let mut done = 0;
+            while done < strips {
+                let now = if strips - done >= abreast { abreast } else { 1 };
+                // SAFETY: the contract of `run_streams`, the only caller: strips `done..done + now` exist.
+                unsafe {
+                    let b = b.add(done * depth * MAX_NV * S::LANES);
+                    let c = c.add(done * rows * MAX_NV * S::LANES);
+                    match (rows, now) {
+                        (1, 4) => streams::<S, 1, 4>(s, depth, a, b, c),
+                        (2, 4) => streams::<S, 2, 4>(s, depth, a, b, c),
+                        (2, 2) => streams::<S, 2, 2>(s, depth, a, b, c),
+                        (3, 2) => streams::<S, 3, 2>(s, depth, a, b, c),
+                        (4, 2) => streams::<S, 4, 2>(s, depth, a, b, c),
+                        (1, _) => streams::<S, 1, 1>(s, depth, a, b, c),
+                        (2, _) => streams::<S, 2, 1>(s, depth, a, b, c),
+                        (3, _) => streams::<S, 3, 1>(s, depth, a, b, c),
+                        (4, _) => streams::<S, 4, 1>(s, depth, a, b, c),
+                        (5, _) if max_mr(S::LANES) == 8 => streams::<S, 5, 1>(s, depth, a, b, c),
+                        (6, _) if max_mr(S::LANES) == 8 => streams::<S, 6, 1>(s, depth, a, b, c),
+                        (7, _) if max_mr(S::LANES) == 8 => streams::<S, 7, 1>(s, depth, a, b, c),
+                        (8, _) if max_mr(S::LANES) == 8 => streams::<S, 8, 1>(s, depth, a, b, c),
+                        _ => debug_assert!(false, "a tile of {rows} rows"),
+                    }
+                }
+                done += now;
+            }
+        }
+    }
+    checked(isa, (rows, strips), depth, a, b, c);
+}
+
+/// # Safety
+/// As for [`run_streams`], with STRIPS strips of MR rows.
+#[inline(always)]
+unsafe fn streams<S: Simd, const MR: usize, const STRIPS: usize>(s: S, depth: usize, a: PackedLeft, b: *const f32, c: *mut f32) {
+    let width = MAX_NV * S::LANES;
+    let mut sums = [[[s.zero(); MAX_NV]; MR]; STRIPS];
+    // SAFETY: by contract.
+    unsafe {
+        for k in 0..depth {
+            let x: [S::V; MR] = std::array::from_fn(|i| s.splat(a.at::<MR>(i, k)));
+            for (strip, sums) in sums.iter_mut().enumerate() {
+                let row = b.add((strip * depth + k) * width);
+                for j in 0..MAX_NV {
+                    let from = row.add(j * S::LANES);
+                    prefetch(from.wrapping_byte_add(AHEAD_BYTES));
+                    let w = s.load(from);
+                    for (sum, &x) in sums.iter_mut().zip(&x) {
+                        sum[j] = s.fma(x, w, sum[j]);
+                    }
+                }
+            }
+        }
+        for (at, v) in sums.iter().flatten().flatten().enumerate() {
+            s.store(c.add(at * S::LANES), *v);
+        }
+    }
 }

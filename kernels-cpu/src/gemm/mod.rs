@@ -1,7 +1,7 @@
 //! The matrix product all dense and quantized kernels share: result = left · right, where the right factor may be stored in any
 //! form and the sums go through an epilogue of the op's own.
 //!
-//! Factors and epilogue are trait objects, met once per tile or strip: the kernels below them are compiled once per instruction
+//! Factors and epilogue are trait objects, met once per panel or tile: the kernels below them are compiled once per instruction
 //! set, not once per combination of element types.
 
 pub(crate) mod blocking;
@@ -11,12 +11,12 @@ pub(crate) mod pack;
 mod small;
 pub(crate) mod stored;
 
-pub(crate) use small::{add_product, is_small, multiply_small};
+pub(crate) use small::{SmallCuts, add_product, is_small, multiply_small};
 
 use crate::CpuBackend;
 use crate::simd::{Isa, Simd};
 use crate::threads::{Parts, Pool, SERIAL_WORK};
-use blocking::{KC, Strips, lanes, mc, mr, nr};
+use blocking::{Cuts, KC, Strips, lanes, mr, nr};
 use kernels::Result;
 use micro::{Before, PackedLeft, run_panel};
 use std::ops::Range;
@@ -38,14 +38,54 @@ impl Size {
 
 /// The left factor [M, K].
 pub(crate) trait Left: Sync {
-    /// Writes `rows`, at most MR, as [K, rows] to `to`, which has that length.
-    fn pack(&self, isa: Isa, rows: Range<usize>, k: usize, to: &mut [f32]);
+    /// Writes columns `k` of `rows`, at most MR, as [k.len(), rows] to `to`, which has that length.
+    fn pack(&self, isa: Isa, rows: Range<usize>, k: Range<usize>, to: &mut [f32]);
 }
 
 /// The right factor [K, N].
 pub(crate) trait Right: Sync {
-    /// Computes the sums of some rows with one strip. `panel` is work space of [KC, NR], `sums` gets [rows, vectors].
-    fn sum_strip(&self, isa: Isa, part: &Part<'_>, panel: &mut [f32], sums: &mut [f32]);
+    /// Where the panel ends that begins at row `start` < `depth`: at most KC rows on.
+    fn panel_end(&self, start: usize, depth: usize) -> usize {
+        (start + KC).min(depth)
+    }
+
+    /// Rows `k`, from one panel's begin to its end, of a strip as f32 [k.len(), width]: where they lie, or in `room`, which holds
+    /// [KC, NR].
+    fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32];
+
+    /// Whether panels are made anew each time, so that many rows had better share them.
+    fn makes_panels(&self) -> bool;
+
+    /// Sums of few rows with strips that are better read as stored than made into panels; `false` if this form has no such way.
+    /// `packed` is one tile [K, rows]; `sums` gets [strips, rows, width].
+    fn sum_few(&self, _isa: Isa, _few: &Few<'_>, _sums: &mut [f32]) -> bool {
+        false
+    }
+}
+
+/// A strip of the right factor.
+#[derive(Clone, Debug)]
+pub(crate) struct Strip {
+    /// Its number.
+    pub index: usize,
+    /// Its columns.
+    pub columns: Range<usize>,
+    /// Vectors that hold a row of it.
+    pub vectors: usize,
+}
+
+/// One tile of left rows, to be multiplied with neighbouring strips.
+pub(crate) struct Few<'a> {
+    /// The tile [K, rows].
+    pub packed: &'a [f32],
+    /// Rows, at most MR.
+    pub rows: usize,
+    /// K.
+    pub depth: usize,
+    /// The strips, all as wide as the first.
+    pub strips: Range<usize>,
+    /// Vectors that hold a row of each.
+    pub vectors: usize,
 }
 
 /// What becomes of the sums.
@@ -61,52 +101,10 @@ pub(crate) fn one_nan<S: Simd>(s: S, v: S::V) -> S::V {
     s.select(s.is_nan(v), s.splat(f32::NAN), v)
 }
 
-/// Rows of a packed left block, to be multiplied with one strip of the right factor.
-pub(crate) struct Part<'a> {
-    /// The block: tiles [K, MR], the last [K, its rows].
-    pub packed: &'a [f32],
-    /// Rows of the block, from a tile's first.
-    pub rows: Range<usize>,
-    /// K.
-    pub depth: usize,
-    /// Number of the strip.
-    pub strip: usize,
-    /// Its columns.
-    pub columns: Range<usize>,
-    /// Vectors that hold a row of it.
-    pub vectors: usize,
-}
-
-impl Part<'_> {
-    /// sums (+)= rows · panel, where the panel holds the rows `k` of the strip, whole vectors each. The first `k` starts the sums.
-    ///
-    /// # Panics
-    /// If the panel or the sums are too short.
-    pub fn multiply_panel(&self, isa: Isa, k: Range<usize>, panel: &[f32], sums: &mut [f32]) {
-        let lanes = lanes(isa);
-        let width = self.vectors * lanes;
-        assert!(panel.len() >= k.len() * width && sums.len() >= self.rows.len() * width && k.end <= self.depth);
-        assert!(self.packed.len() >= self.rows.end * self.depth);
-        let before = if k.start == 0 { Before::Zero } else { Before::Sum };
-        for first in self.rows.clone().step_by(mr(lanes)) {
-            let count = (self.rows.end - first).min(mr(lanes));
-            let tile = PackedLeft(self.packed[first * self.depth + k.start * count..].as_ptr());
-            let to = sums[(first - self.rows.start) * width..].as_mut_ptr();
-            // SAFETY: the tile holds `count` ≤ MR rows to the full depth; panel and sums have been measured.
-            unsafe { run_panel(isa, (count, self.vectors), k.len(), tile, panel.as_ptr(), to, before) };
-        }
-    }
-}
-
-/// f32 elements of work space a task needs for a block of `rows` rows: panel and sums.
-fn task_floats(lanes: usize, rows: usize) -> usize {
-    nr(lanes) * (KC + rows)
-}
-
 /// f32 elements of work space for a product on `slots` threads.
-pub(crate) fn scratch_floats(lanes: usize, size: Size, slots: usize) -> usize {
-    let rows = mc(lanes, size.k).min(size.m);
-    rows * size.k + slots * task_floats(lanes, rows)
+pub(crate) fn scratch_floats(lanes: usize, size: Size, slots: usize, makes_panels: bool) -> usize {
+    let cuts = Cuts::new(lanes, size, slots, makes_panels);
+    cuts.left_floats() + cuts.shared_floats() + slots * cuts.task_floats()
 }
 
 /// Result = left · right through `epilogue`, on all threads of the backend.
@@ -115,7 +113,8 @@ pub(crate) fn scratch_floats(lanes: usize, size: Size, slots: usize) -> usize {
 /// `OutOfMemory` for the work space.
 pub(crate) fn multiply(cpu: &CpuBackend, size: Size, left: &dyn Left, right: &dyn Right, epilogue: &dyn Epilogue) -> Result<()> {
     let slots = if size.work() < SERIAL_WORK { 1 } else { cpu.pool.threads() };
-    let mut scratch = cpu.heap.scratch(size_of::<f32>() * scratch_floats(lanes(cpu.isa), size, slots))?;
+    let floats = scratch_floats(lanes(cpu.isa), size, slots, right.makes_panels());
+    let mut scratch = cpu.heap.scratch(size_of::<f32>() * floats)?;
     multiply_in(&cpu.pool, cpu.isa, size, left, right, epilogue, scratch.as_mut_slice(), slots);
     Ok(())
 }
@@ -132,37 +131,160 @@ pub(crate) fn multiply_in(
     scratch: &mut [f32],
     slots: usize,
 ) {
-    let Size { m, n, k } = size;
     let lanes = lanes(isa);
-    let (mc, mr) = (mc(lanes, k), mr(lanes));
-    let strips = Strips::new(n, lanes);
-    for start in (0..m).step_by(mc) {
-        let rows = start..(start + mc).min(m);
-        let (packed, rest) = scratch.split_at_mut(rows.len() * k);
-        pack_left(pool, isa, slots, left, rows.clone(), k, packed);
-        let packed = &*packed;
-        let task_floats = task_floats(lanes, rows.len());
-        // Few strips would leave threads idle: then the rows are cut as well, and each task makes its own panels.
-        let tiles = rows.len().div_ceil(mr);
-        let few = slots > 1 && strips.count() < 2 * slots;
-        let row_cuts = if few { (2 * slots).div_ceil(strips.count().max(1)).min(tiles) } else { 1 };
-        let rows_per_cut = tiles.div_ceil(row_cuts) * mr;
-        let parts = Parts::new(rest);
-        pool.run_slots(slots, strips.count() * row_cuts, &|task, slot| {
-            let (strip, first) = (task / row_cuts, task % row_cuts * rows_per_cut);
-            let last = (first + rows_per_cut).min(rows.len());
-            if first >= last {
-                return;
+    let cuts = Cuts::new(lanes, size, slots, right.makes_panels());
+    let strips = Strips::new(size.n, lanes);
+    let (packed, rest) = scratch.split_at_mut(cuts.left_floats());
+    let (shared, rest) = rest.split_at_mut(cuts.shared_floats());
+    for first in (0..size.m).step_by(cuts.block_rows.max(1)) {
+        let rows = first..(first + cuts.block_rows).min(size.m);
+        pack_block(pool, isa, slots, left, right, rows.clone(), size.k, packed);
+        let block = Block { isa, size, cuts, strips, rows, packed, epilogue };
+        for start in (0..strips.count()).step_by(cuts.shared_strips.max(1)) {
+            let range = start..(start + cuts.shared_strips).min(strips.count());
+            if cuts.shares() {
+                make_panels(pool, isa, slots, size.k, strips, right, range.clone(), shared);
+                let made = MadePanels { of: right, panels: shared, first: range.start, depth: size.k, lanes };
+                block.multiply(pool, slots, &made, range, Parts::new(rest));
+            } else {
+                block.multiply(pool, slots, right, range, Parts::new(rest));
             }
-            let (columns, vectors) = (strips.columns(strip), strips.vectors(strip));
-            let part = Part { packed, rows: first..last, depth: k, strip, columns: columns.clone(), vectors };
+        }
+    }
+}
+
+/// A packed block of left rows and what is to be done with it.
+struct Block<'a> {
+    isa: Isa,
+    size: Size,
+    cuts: Cuts,
+    strips: Strips,
+    /// Rows of the block.
+    rows: Range<usize>,
+    /// For each panel its columns k of all rows: tiles [k.len(), MR], the last [k.len(), its rows].
+    packed: &'a [f32],
+    epilogue: &'a dyn Epilogue,
+}
+
+impl Block<'_> {
+    fn strip(&self, index: usize) -> Strip {
+        Strip { index, columns: self.strips.columns(index), vectors: self.strips.vectors(index) }
+    }
+
+    /// Multiplies the block with `strips`, cut into tasks by groups of strips and of rows.
+    fn multiply(&self, pool: &Pool, slots: usize, right: &dyn Right, strips: Range<usize>, scratch: Parts<'_, f32>) {
+        let (rows_per_task, strips_per_task) = (self.cuts.task_rows, self.cuts.task_strips);
+        let row_cuts = self.rows.len().div_ceil(rows_per_task);
+        let groups = strips.len().div_ceil(strips_per_task);
+        let floats = self.cuts.task_floats();
+        pool.run_slots(slots, groups * row_cuts, &|task, slot| {
+            let first = task % row_cuts * rows_per_task;
+            let rows = first..(first + rows_per_task).min(self.rows.len());
+            let start = strips.start + task / row_cuts * strips_per_task;
+            let group = start..(start + strips_per_task).min(strips.end);
             // SAFETY: no two running tasks share a slot.
-            let own = unsafe { parts.part(slot * task_floats, task_floats) };
-            let (panel, sums) = own.split_at_mut(nr(lanes) * KC);
-            right.sum_strip(isa, &part, panel, sums);
-            epilogue.finish(isa, rows.start + first..rows.start + last, columns, sums, vectors);
+            let own = unsafe { scratch.part(slot * floats, floats) };
+            let done = self.multiply_few(right, group.clone(), own);
+            self.multiply_group(right, rows, done..group.end, own);
         });
     }
+
+    /// The block with strips from the group's first on, if it is one tile and `right` has a way of its own for so few rows. Returns
+    /// the first strip left undone.
+    fn multiply_few(&self, right: &dyn Right, group: Range<usize>, own: &mut [f32]) -> usize {
+        let rows = self.rows.len();
+        let lanes = lanes(self.isa);
+        let mut start = group.start;
+        while rows <= mr(lanes) && start < group.end {
+            // The last strip may be narrower than those before it.
+            let vectors = self.strips.vectors(start);
+            let end = (start..group.end).find(|&at| self.strips.vectors(at) != vectors).unwrap_or(group.end);
+            let few = Few { packed: self.packed, rows, depth: self.size.k, strips: start..end, vectors };
+            if !right.sum_few(self.isa, &few, own) {
+                break;
+            }
+            for (at, sums) in (start..end).zip(own.chunks_exact(rows * vectors * lanes)) {
+                self.epilogue.finish(self.isa, self.rows.clone(), self.strips.columns(at), sums, vectors);
+            }
+            start = end;
+        }
+        start
+    }
+
+    /// `rows` of the block with a group of strips, panel by panel: the sums wait in `own` until the last.
+    fn multiply_group(&self, right: &dyn Right, rows: Range<usize>, group: Range<usize>, own: &mut [f32]) {
+        let (lanes, depth) = (lanes(self.isa), self.size.k);
+        let (room, sums) = own.split_at_mut(nr(lanes) * KC);
+        let mut start = 0;
+        if group.is_empty() {
+            return;
+        }
+        // Once even for K = 0, which sets the sums to zero.
+        loop {
+            let k = start..if start < depth { right.panel_end(start, depth) } else { depth };
+            for (at, sums) in group.clone().zip(sums.chunks_mut(rows.len() * nr(lanes))) {
+                let strip = self.strip(at);
+                let panel = right.panel(self.isa, &strip, k.clone(), room);
+                self.multiply_panel(rows.clone(), k.clone(), &strip, panel, sums);
+            }
+            start = k.end;
+            if start == depth {
+                break;
+            }
+        }
+    }
+
+    /// sums (+)= rows · panel. The first panel starts the sums; after the last they go to the epilogue.
+    ///
+    /// # Panics
+    /// If the panel or the sums are too short.
+    fn multiply_panel(&self, rows: Range<usize>, k: Range<usize>, strip: &Strip, panel: &[f32], sums: &mut [f32]) {
+        let lanes = lanes(self.isa);
+        let width = strip.vectors * lanes;
+        assert!(panel.len() >= k.len() * width && sums.len() >= rows.len() * width && k.end <= self.size.k);
+        let packed = &self.packed[self.rows.len() * k.start..self.rows.len() * k.end];
+        let before = if k.start == 0 { Before::Zero } else { Before::Sum };
+        for first in rows.clone().step_by(mr(lanes)) {
+            let count = (rows.end - first).min(mr(lanes));
+            let tile = PackedLeft(packed[first * k.len()..(first + count) * k.len()].as_ptr());
+            let to = &mut sums[(first - rows.start) * width..][..count * width];
+            // SAFETY: the tile holds `count` ≤ MR rows of this depth; panel and sums have been measured.
+            unsafe { run_panel(self.isa, (count, strip.vectors), k.len(), tile, panel.as_ptr(), to.as_mut_ptr(), before) };
+            if k.end == self.size.k {
+                let result = self.rows.start + first..self.rows.start + first + count;
+                self.epilogue.finish(self.isa, result, strip.columns.clone(), to, strip.vectors);
+            }
+        }
+    }
+}
+
+/// Packs `rows` of a left factor as [`Block::packed`] has them for the panels of `right`.
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+fn pack_block(
+    pool: &Pool,
+    isa: Isa,
+    slots: usize,
+    left: &dyn Left,
+    right: &dyn Right,
+    rows: Range<usize>,
+    depth: usize,
+    packed: &mut [f32],
+) {
+    let mr = mr(lanes(isa));
+    let parts = Parts::new(packed);
+    let slots = if rows.len() * depth < SERIAL_WORK { 1 } else { slots };
+    pool.run_slots(slots, rows.len().div_ceil(mr), &|tile, _| {
+        let of_tile = tile * mr..(tile * mr + mr).min(rows.len());
+        let mut start = 0;
+        while start < depth {
+            let k = start..right.panel_end(start, depth);
+            let at = rows.len() * k.start + of_tile.start * k.len();
+            // SAFETY: tiles of different numbers do not meet.
+            let to = unsafe { parts.part(at, of_tile.len() * k.len()) };
+            left.pack(isa, rows.start + of_tile.start..rows.start + of_tile.end, k.clone(), to);
+            start = k.end;
+        }
+    });
 }
 
 /// Packs `rows` of a left factor of depth `k` as tiles [K, MR], the last [K, its rows].
@@ -174,6 +296,59 @@ pub(crate) fn pack_left(pool: &Pool, isa: Isa, slots: usize, left: &dyn Left, ro
         let of_tile = tile * mr..(tile * mr + mr).min(rows.len());
         // SAFETY: tiles of different numbers do not meet.
         let to = unsafe { parts.part(of_tile.start * k, of_tile.len() * k) };
-        left.pack(isa, rows.start + of_tile.start..rows.start + of_tile.end, k, to);
+        left.pack(isa, rows.start + of_tile.start..rows.start + of_tile.end, 0..k, to);
+    });
+}
+
+/// Panels that all tasks share: strips [K, width] one after the other.
+struct MadePanels<'a> {
+    of: &'a dyn Right,
+    panels: &'a [f32],
+    /// Number of the first strip.
+    first: usize,
+    depth: usize,
+    lanes: usize,
+}
+
+impl Right for MadePanels<'_> {
+    fn panel_end(&self, start: usize, depth: usize) -> usize {
+        self.of.panel_end(start, depth)
+    }
+    fn panel<'a>(&'a self, _: Isa, strip: &Strip, k: Range<usize>, _: &'a mut [f32]) -> &'a [f32] {
+        let width = strip.vectors * self.lanes;
+        let start = (strip.index - self.first) * nr(self.lanes) * self.depth;
+        &self.panels[start + k.start * width..start + k.end * width]
+    }
+    fn makes_panels(&self) -> bool {
+        false
+    }
+}
+
+/// Makes the panels of `range` of a right factor's strips.
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+fn make_panels(
+    pool: &Pool,
+    isa: Isa,
+    slots: usize,
+    depth: usize,
+    strips: Strips,
+    right: &dyn Right,
+    range: Range<usize>,
+    shared: &mut [f32],
+) {
+    let lanes = lanes(isa);
+    let parts = Parts::new(shared);
+    pool.run_slots(slots, range.len(), &|task, _| {
+        let index = range.start + task;
+        let strip = Strip { index, columns: strips.columns(index), vectors: strips.vectors(index) };
+        let width = strip.vectors * lanes;
+        let mut start = 0;
+        while start < depth {
+            let k = start..right.panel_end(start, depth);
+            // SAFETY: strips of different numbers do not meet.
+            let to = unsafe { parts.part(task * nr(lanes) * depth + k.start * width, k.len() * width) };
+            right.panel(isa, &strip, k.clone(), to);
+            start = k.end;
+        }
     });
 }

@@ -1,7 +1,7 @@
 //! Packing: factors of any strides and float type become contiguous f32 tiles and panels.
 
-use super::blocking::{KC, lanes, mr};
-use super::{Left, Part, Right};
+use super::blocking::{lanes, mr};
+use super::{Left, Right, Strip};
 use crate::simd::{Float, Isa, Simd, simd_fn};
 use std::ops::Range;
 
@@ -150,10 +150,10 @@ unsafe fn transpose_4x4(from: *const f32, from_stride: usize, to: *mut f32, to_s
 }
 
 simd_fn! {
-    fn pack_tile[T: Float](s, from: Strided<T>, rows: Range<usize>, k: usize, to: &mut [f32]) {
+    fn pack_tile[T: Float](s, from: Strided<T>, rows: Range<usize>, k: Range<usize>, to: &mut [f32]) {
         let count = rows.len();
-        assert!(count <= mr(S::LANES) && to.len() >= count * k);
-        let from = Strided { start: from.at(rows.start, 0), ..from };
+        assert!(count <= mr(S::LANES) && to.len() >= count * k.len());
+        let (from, k) = (from.from(rows.start, k.start), k.len());
         // SAFETY: the caller's rows; `to` has been measured. Rows of a transposed factor lie side by side.
         unsafe {
             if from.row_stride == 1 && from.col_stride != 1 {
@@ -170,22 +170,19 @@ simd_fn! {
 }
 
 impl<T: Float> Left for Strided<T> {
-    fn pack(&self, isa: Isa, rows: Range<usize>, k: usize, to: &mut [f32]) {
+    fn pack(&self, isa: Isa, rows: Range<usize>, k: Range<usize>, to: &mut [f32]) {
         pack_tile(isa, *self, rows, k, to);
     }
 }
 
 impl<T: Float> Right for Strided<T> {
-    fn sum_strip(&self, isa: Isa, part: &Part<'_>, panel: &mut [f32], sums: &mut [f32]) {
-        let width = part.vectors * lanes(isa);
-        let mut start = 0;
-        // Once even for K = 0, which sets the sums to zero.
-        while start < part.depth || start == 0 {
-            let k = start..(start + KC).min(part.depth);
-            pack_columns(isa, *self, k.clone(), part.columns.clone(), width, panel);
-            part.multiply_panel(isa, k, panel, sums);
-            start += KC;
-        }
+    fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32] {
+        let width = strip.vectors * lanes(isa);
+        pack_columns(isa, *self, k, strip.columns.clone(), width, room);
+        room
+    }
+    fn makes_panels(&self) -> bool {
+        true
     }
 }
 

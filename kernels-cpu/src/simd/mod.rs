@@ -225,6 +225,18 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     }
 }
 
+/// Asks for the cache line at `at`, which need not be a valid address, to be on its way.
+#[inline(always)]
+pub(crate) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of the architecture; a prefetch accesses nothing and cannot fault.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// Declares functions whose body is compiled for every instruction set. The first argument names the token in the body; callers
 /// pass an [`Isa`] in its place. Within the body `S` is the token's type.
 ///

@@ -1,15 +1,16 @@
 //! A dense weight [N, K] as strips [K, NR] of its transpose.
 
 use crate::CpuBackend;
-use crate::gemm::blocking::{KC, Strips, lanes, nr};
-use crate::gemm::micro::DenseRows;
+use crate::gemm::blocking::{NV, Strips, lanes, mr, nr};
+use crate::gemm::micro::{DenseRows, PackedLeft, run_streams};
 use crate::gemm::stored::Stored;
-use crate::gemm::{Part, Right};
+use crate::gemm::{Few, Right, Strip};
 use crate::memory::CpuStorage;
 use crate::simd::{Float, Isa, Simd};
 use half::{bf16, f16};
 use kernels::Result;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Strips [K, NR] one after the other; the last is as wide as its whole vectors.
 pub(crate) struct DenseStrips<T> {
@@ -52,16 +53,27 @@ impl<T: Float> DenseStrips<T> {
 
 /// A strip of f32 is a panel as it lies.
 impl Right for DenseStrips<f32> {
-    fn sum_strip(&self, isa: Isa, part: &Part<'_>, _: &mut [f32], sums: &mut [f32]) {
-        let width = part.vectors * lanes(isa);
-        let strip = self.strips_at(part.strip, lanes(isa));
-        let mut start = 0;
-        // Once even for K = 0, which sets the sums to zero.
-        while start < part.depth || start == 0 {
-            let k = start..(start + KC).min(part.depth);
-            part.multiply_panel(isa, k, &strip[start * width..], sums);
-            start += KC;
+    fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, _: &'a mut [f32]) -> &'a [f32] {
+        let width = strip.vectors * lanes(isa);
+        &self.strips_at(strip.index, lanes(isa))[k.start * width..k.end * width]
+    }
+    fn makes_panels(&self) -> bool {
+        false
+    }
+    fn sum_few(&self, isa: Isa, few: &Few<'_>, sums: &mut [f32]) -> bool {
+        if few.vectors < NV {
+            return false;
         }
+        let width = NV * lanes(isa);
+        let strips = self.strips_at(few.strips.start, lanes(isa));
+        let count = few.strips.len();
+        assert!(few.rows <= mr(lanes(isa)) && few.packed.len() >= few.rows * few.depth);
+        assert!(strips.len() >= count * few.depth * width && sums.len() >= count * few.rows * width);
+        // SAFETY: tile, strips and sums have been measured.
+        unsafe {
+            run_streams(isa, (few.rows, count), few.depth, PackedLeft(few.packed.as_ptr()), strips.as_ptr(), sums.as_mut_ptr());
+        }
+        true
     }
 }
 
@@ -72,6 +84,9 @@ macro_rules! half {
             const UNIT_ROWS: usize = 1;
 
             fn units(&self, k: usize) -> usize {
+                k
+            }
+            fn unit_at(&self, k: usize) -> usize {
                 k
             }
             fn span(&self, unit: usize) -> (usize, usize) {

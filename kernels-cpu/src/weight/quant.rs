@@ -43,6 +43,11 @@ impl Units {
     pub fn of_group(self, group: usize) -> Range<usize> {
         group * self.per_group..((group + 1) * self.per_group).min(self.count())
     }
+    /// The unit that holds input `k`.
+    pub fn at(self, k: usize) -> usize {
+        let group = k / self.group_size;
+        group * self.per_group + (k - group * self.group_size) / self.rows
+    }
     /// First input of a unit, and how many it holds.
     #[inline(always)]
     pub fn span(self, unit: usize) -> (usize, usize) {
@@ -156,6 +161,9 @@ impl<const BITS: u32> Stored for QuantFactor<'_, BITS> {
 
     fn units(&self, _: usize) -> usize {
         self.0.units.count()
+    }
+    fn unit_at(&self, k: usize) -> usize {
+        self.0.units.at(k)
     }
     fn span(&self, unit: usize) -> (usize, usize) {
         self.0.units.span(unit)

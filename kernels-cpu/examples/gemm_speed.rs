@@ -1,0 +1,65 @@
+//! Times products beside the measured limits: `cargo run --release -p kernels-cpu --example gemm_speed -- THREADS [FILTER]`.
+
+use kernels::ops::{Act, Linear, Matmul};
+use kernels::weight::Values;
+use kernels::{DType, Memory, Op, Result, Weight, WeightRef};
+use kernels_cpu::{CpuBackend, measure_limits};
+use std::time::Instant;
+
+fn median_ns(mut call: impl FnMut() -> Result<()>) -> Result<f64> {
+    call()?;
+    let begin = Instant::now();
+    call()?;
+    let calls = (2e6 / begin.elapsed().as_nanos() as f64).ceil().max(1.0) as usize;
+    let (start, mut all) = (Instant::now(), Vec::new());
+    while start.elapsed().as_millis() < 150 || all.len() < 3 {
+        let begin = Instant::now();
+        for _ in 0..calls {
+            call()?;
+        }
+        all.push(begin.elapsed().as_nanos() as f64 / calls as f64);
+    }
+    all.sort_by(f64::total_cmp);
+    Ok(all[all.len() / 2])
+}
+
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let threads = std::env::args().nth(1).map_or(Ok(1), |text| text.parse())?;
+    let filter = std::env::args().nth(2).unwrap_or_default();
+    let cpu = CpuBackend::builder().threads(threads).build()?;
+    let limits = measure_limits(cpu.isa(), &[threads])?[0];
+    println!("{} {limits:?}", cpu.isa().name());
+    let print = |what: String, flop: f64, ns: f64| {
+        println!("{what:<34} {ns:>12.0} ns {:>7.1} GFLOP/s {:>4.0} %", flop / ns, 100.0 * flop / ns / limits.peak_f32_gflop_per_s);
+    };
+    for dtype in [DType::F32, DType::Bf16] {
+        for size in [8, 32, 64, 128, 256, 512, 1024, 2048] {
+            let name = format!("matmul {dtype} {size}³");
+            if !name.contains(&filter) {
+                continue;
+            }
+            let (a, b) = (cpu.alloc(dtype, size * size)?, cpu.alloc(dtype, size * size)?);
+            let mut out = cpu.alloc(dtype, size * size)?;
+            let square = [size, size];
+            let ns = median_ns(|| Matmul::new(a.view(square)?, b.view(square)?, out.view_mut(square)?).run(&cpu))?;
+            print(name, 2.0 * (size as f64).powi(3), ns);
+        }
+        for (n, k) in [(768, 768), (2304, 768), (768, 3072), (4096, 4096), (11008, 4096)] {
+            let values = Values::from_f32(dtype, &vec![0.1f32; n * k]).ok_or("no such values")?;
+            let packed = cpu.pack(&Weight::dense(n, k, values)?)?;
+            for m in [1, 8, 32, 128, 512] {
+                let name = format!("linear {dtype} {m}x{n}x{k}");
+                if !name.contains(&filter) {
+                    continue;
+                }
+                let (x, mut out) = (cpu.alloc(dtype, m * k)?, cpu.alloc(dtype, m * n)?);
+                let ns = median_ns(|| {
+                    let (x, weight) = (x.view([m, k])?, WeightRef::Packed(&packed));
+                    Linear { x, weight, bias: None, act: Act::None, out: out.view_mut([m, n])? }.run(&cpu)
+                })?;
+                print(name + &format!(" {:.1} GB/s", packed.size_bytes() as f64 / ns), 2.0 * (m * n * k) as f64, ns);
+            }
+        }
+    }
+    Ok(())
+}
