@@ -82,7 +82,7 @@ impl Layout {
         }
         let last =
             self.shape.iter().zip(self.strides()).try_fold(self.offset, |at, (&d, &s)| at.checked_add((d - 1).checked_mul(s)?));
-        last.and_then(|at| at.checked_add(1)).filter(|&end| end <= isize::MAX as usize).ok_or_else(|| Error::Limit {
+        last.and_then(|at| at.checked_add(1)).filter(|&end| end <= isize::MAX as usize).ok_or(Error::Limit {
             op: "layout",
             what: "element index",
             limit: isize::MAX as u64,

@@ -43,7 +43,7 @@ impl Shape {
         if self.contains(&0) {
             return Ok(0);
         }
-        self.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= isize::MAX as usize).ok_or_else(|| Error::Limit {
+        self.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= isize::MAX as usize).ok_or(Error::Limit {
             op: "shape",
             what: "elements",
             limit: isize::MAX as u64,
