@@ -52,6 +52,9 @@ pub struct Settings {
     pub visit_ns: u64,
     /// Seed of the order.
     pub seed: u64,
+    /// What comes before each visit, and one untimed call after it: for subjects that bring threads of their own, which look for
+    /// work a while before they sleep.
+    pub rest: Option<fn()>,
 }
 
 impl Settings {
@@ -65,6 +68,7 @@ impl Settings {
             min_sample_ns: 200_000,
             visit_ns: 2_000_000,
             seed,
+            rest: None,
         }
     }
 }
@@ -243,6 +247,13 @@ fn visit(
     clock: &dyn Clock,
     observe: &mut dyn FnMut(Sample<'_>),
 ) {
+    if let Some(rest) = settings.rest {
+        rest();
+        if let Err(error) = timed(subject, 1, clock) {
+            measurement.outcome = Outcome::Failed(error);
+            return;
+        }
+    }
     let mut visited_ns = 0;
     while visited_ns < settings.visit_ns.max(1) && measurement.samples_ns.len() < settings.max_samples {
         let calls = measurement.calls_per_sample;
@@ -407,6 +418,20 @@ mod tests {
         let (measurements, _) = run(&clock, &mut subjects, &settings());
         assert!(measurements[0].verdict().1.contains("median known to"), "{:?}", measurements[0].verdict());
         assert!(measurements[1].verdict().1.contains("drifted by +"), "{:?}", measurements[1].verdict());
+    }
+
+    #[test]
+    fn the_call_after_a_rest_is_not_counted() {
+        let clock = FakeClock::default();
+        let mut calls = 0u64;
+        // One warm-up call, then in every visit a slow one after the rest and a timed one.
+        let waking = move || {
+            calls += 1;
+            if calls.is_multiple_of(2) { 9_000_000 } else { 1_000_000 }
+        };
+        let settings = Settings { warmup_ns: 1, max_samples: 8, rest: Some(|| ()), ..settings() };
+        let (measurements, _) = run(&clock, &mut [subject(&clock, "a", waking)], &settings);
+        assert_eq!(measurements[0].samples_ns, [1_000_000.0; 8]);
     }
 
     #[test]
