@@ -78,6 +78,7 @@ pub fn cpu_limits(choice: &Choice) -> Result<Limits, OpenError> {
         peak_bf16_gflop_per_s: Some(limits.peak_bf16_gflop_per_s),
         peak_int8_gflop_per_s: Some(limits.peak_int8_gop_per_s),
         bandwidth_gb_per_s: Some(limits.bandwidth_gb_per_s.max(limits.bandwidth_small_pages_gb_per_s)),
+        bandwidth_small_pages_gb_per_s: Some(limits.bandwidth_small_pages_gb_per_s),
     }))
 }
 

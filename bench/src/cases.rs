@@ -2,7 +2,7 @@
 
 use crate::report::{Arithmetic, KernelRow, Work};
 use half::{bf16, f16};
-use kernels::ops::{AdamW, Attention, Binary, BinaryOp, Linear, LinearInt8, Mask, Matmul, RmsNorm, Softmax, Upload};
+use kernels::ops::{AdamW, Attention, Binary, BinaryOp, Linear, LinearInt8, Mask, Matmul, Quantize, RmsNorm, Softmax, Upload};
 use kernels::weight::{Bits, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
 use kernels::{Backend, Buffer, Cost, DType, Error, Op, Packed, Result, Weight, WeightRef};
 
@@ -42,6 +42,8 @@ pub(crate) enum Kind {
     Linear { m: usize, n: usize, k: usize, storage: Storage },
     /// The same in 8-bit integers.
     LinearInt8 { m: usize, n: usize, k: usize },
+    /// The same from float activations, quantized in the call.
+    DynamicInt8 { m: usize, n: usize, k: usize },
     /// Causal attention of one sequence.
     Attention { heads: usize, head_dim: usize, seq_q: usize, seq_k: usize },
     /// `[rows, d]`.
@@ -58,9 +60,9 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Case {
     /// Dtype of the activations.
-    dtype: DType,
+    pub(crate) dtype: DType,
     /// What is computed.
-    kind: Kind,
+    pub(crate) kind: Kind,
 }
 
 const INT8: QuantScheme = QuantScheme::per_channel(Bits::Int8);
@@ -90,6 +92,7 @@ pub fn cases(full: bool) -> Vec<Case> {
     if full {
         list.extend([1024, 2048].map(|size| f32(square(size))));
         list.push(bf16(square(1024)));
+        list.push(f32(Kind::DynamicInt8 { m: 32, n: 3072, k: 768 }));
         for storage in [Storage::Dense, Storage::Quant(INT8), Storage::Quant(INT4)] {
             list.extend([1, 8, 128].map(|m| f32(linear(m, 4096, 4096, storage))));
         }
@@ -108,7 +111,7 @@ impl Case {
         match self.kind {
             Kind::Matmul { .. } => Matmul::NAME,
             Kind::Linear { .. } => Linear::NAME,
-            Kind::LinearInt8 { .. } => LinearInt8::NAME,
+            Kind::LinearInt8 { .. } | Kind::DynamicInt8 { .. } => LinearInt8::NAME,
             Kind::Attention { .. } => Attention::NAME,
             Kind::RmsNorm { .. } => RmsNorm::NAME,
             Kind::Softmax { .. } => Softmax::NAME,
@@ -123,7 +126,9 @@ impl Case {
             Kind::Matmul { .. } => Some("matmul"),
             Kind::Attention { .. } => Some("attention"),
             Kind::Linear { storage: Storage::Dense, .. } => Some("matmul"),
-            Kind::Linear { storage: Storage::Quant(_), .. } | Kind::LinearInt8 { .. } => Some("quantized"),
+            Kind::Linear { storage: Storage::Quant(_), .. } | Kind::LinearInt8 { .. } | Kind::DynamicInt8 { .. } => {
+                Some("quantized")
+            }
             Kind::Linear { .. } => Some("sparse"),
             Kind::RmsNorm { .. } | Kind::Softmax { .. } | Kind::AdamW { .. } | Kind::Door => None,
         }
@@ -133,15 +138,17 @@ impl Case {
         match self.kind {
             Kind::Linear { storage, .. } => storage.name(),
             Kind::LinearInt8 { .. } => INT8.to_string(),
+            Kind::DynamicInt8 { .. } => format!("{INT8}-dynamic"),
             _ => "dense".into(),
         }
     }
 
     fn shape(&self) -> Vec<(&'static str, u64)> {
         let dims: &[(&'static str, usize)] = match self.kind {
-            Kind::Matmul { m, n, k } | Kind::Linear { m, n, k, .. } | Kind::LinearInt8 { m, n, k } => {
-                &[("m", m), ("n", n), ("k", k)]
-            }
+            Kind::Matmul { m, n, k }
+            | Kind::Linear { m, n, k, .. }
+            | Kind::LinearInt8 { m, n, k }
+            | Kind::DynamicInt8 { m, n, k } => &[("m", m), ("n", n), ("k", k)],
             Kind::Attention { heads, head_dim, seq_q, seq_k } => {
                 &[("heads", heads), ("head_dim", head_dim), ("seq_q", seq_q), ("seq_k", seq_k)]
             }
@@ -154,7 +161,7 @@ impl Case {
 
     fn arithmetic(&self) -> Arithmetic {
         match (self.kind, self.dtype) {
-            (Kind::LinearInt8 { .. }, _) | (_, DType::I8) => Arithmetic::Int8,
+            (Kind::LinearInt8 { .. } | Kind::DynamicInt8 { .. }, _) | (_, DType::I8) => Arithmetic::Int8,
             (Kind::Matmul { .. } | Kind::Linear { storage: Storage::Dense, .. }, DType::Bf16) => Arithmetic::Bf16,
             _ => Arithmetic::F32,
         }
@@ -189,6 +196,13 @@ impl Case {
                 packed = Some(on.pack(&values.weight(DType::F32, n, k, Storage::Quant(INT8))?)?);
                 buffers.push(values.upload(on, DType::I8, m * k)?);
                 buffers.push(values.upload(on, DType::F32, m)?);
+                buffers.push(on.alloc(DType::F32, m * n)?);
+            }
+            Kind::DynamicInt8 { m, n, k } => {
+                packed = Some(on.pack(&values.weight(DType::F32, n, k, Storage::Quant(INT8))?)?);
+                buffers.push(values.upload(on, self.dtype, m * k)?);
+                buffers.push(on.alloc(DType::I8, m * k)?);
+                buffers.push(on.alloc(DType::F32, m)?);
                 buffers.push(on.alloc(DType::F32, m * n)?);
             }
             Kind::Attention { heads, head_dim, seq_q, seq_k } => {
@@ -268,6 +282,16 @@ impl Prepared<'_> {
                 let out = last.view_mut([m, n])?;
                 action.on(on, LinearInt8 { x, x_scale, weight, bias: None, act: Default::default(), out })
             }
+            (Kind::DynamicInt8 { m, n, k }, Some(weight)) => {
+                let [x, q, scale] = inputs else {
+                    return Ok(Cost::default());
+                };
+                let quantize = Quantize { x: x.view([m, k])?, q: q.view_mut([m, k])?, scale: scale.view_mut([m])? };
+                let first = action.on(on, quantize)?;
+                let (x, x_scale, out) = (q.view([m, k])?, scale.view([m])?, last.view_mut([m, n])?);
+                let second = action.on(on, LinearInt8 { x, x_scale, weight, bias: None, act: Default::default(), out })?;
+                Ok(Cost { flop: first.flop + second.flop, bytes: first.bytes + second.bytes })
+            }
             (Kind::Attention { heads, head_dim, seq_q, seq_k }, _) => {
                 let q = inputs[0].view([1, seq_q, heads, head_dim])?;
                 let k = inputs[1].view([1, seq_k, heads, head_dim])?;
@@ -306,7 +330,7 @@ impl Prepared<'_> {
                 let (a, b) = (inputs[0].view([0])?, inputs[1].view([0])?);
                 action.on(on, Binary { op: BinaryOp::Add, a, b, out: last.view_mut([0])? })
             }
-            (Kind::Linear { .. } | Kind::LinearInt8 { .. }, None) => Ok(Cost::default()),
+            (Kind::Linear { .. } | Kind::LinearInt8 { .. } | Kind::DynamicInt8 { .. }, None) => Ok(Cost::default()),
         }
     }
 }

@@ -52,6 +52,12 @@ pub enum Command {
         #[arg(long, value_delimiter = ',', default_value = "cpu,wgpu,cuda")]
         backend: Vec<String>,
     },
+    /// Print docs/performance.md as a run of `cargo bench --bench peers` has it
+    Performance {
+        /// The file that the run left
+        #[arg(default_value = "docs/performance.json")]
+        run: PathBuf,
+    },
 }
 
 #[derive(Args)]

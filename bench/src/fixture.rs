@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::report::{Family, KernelRow, Latency, Limits, Machine, Metric, ModelRow, Quality, Report, Task, TaskKind, Verdict};
+use crate::report::{
+    Family, KernelRow, Latency, Limits, Machine, Metric, ModelRow, PeerCell, PeerRun, Quality, Report, Task, TaskKind, Verdict,
+};
 use crate::stats::wilson;
 
 /// Three tasks, four kernel families, all four verdicts, learning and batch curves. Not yet concluded.
@@ -29,6 +31,7 @@ pub fn report() -> Report {
         peak_bf16_gflop_per_s: Some(291.0),
         peak_int8_gflop_per_s: Some(566.0),
         bandwidth_gb_per_s: Some(27.4),
+        bandwidth_small_pages_gb_per_s: Some(21.9),
     };
     report.limits = BTreeMap::from([("cpu".to_string(), limits)]);
     report.tasks = tasks();
@@ -36,6 +39,7 @@ pub fn report() -> Report {
     report.models = digits();
     report.models.extend(snippets());
     report.models.extend(language_models());
+    report.peers = Some(peers(&report));
     report
 }
 
@@ -253,4 +257,27 @@ fn kernels() -> Vec<KernelRow> {
     skipped.reason = "backend wgpu is not compiled in: cargo xtask bench --backend cpu,wgpu".into();
     rows.push(skipped);
     rows
+}
+
+/// Two cells: one with a valid and a noisy peer, one without any.
+pub fn peers(report: &Report) -> PeerRun {
+    let command = "cargo bench -p bench --features peers --bench peers";
+    let mut run = PeerRun::new(command, &report.started_utc, report.machine.clone());
+    run.limits = report.limits.values().map(|limits| (1, *limits)).collect();
+    run.absent.push("OpenBLAS: not installed".into());
+    let timed = |backend: &str, median_ns: f64| {
+        let mut row = KernelRow::new("matmul", backend, "f32", "dense", &[("m", 512), ("n", 512), ("k", 512)], 1);
+        (row.median_ns, row.p10_ns, row.p90_ns) = (Some(median_ns), Some(0.9 * median_ns), Some(1.1 * median_ns));
+        (row.samples, row.verdict, row.reason) = (40, Verdict::Valid, String::new());
+        (row.gflop_per_s, row.share_of_limit) = (Some(0.1), Some(0.9));
+        row
+    };
+    let mut noisy = timed("faer", 3e6);
+    (noisy.verdict, noisy.reason) = (Verdict::Noisy, "3 of at least 5 samples".into());
+    let rivals = [("gemm 0.0.0".to_string(), timed("gemm", 2.5e6)), ("faer 0.0.0".to_string(), noisy)];
+    run.cells.push(PeerCell::new("f32 matmul", &timed("cpu", 2e6), &rivals));
+    let mut alone = timed("cpu", 1e6);
+    (alone.id, alone.weight) = ("linear_int8/cpu".into(), "int8-channel".into());
+    run.cells.push(PeerCell::new("int8 × int8", &alone, &[]));
+    run
 }

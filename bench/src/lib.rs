@@ -18,6 +18,9 @@ pub mod measure;
 pub mod models;
 pub mod ops_table;
 pub mod pareto;
+#[cfg(feature = "peers")]
+pub mod peers;
+pub mod performance;
 pub mod progress;
 pub mod recommend;
 pub mod report;

@@ -4,10 +4,10 @@ mod cli;
 
 use bench::kernels::{Null, Opened};
 use bench::progress::Progress;
-use bench::report::Report;
+use bench::report::{PeerRun, Report};
 use bench::run::{Depth, Run};
 use bench::run_dir::{RunDir, utc_stamp};
-use bench::{backends, compare, doctor, kernels, machine, models, ops_table, terminal};
+use bench::{backends, compare, doctor, kernels, machine, models, ops_table, performance, terminal};
 use cli::{Bench, Command, What};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Some(Command::Compare { before, after }) => compare_runs(&before, &after),
         Some(Command::Doctor { backend }) => Ok(doctor::run(&open_all(&backend, &backends::Choice::default()))),
         Some(Command::Ops { backend }) => print_ops(&backend),
+        Some(Command::Performance { run }) => print_performance(&run),
         Some(Command::Kernels(args)) => measure(What::Kernels, args),
         Some(Command::Models(args)) => measure(What::Models, args),
         None => measure(What::Both, cli.bench),
@@ -74,6 +75,7 @@ fn measure(what: What, args: Bench) -> Outcome {
         measure_limits(&mut run, &opened, &choice);
         let null = if args.null { Null::Twice } else { Null::No };
         kernels::run(&mut run, &opened, args.ops.as_ref(), null)?;
+        run.report.peers = PeerRun::of_this_commit(&run.report.machine);
     }
     if what != What::Kernels && !run.stopped() {
         models::run(&mut run, &opened, &tasks, args.models.as_ref())?;
@@ -140,5 +142,10 @@ fn show(before: &Report, after: &Report) -> ExitCode {
 fn print_ops(names: &[String]) -> Outcome {
     let tables: Result<Vec<_>, _> = names.iter().map(|name| Ok((name.as_str(), backends::support_table(name)?))).collect();
     print!("{}", ops_table::markdown(&tables.map_err(|error: backends::OpenError| error.to_string())?));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_performance(run: &Path) -> Outcome {
+    print!("{}", performance::document(&PeerRun::read(run)?));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,9 @@
 //! `report.md`, and the tables that the terminal summary shares with it.
 
+use std::collections::BTreeMap;
+
 use crate::figures::{self, ABSENT};
+use crate::performance;
 use crate::report::{Finding, KernelRow, ModelRow, Report, Task, Verdict};
 use crate::table::{Table, inline};
 
@@ -24,6 +27,10 @@ pub fn report(report: &Report) -> String {
     if !report.kernels.is_empty() {
         text += "\n## Kernels\n\n";
         text += &kernels(&report.kernels, Detail::Full);
+    }
+    if let Some(run) = &report.peers {
+        text += "\n## Beside other libraries\n\n";
+        text += &performance::section(run, "###");
     }
     let reasons = reasons(report);
     if !reasons.is_empty() {
@@ -178,8 +185,13 @@ const DIMENSIONS: [&str; 10] = ["batch", "heads", "kv_heads", "seq_q", "seq_k", 
 
 /// `m=512 n=512 k=512`.
 pub fn shape(row: &KernelRow) -> String {
+    dimensions(&row.shape)
+}
+
+/// The same of dimensions alone.
+pub fn dimensions(shape: &BTreeMap<String, u64>) -> String {
     let rank = |name: &str| DIMENSIONS.iter().position(|known| *known == name).unwrap_or(DIMENSIONS.len());
-    let mut dimensions: Vec<_> = row.shape.iter().collect();
+    let mut dimensions: Vec<_> = shape.iter().collect();
     dimensions.sort_by_key(|(name, _)| rank(name));
     let dimensions: Vec<String> = dimensions.iter().map(|(name, size)| format!("{name}={size}")).collect();
     dimensions.join(" ")

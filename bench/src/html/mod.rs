@@ -4,6 +4,7 @@ mod anchor;
 mod axis;
 mod escape;
 mod labels;
+mod peers;
 mod roofline;
 mod scatter;
 mod tables;
@@ -38,6 +39,7 @@ pub fn report(report: &Report) -> String {
         task_section(&mut page, report, task, index);
     }
     kernels(&mut page, report);
+    peers::section(&mut page, report.peers.as_ref());
     not_valid(&mut page, report);
     method(&mut page, report);
     let _ = writeln!(page, "</main><script>{}</script></body></html>", include_str!("page.js"));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{KernelRow, Metric, ModelRow, Report, Verdict};
+use super::{KernelRow, Metric, ModelRow, PeerRun, Report, Timing, Verdict};
 
 impl Report {
     /// Whether the report agrees with itself: ids unique, evidence present, figures finite and in order, a reason
@@ -29,7 +29,9 @@ impl Report {
             finite(backend, "peak_bf16_gflop_per_s", limits.peak_bf16_gflop_per_s)?;
             finite(backend, "peak_int8_gflop_per_s", limits.peak_int8_gflop_per_s)?;
             finite(backend, "bandwidth_gb_per_s", limits.bandwidth_gb_per_s)?;
+            finite(backend, "bandwidth_small_pages_gb_per_s", limits.bandwidth_small_pages_gb_per_s)?;
         }
+        self.peers.as_ref().map_or(Ok(()), PeerRun::check)?;
         self.kernels.iter().try_for_each(check_kernel)?;
         let mut metrics: BTreeMap<&str, Metric> = BTreeMap::new();
         self.models.iter().try_for_each(|row| {
@@ -44,6 +46,38 @@ impl Report {
             check_model(row)
         })
     }
+}
+
+impl PeerRun {
+    /// Whether the run agrees with itself, as [`Report::check`] asks of its rows.
+    ///
+    /// # Errors
+    /// A sentence naming the cell and what is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        let mut ids = BTreeSet::new();
+        self.cells.iter().try_for_each(|cell| {
+            if !ids.insert(cell.id.as_str()) {
+                return Err(format!("cell {:?} occurs twice", cell.id));
+            }
+            check_timing(&cell.id, &cell.ours)?;
+            cell.rivals.iter().try_for_each(|rival| {
+                let id = format!("{} against {}", cell.id, rival.peer);
+                check_timing(&id, &rival.timing)?;
+                finite(&id, "ratio", rival.ratio)
+            })
+        })
+    }
+}
+
+fn check_timing(id: &str, timing: &Timing) -> Result<(), String> {
+    check_verdict(id, timing.verdict, &timing.reason, timing.median_ns.is_some())?;
+    finite(id, "gflop_per_s", timing.gflop_per_s)?;
+    finite(id, "gb_per_s", timing.gb_per_s)?;
+    finite(id, "share_of_limit", timing.share_of_limit)?;
+    if let (Some(p10), Some(median), Some(p90)) = (timing.p10_ns, timing.median_ns, timing.p90_ns) {
+        ordered(id, "p10 ≤ median ≤ p90", &[0.0, p10, median, p90])?;
+    }
+    Ok(())
 }
 
 fn check_kernel(row: &KernelRow) -> Result<(), String> {

@@ -6,6 +6,7 @@
 mod check;
 mod kernel_row;
 mod model_row;
+mod peers;
 mod read;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use kernel_row::{Arithmetic, KernelRow, Work};
 pub use model_row::{Family, Latency, Metric, ModelRow, Pareto, Quality};
+pub use peers::{PEERS_FILE, PeerCell, PeerRun, Rival, Timing};
 pub use read::{MAX_FILE_BYTES, ReportError};
 
 /// The version of the layout that this program writes and reads.
@@ -43,6 +45,9 @@ pub struct Report {
     pub tasks: Vec<Task>,
     /// Kernel rows.
     pub kernels: Vec<KernelRow>,
+    /// Our kernels beside other people's, from `cargo bench --bench peers` at the same commit; null without such a run.
+    #[serde(default)]
+    pub peers: Option<PeerRun>,
     /// Model rows.
     pub models: Vec<ModelRow>,
     /// Where the better choice changes.
@@ -91,8 +96,11 @@ pub struct Limits {
     pub peak_bf16_gflop_per_s: Option<f64>,
     /// Peak int8 rate in 10⁹ operations/s.
     pub peak_int8_gflop_per_s: Option<f64>,
-    /// Memory bandwidth in 10⁹ bytes/s.
+    /// Memory bandwidth in 10⁹ bytes/s, on the pages that give the most.
     pub bandwidth_gb_per_s: Option<f64>,
+    /// The same on 4 KiB pages; null where there is no choice of pages.
+    #[serde(default)]
+    pub bandwidth_small_pages_gb_per_s: Option<f64>,
 }
 
 impl Limits {
@@ -249,6 +257,7 @@ impl Report {
             noise_floor: None,
             tasks: Vec::new(),
             kernels: Vec::new(),
+            peers: None,
             models: Vec::new(),
             crossovers: Vec::new(),
             advice: Vec::new(),

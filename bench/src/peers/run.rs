@@ -1,0 +1,128 @@
+//! Measures cells, ours and theirs in turns.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use kernels::Backend;
+
+use super::{Absent, Cell, Peer};
+use crate::cases::{Case, Prepared};
+use crate::measure::{Measurement, Settings, Subject, WallClock, measure};
+use crate::report::{KernelRow, Limits, PeerCell, Work};
+
+/// Who watches: told of each cell as it is done.
+pub type Progress<'a> = &'a mut dyn FnMut(&PeerCell);
+
+/// Measures `cells` on `on` beside their peers, about `seconds` for each of the parties to a cell. Ends early, with what it has,
+/// once `stop` is raised. Returns the cells and what each absent peer said.
+///
+/// # Errors
+/// What our own backend says; a peer that fails is a row with its reason.
+pub fn run(
+    on: &(dyn Backend + 'static),
+    cells: &[Cell],
+    limits: &Limits,
+    seconds: f64,
+    stop: &AtomicBool,
+    progress: Progress<'_>,
+) -> kernels::Result<(Vec<PeerCell>, Vec<Absent>)> {
+    let (mut done, mut absent) = (Vec::new(), Vec::new());
+    for cell in cells {
+        if stop.load(Relaxed) {
+            break;
+        }
+        let measured = run_cell(on, cell, limits, seconds, stop, &mut absent)?;
+        progress(&measured);
+        done.push(measured);
+    }
+    absent.sort();
+    absent.dedup();
+    Ok((done, absent))
+}
+
+/// Somebody's side of a cell.
+struct Party<'a> {
+    name: String,
+    row: KernelRow,
+    work: Work,
+    call: Box<dyn FnMut() -> Result<(), String> + 'a>,
+}
+
+fn run_cell(
+    on: &(dyn Backend + 'static),
+    cell: &Cell,
+    limits: &Limits,
+    seconds: f64,
+    stop: &AtomicBool,
+    absent: &mut Vec<Absent>,
+) -> kernels::Result<PeerCell> {
+    let threads = on.info().threads;
+    let mut parties = vec![our_party(on, cell.case, "cpu")?];
+    if let Some(case) = cell.own_rival() {
+        parties.push(our_party(on, case, "our dense")?);
+    }
+    for peer in cell.peers(threads) {
+        match peer {
+            Ok(Peer { name, call, work }) => {
+                let row = cell.case.row(&name, threads as u32);
+                let work = work.unwrap_or(parties[0].work);
+                parties.push(Party { name, row, work, call });
+            }
+            Err(reason) => absent.push(reason),
+        }
+    }
+    for (party, measurement) in measure_parties(&mut parties, seconds, stop) {
+        party.row.record(&measurement, party.work, Some(limits));
+    }
+    let rivals: Vec<_> = parties.iter().skip(1).map(|party| (party.name.clone(), party.row.clone())).collect();
+    Ok(PeerCell::new(cell.group, &parties[0].row, &rivals))
+}
+
+fn our_party<'a>(on: &'a (dyn Backend + 'static), case: Case, name: &str) -> kernels::Result<Party<'a>> {
+    let mut ready: Prepared<'a> = case.prepare(on)?;
+    let work = ready.work()?;
+    Ok(Party {
+        name: name.into(),
+        row: case.row("cpu", on.info().threads as u32),
+        work,
+        call: Box::new(move || ready.call().map_err(|error| error.to_string())),
+    })
+}
+
+/// Long enough for everybody's idle threads to fall asleep, given what the benchmark sets in the environment.
+fn rest() {
+    std::thread::sleep(Duration::from_millis(2));
+}
+
+const MIN_SAMPLES: usize = 5;
+
+fn measure_parties<'p, 'a>(
+    parties: &'p mut [Party<'a>],
+    seconds: f64,
+    stop: &AtomicBool,
+) -> impl Iterator<Item = (&'p mut Party<'a>, Measurement)> {
+    let mut subjects: Vec<Subject<'_>> =
+        parties.iter_mut().map(|party| Subject { id: party.name.clone(), call: Box::new(move || (party.call)()) }).collect();
+    // A first call each: it touches fresh memory, and tells how long the rounds of a slow cell must be. The loop stops at twice
+    // its budget, and every visit has an untimed call.
+    let start = Instant::now();
+    for subject in &mut subjects {
+        // What fails here fails again in the loop, which keeps the reason.
+        let _ = (subject.call)();
+    }
+    let enough = start.elapsed().as_secs_f64() * MIN_SAMPLES as f64;
+    let budget_s = (seconds * subjects.len() as f64).max(enough);
+    let settings = Settings {
+        warmup_ns: 50_000_000,
+        min_samples: MIN_SAMPLES,
+        max_samples: 60,
+        min_sample_ns: 500_000,
+        visit_ns: 5_000_000,
+        rest: Some(rest),
+        ..Settings::quick((budget_s * 1e9) as u64, 42)
+    };
+    let measurements = measure(&mut subjects, &settings, &WallClock::start(), stop, &mut |_| {});
+    drop(subjects);
+    parties.iter_mut().zip(measurements)
+}
