@@ -206,6 +206,7 @@ pub fn line(cell: &PeerCell) -> String {
 mod tests {
     use super::*;
     use crate::fixture;
+    use std::path::Path;
 
     #[test]
     fn every_table_names_machine_commit_and_command() {
@@ -216,5 +217,17 @@ mod tests {
         assert!(text.contains("1.25× with 1 thread (1 cells)"), "noisy ratios stay out of the mean: {text}");
         assert!(summary(&run).contains("int8 × int8: no peer"));
         assert!(line(&run.cells[0]).contains("gemm 0.0.0"));
+    }
+
+    #[test]
+    fn the_document_says_what_the_committed_run_says() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let (run, text) = (docs.join("performance.json"), docs.join("performance.md"));
+        assert_eq!(run.exists(), text.exists(), "a run and its document are committed together");
+        if run.exists() {
+            let committed = std::fs::read_to_string(text).unwrap();
+            let stale = "docs/performance.md is stale: cargo run -p bench -- performance > docs/performance.md";
+            assert!(committed.lines().eq(document(&PeerRun::read(&run).unwrap()).lines()), "{stale}");
+        }
     }
 }
