@@ -392,7 +392,11 @@ impl Source {
             Storage::Quant(scheme) => {
                 let codes = (0..n * scheme.row_bytes(k)).map(|_| self.0.u8(..)).collect();
                 let scales = (0..n * scheme.groups(k)).map(|_| 0.01 + 0.01 * self.0.f32()).collect();
-                Ok(Weight::Quant(Quant::new(n, k, scheme, codes, scales, Vec::new())?))
+                let zero_points = match scheme.zero {
+                    Zero::Symmetric => Vec::new(),
+                    Zero::Asymmetric => (0..n * scheme.groups(k)).map(|_| self.0.u8(..=scheme.max_code())).collect(),
+                };
+                Ok(Weight::Quant(Quant::new(n, k, scheme, codes, scales, zero_points)?))
             }
             Storage::Csr(zeros) => {
                 let (row_ptr, col) = self.rows(n, k, zeros);

@@ -9,16 +9,13 @@ use kernels::Backend;
 use super::{Absent, Cell, Peer};
 use crate::cases::{Case, Prepared};
 use crate::measure::{Measurement, Settings, Subject, WallClock, measure};
-use crate::report::{KernelRow, Limits, PeerCell, Work};
+use crate::report::{KernelRow, Limits, PeerCell, Verdict, Work};
 
 /// Who watches: told of each cell as it is done.
 pub type Progress<'a> = &'a mut dyn FnMut(&PeerCell);
 
 /// Measures `cells` on `on` beside their peers, about `seconds` for each of the parties to a cell. Ends early, with what it has,
-/// once `stop` is raised. Returns the cells and what each absent peer said.
-///
-/// # Errors
-/// What our own backend says; a peer that fails is a row with its reason.
+/// once `stop` is raised. Returns the cells and what each absent peer said; whoever fails, we or they, is a row with the reason.
 pub fn run(
     on: &(dyn Backend + 'static),
     cells: &[Cell],
@@ -26,19 +23,23 @@ pub fn run(
     seconds: f64,
     stop: &AtomicBool,
     progress: Progress<'_>,
-) -> kernels::Result<(Vec<PeerCell>, Vec<Absent>)> {
+) -> (Vec<PeerCell>, Vec<Absent>) {
     let (mut done, mut absent) = (Vec::new(), Vec::new());
     for cell in cells {
         if stop.load(Relaxed) {
             break;
         }
-        let measured = run_cell(on, cell, limits, seconds, stop, &mut absent)?;
+        let measured = run_cell(on, cell, limits, seconds, stop, &mut absent).unwrap_or_else(|error| {
+            let mut row = cell.case.row("cpu", on.info().threads as u32);
+            (row.verdict, row.reason) = (Verdict::Fail, error.to_string());
+            PeerCell::new(cell.group, &row, &[])
+        });
         progress(&measured);
         done.push(measured);
     }
     absent.sort();
     absent.dedup();
-    Ok((done, absent))
+    (done, absent)
 }
 
 /// Somebody's side of a cell.
