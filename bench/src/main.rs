@@ -7,7 +7,7 @@ use bench::progress::Progress;
 use bench::report::{PeerRun, Report};
 use bench::run::{Depth, Run};
 use bench::run_dir::{RunDir, utc_stamp};
-use bench::{backends, compare, doctor, kernels, machine, models, ops_table, performance, terminal};
+use bench::{backends, compare, criterion_import, doctor, kernels, machine, models, ops_table, performance, terminal};
 use cli::{Bench, Command, What};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,6 +75,7 @@ fn measure(what: What, args: Bench) -> Outcome {
         measure_limits(&mut run, &opened, &choice);
         let null = if args.null { Null::Twice } else { Null::No };
         kernels::run(&mut run, &opened, args.ops.as_ref(), null)?;
+        run.report.kernels.extend(criterion_import::rows(&run.report.machine));
         run.report.peers = PeerRun::of_this_commit(&run.report.machine);
     }
     if what != What::Kernels && !run.stopped() {

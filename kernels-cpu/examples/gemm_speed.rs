@@ -30,7 +30,11 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let limits = measure_limits(cpu.isa(), &[threads])?[0];
     println!("{} {limits:?}", cpu.isa().name());
     let print = |what: String, flop: f64, ns: f64| {
-        println!("{what:<34} {ns:>12.0} ns {:>7.1} GFLOP/s {:>4.0} %", flop / ns, 100.0 * flop / ns / limits.peak_f32_gflop_per_s);
+        println!(
+            "{what:<34} {ns:>12.0} ns {:>7.1} GFLOP/s {:>4.0} %",
+            flop / ns,
+            100.0 * flop / ns / limits.peak_f32_gflop_per_s
+        );
     };
     for dtype in [DType::F32, DType::Bf16] {
         for size in [8, 32, 64, 128, 256, 512, 1024, 2048] {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Every build of checks shares this selection, so that dependencies are built once.
-pub const SELECTION: [&str; 3] = ["--workspace", "--all-features", "--locked"];
+pub const SELECTION: [&str; 4] = ["--workspace", "--features", "bench/wgpu,bench/cuda", "--locked"];
 
 /// The workspace root: the folder above this crate.
 pub fn root() -> &'static Path {

@@ -87,7 +87,8 @@ impl Cuts {
         let fitting = LEFT_BYTES / size_of::<f32>() / k.max(1) / mr * mr;
         let block_rows = fitting.max(mr).min(m).max(1);
         let shares = makes_panels && block_rows > TASK_ROWS;
-        let shared_strips = if shares { (SHARED_BYTES / size_of::<f32>() / (k.max(1) * nr(lanes))).clamp(1, strips) } else { strips };
+        let shared_strips =
+            if shares { (SHARED_BYTES / size_of::<f32>() / (k.max(1) * nr(lanes))).clamp(1, strips) } else { strips };
         // Enough tasks to end at about the same time on all threads.
         let wanted = if slots > 1 { 8 * slots } else { 1 };
         let tiles = block_rows.div_ceil(mr);

@@ -376,7 +376,14 @@ const AHEAD_BYTES: usize = 2048;
 ///
 /// # Safety
 /// The tile holds `rows` rows and the strips, one after the other, NR columns, both to the full depth; `c` is writable for all sums.
-pub(crate) unsafe fn run_streams(isa: Isa, (rows, strips): (usize, usize), depth: usize, a: PackedLeft, b: *const f32, c: *mut f32) {
+pub(crate) unsafe fn run_streams(
+    isa: Isa,
+    (rows, strips): (usize, usize),
+    depth: usize,
+    a: PackedLeft,
+    b: *const f32,
+    c: *mut f32,
+) {
     simd_fn! {
         fn checked(s, size: (usize, usize), depth: usize, a: PackedLeft, b: *const f32, c: *mut f32) {
             let (rows, strips) = size;
