@@ -63,7 +63,7 @@ mod unary_backward;
 mod upload;
 mod weight;
 
-pub use limits::{Limits, measure_limits};
+pub use limits::{Limits, ReadProbe, measure_limits};
 pub use memory::Guard;
 pub use simd::Isa;
 

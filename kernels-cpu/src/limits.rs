@@ -39,11 +39,16 @@ pub fn measure_limits(isa: Isa, threads: &[usize]) -> Result<Vec<Limits>> {
     threads.iter().map(|&threads| measure(isa, threads)).collect()
 }
 
-fn measure(isa: Isa, threads: usize) -> Result<Limits> {
-    if !(1..=MAX_THREADS).contains(&threads) {
-        let (arg, wanted) = ("threads", "a number from 1 to 1024");
-        return Err(Error::Value { op: crate::NAME, arg, wanted, got: threads.to_string() });
+fn check_threads(threads: usize) -> Result<()> {
+    if (1..=MAX_THREADS).contains(&threads) {
+        return Ok(());
     }
+    let (arg, wanted) = ("threads", "a number from 1 to 1024");
+    Err(Error::Value { op: crate::NAME, arg, wanted, got: threads.to_string() })
+}
+
+fn measure(isa: Isa, threads: usize) -> Result<Limits> {
+    check_threads(threads)?;
     let pool = Pool::new(threads)?;
     let rate = |work_per_task: f64, body: &(dyn Fn(usize) + Sync)| {
         let (begin, mut best) = (Instant::now(), 0f64);
@@ -59,7 +64,7 @@ fn measure(isa: Isa, threads: usize) -> Result<Limits> {
     let peak_int8 = if peak::has_int8(isa) { rate(peak::DOT_FLOP * 4.0, &|_| peak::run_int8(isa)) } else { peak_f32 };
     let mut bandwidth = [0.0; 2];
     for (bandwidth, pages) in bandwidth.iter_mut().zip([Pages::Huge, Pages::Small]) {
-        let blocks = (0..threads).map(|_| memory(pages)).collect::<Result<Vec<_>>>()?;
+        let blocks = (0..threads).map(|_| memory(READ_BYTES, pages)).collect::<Result<Vec<_>>>()?;
         *bandwidth = rate(READ_BYTES as f64, &|task| {
             black_box(read(isa, blocks[task].as_slice()));
         });
@@ -74,6 +79,38 @@ fn measure(isa: Isa, threads: usize) -> Result<Limits> {
     })
 }
 
+/// Reads blocks of memory of a size of one's own, between runs of what it is to be compared with: the bandwidth of one moment and
+/// of one level of the memory hierarchy.
+pub struct ReadProbe {
+    isa: Isa,
+    pool: Pool,
+    blocks: Vec<Block>,
+}
+
+impl ReadProbe {
+    /// A probe of `threads` threads, each of which has `bytes_per_thread` to read.
+    ///
+    /// # Errors
+    /// As [`measure_limits`].
+    pub fn new(isa: Isa, threads: usize, bytes_per_thread: usize) -> Result<Self> {
+        check_threads(threads)?;
+        let blocks = (0..threads).map(|_| memory(bytes_per_thread, Pages::Huge)).collect::<Result<_>>()?;
+        Ok(ReadProbe { isa, pool: Pool::new(threads)?, blocks })
+    }
+
+    /// 10⁹ bytes per second of `passes` passes.
+    pub fn gb_per_s(&self, passes: usize) -> f64 {
+        let start = Instant::now();
+        self.pool.run(self.blocks.len(), &|task| {
+            for _ in 0..passes {
+                black_box(read(self.isa, self.blocks[task].as_slice()));
+            }
+        });
+        let bytes: usize = self.blocks.iter().map(|block| size_of_val(block.as_slice::<u8>())).sum();
+        (bytes * passes) as f64 / start.elapsed().as_nanos() as f64
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pages {
     Small,
@@ -81,8 +118,8 @@ enum Pages {
 }
 
 /// Memory that has been written, so that its pages exist.
-fn memory(pages: Pages) -> Result<Block> {
-    let mut block = Block::new(READ_BYTES, Guard::None)?;
+fn memory(bytes: usize, pages: Pages) -> Result<Block> {
+    let mut block = Block::new(bytes, Guard::None)?;
     if pages == Pages::Small {
         block.use_small_pages();
     }
