@@ -87,7 +87,9 @@ fn main() -> Result<()> {
         let probe = ReadProbe::new(cpu.isa(), cpu.threads(), bytes)?;
         let place = &Place { cpu, probe, name, words: &words, samples };
         let dtypes = [DType::F32, DType::Bf16];
-        let asked = |dtype: &DType| !words.iter().any(|w| dtypes.iter().any(|d| d.name() == w)) || words.iter().any(|w| w == dtype.name());
+        let asked = |dtype: &DType| {
+            !words.iter().any(|w| dtypes.iter().any(|d| d.name() == w)) || words.iter().any(|w| w == dtype.name())
+        };
         for dtype in dtypes.into_iter().filter(asked) {
             elements(place, dtype, rows)?;
             normalizations(place, dtype, rows)?;

@@ -2,18 +2,20 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{load, simd_fn, store};
-use crate::strided::{InF32, OutF32, each};
+use crate::simd::{Float, simd_fn, spans};
+use crate::strided::{In, Out, each};
 use kernels::ops::Axpy;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
 simd_fn! {
-    fn accumulate(s, alpha: f32, x: &[f32], out: &mut [f32]) {
+    fn accumulate[A: Float, B: Float](s, alpha: f32, x: &[A], out: &mut [B]) {
         let alpha = s.splat(alpha);
-        for at in (0..out.len()).step_by(S::LANES) {
-            let sum = s.fma(alpha, load(s, x, at), load(s, out, at));
-            store(s, out, at, sum);
-        }
+        spans(
+            s,
+            out.len(),
+            #[inline(always)]
+            |span| span.store(s, out, s.fma(alpha, span.load(s, x), span.load(s, out))),
+        );
     }
 }
 
@@ -25,8 +27,8 @@ impl Launch<Axpy<'_>> for CpuBackend {
     fn launch(&self, args: Checked<Axpy<'_>>) -> Result<()> {
         let Axpy { alpha, x, out } = args.into_inner();
         with_float!(Axpy::NAME, x.dtype(), A => with_float!(Axpy::NAME, out.dtype(), B => {
-            let operands = (InF32::<A>::new(self.isa, &x)?, OutF32::<B>::new(self.isa, out)?);
-            each(&self.pool, 1, &operands, |_, (x, out)| accumulate(self.isa, alpha, x, out));
+            let operands = (In::<A>::new(&x)?, Out::<B>::new(out)?);
+            each(&self.pool, 2, &operands, |(x, out)| accumulate(self.isa, alpha, x, out));
             Ok(())
         }))
     }

@@ -2,13 +2,13 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{map, simd_fn};
-use crate::strided::{InF32, OutF32, each};
+use crate::simd::{Float, map, simd_fn};
+use crate::strided::{In, Out, each};
 use kernels::ops::{Binary, BinaryOp};
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
 simd_fn! {
-    fn apply(s, op: BinaryOp, a: &[f32], b: &[f32], out: &mut [f32]) {
+    fn apply[T: Float](s, op: BinaryOp, a: &[T], b: &[T], out: &mut [T]) {
         match op {
             BinaryOp::Add => map(s, [a, b], out, #[inline(always)] |[a, b]| a + b),
             BinaryOp::Sub => map(s, [a, b], out, #[inline(always)] |[a, b]| a - b),
@@ -28,8 +28,8 @@ impl Launch<Binary<'_>> for CpuBackend {
     fn launch(&self, args: Checked<Binary<'_>>) -> Result<()> {
         let Binary { op, a, b, out } = args.into_inner();
         with_float!(Binary::NAME, a.dtype(), T => {
-            let operands = (InF32::<T>::new(self.isa, &a)?, InF32::<T>::new(self.isa, &b)?, OutF32::<T>::new(self.isa, out)?);
-            each(&self.pool, 1, &operands, |_, (a, b, out)| apply(self.isa, op, a, b, out));
+            let operands = (In::<T>::new(&a)?, In::<T>::new(&b)?, Out::<T>::new(out)?);
+            each(&self.pool, 2, &operands, |(a, b, out)| apply(self.isa, op, a, b, out));
             Ok(())
         })
     }

@@ -3,31 +3,33 @@
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
 use crate::memory::output;
-use crate::simd::{load, simd_fn, store};
-use crate::strided::{InF32, OutF32, Plan, each};
+use crate::simd::{Float, simd_fn, spans, store};
+use crate::strided::{In, Out, Plan, each};
 use crate::threads::Parts;
 use kernels::ops::ClipNorm;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
 simd_fn! {
     /// Σ x², in f64: no square of an f32 overflows there.
-    fn sum_of_squares(s, x: &[f32]) -> f64 {
+    fn sum_of_squares[T: Float](s, x: &[T]) -> f64 {
         let mut sums = [0f64; 16];
         let mut lanes = [0f32; 16];
-        for at in (0..x.len()).step_by(S::LANES) {
-            store(s, &mut lanes, 0, load(s, x, at));
-            for (sum, x) in sums.iter_mut().zip(lanes).take(S::LANES) {
-                *sum += x as f64 * x as f64;
-            }
-        }
+        spans(
+            s,
+            x.len(),
+            #[inline(always)]
+            |span| {
+                store(s, &mut lanes[..S::LANES], 0, span.load(s, x));
+                for lane in 0..S::LANES {
+                    sums[lane] += lanes[lane] as f64 * lanes[lane] as f64;
+                }
+            },
+        );
         sums.iter().sum()
     }
-    fn scale(s, factor: f32, x: &mut [f32]) {
+    fn scale[T: Float](s, factor: f32, x: &mut [T]) {
         let factor = s.splat(factor);
-        for at in (0..x.len()).step_by(S::LANES) {
-            let scaled = load(s, x, at) * factor;
-            store(s, x, at, scaled);
-        }
+        spans(s, x.len(), #[inline(always)] |span| span.store(s, x, span.load(s, x) * factor));
     }
 }
 
@@ -42,8 +44,8 @@ impl Launch<ClipNorm<'_>> for CpuBackend {
         with_float!(ClipNorm::NAME, dtype, T => {
             let mut sum = 0f64;
             for grad in grads.iter() {
-                let operands = (InF32::<T>::new(self.isa, &grad.as_view())?,);
-                let plan = Plan::new(&operands, 1);
+                let operands = (In::<T>::new(&grad.as_view())?,);
+                let plan = Plan::new(&operands, 2);
                 let mut scratch = self.heap.scratch(plan.tasks * size_of::<f64>())?;
                 let sums = scratch.as_mut_slice::<f64>(); // [tasks]
                 sums.fill(0.0);
@@ -61,7 +63,7 @@ impl Launch<ClipNorm<'_>> for CpuBackend {
             if (found as f32).is_finite() && found > max_norm as f64 {
                 let factor = (max_norm as f64 / found) as f32;
                 for grad in grads.iter_mut() {
-                    each(&self.pool, 1, &(OutF32::<T>::new(self.isa, grad.reborrow())?,), |_, (x,)| scale(self.isa, factor, x));
+                    each(&self.pool, 2, &(Out::<T>::new(grad.reborrow())?,), |(x,)| scale(self.isa, factor, x));
                 }
             }
             Ok(())

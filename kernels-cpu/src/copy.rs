@@ -15,7 +15,7 @@ impl Launch<Copy<'_>> for CpuBackend {
         let Copy { x, out } = args.into_inner();
         with_element!(x.dtype(), T => {
             let operands = (In::<T>::new(&x)?, Out::<T>::new(out)?);
-            each(&self.pool, 1, &operands, |_, (x, out)| out.copy_from_slice(x));
+            each(&self.pool, 2, &operands, |(x, out)| out.copy_from_slice(x));
             Ok(())
         })
     }

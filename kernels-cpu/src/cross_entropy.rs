@@ -3,9 +3,9 @@
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
 use crate::gather::check_indices;
-use crate::simd::{Float, load, simd_fn};
+use crate::simd::{Float, simd_fn, spans_in_four, sum_of_four};
 use crate::softmax::max_and_sum;
-use crate::strided::{In, InRows, Out, each_row, rows_of_task};
+use crate::strided::{In, InRows, Out, each_row};
 use kernels::ops::{CrossEntropy, Target};
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
@@ -22,13 +22,17 @@ simd_fn! {
     /// Σ target·(max − scale·logit + rest)
     fn against[T: Float](s, logits: &[T], target: &[f32], scale: f32, max: f32, rest: f32) -> f32 {
         let (scale, max, rest) = (s.splat(-scale), s.splat(max), s.splat(rest));
-        let mut sum = s.zero();
-        for at in (0..logits.len()).step_by(S::LANES) {
-            let surprise = s.fma(load(s, logits, at), scale, max) + rest;
-            let next = s.fma(load(s, target, at), surprise, sum);
-            sum = s.select(s.first(logits.len() - at), next, sum);
-        }
-        s.reduce_add(sum)
+        let mut sums = [s.zero(); 4];
+        spans_in_four(
+            s,
+            logits.len(),
+            #[inline(always)]
+            |k, span| {
+                let surprise = s.fma(span.load(s, logits), scale, max) + rest;
+                sums[k] = span.select(s, s.fma(span.load(s, target), surprise, sums[k]), sums[k]);
+            },
+        );
+        sum_of_four(s, sums)
     }
 }
 
@@ -40,7 +44,7 @@ impl Launch<CrossEntropy<'_>> for CpuBackend {
     fn launch(&self, args: Checked<CrossEntropy<'_>>) -> Result<()> {
         let CrossEntropy { logits, target, scale, loss, lse } = args.into_inner();
         let width = logits.shape()[1];
-        let (rows, weight) = (rows_of_task(width), (4 * width).max(1));
+        let weight = (8 * width).max(1);
         with_float!(CrossEntropy::NAME, logits.dtype(), T => {
             let logits = InRows::<T>::new(&logits)?;
             let (loss, lse) = (Out::<f32>::new(loss)?, Out::<f32>::new(lse)?);
@@ -48,7 +52,7 @@ impl Launch<CrossEntropy<'_>> for CpuBackend {
                 Target::Class(class) => {
                     check_indices(CrossEntropy::NAME, "target", &class, width, Some(LEFT_OUT))?;
                     let operands = (logits, In::<u32>::new(&class)?, loss, lse);
-                    each_row(&self.pool, rows, weight, &operands, |_, (logits, class, loss, lse)| {
+                    each_row(&self.pool, weight, &operands, |_, (logits, class, loss, lse)| {
                         let (max, rest) = log_sum_exp(self.isa, logits, scale);
                         lse[0] = max + rest;
                         loss[0] = match class[0] {
@@ -59,7 +63,7 @@ impl Launch<CrossEntropy<'_>> for CpuBackend {
                 }
                 Target::Distribution(target) => {
                     let operands = (logits, InRows::<f32>::new(&target)?, loss, lse);
-                    each_row(&self.pool, rows, weight, &operands, |_, (logits, target, loss, lse)| {
+                    each_row(&self.pool, weight, &operands, |_, (logits, target, loss, lse)| {
                         let (max, rest) = log_sum_exp(self.isa, logits, scale);
                         lse[0] = max + rest;
                         loss[0] = against(self.isa, logits, target, scale, max, rest);

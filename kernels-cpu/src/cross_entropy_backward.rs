@@ -4,8 +4,8 @@ use crate::CpuBackend;
 use crate::cross_entropy::LEFT_OUT;
 use crate::dtypes::{floats, with_float};
 use crate::gather::check_indices;
-use crate::simd::{Float, Simd, fold, load, map, math, simd_fn, store};
-use crate::strided::{In, InRows, OutRows, each_row, rows_of_task};
+use crate::simd::{Float, Simd, fold, load, map, math, simd_fn, spans, store};
+use crate::strided::{In, InRows, OutRows, each_row};
 use kernels::ops::{CrossEntropyBackward, Target};
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
@@ -34,10 +34,15 @@ simd_fn! {
         let factor = s.splat(row.factor);
         let total = fold(s, [target], s.zero(), #[inline(always)] |sum, [t]| sum + t, #[inline(always)] |a, b| a + b);
         let total = s.splat(s.reduce_add(total));
-        for at in (0..logits.len()).step_by(S::LANES) {
-            let p = probability(s, row, load(s, logits, at));
-            store(s, dlogits, at, factor * s.fma(p, total, -load(s, target, at)));
-        }
+        spans(
+            s,
+            logits.len(),
+            #[inline(always)]
+            |span| {
+                let p = probability(s, row, span.load(s, logits));
+                span.store(s, dlogits, factor * s.fma(p, total, -span.load(s, target)));
+            },
+        );
     }
 }
 
@@ -49,7 +54,7 @@ impl Launch<CrossEntropyBackward<'_>> for CpuBackend {
     fn launch(&self, args: Checked<CrossEntropyBackward<'_>>) -> Result<()> {
         let CrossEntropyBackward { logits, target, scale, lse, dloss, dlogits } = args.into_inner();
         let width = logits.shape()[1];
-        let (rows, weight) = (rows_of_task(width), 4 * width);
+        let weight = 6 * width;
         let row = |lse: &[f32], dloss: &[f32]| Row { scale, lse: lse[0], factor: dloss[0] * scale };
         with_float!(CrossEntropyBackward::NAME, logits.dtype(), T => {
             let (logits, dlogits) = (InRows::<T>::new(&logits)?, OutRows::<T>::new(dlogits)?);
@@ -58,14 +63,14 @@ impl Launch<CrossEntropyBackward<'_>> for CpuBackend {
                 Target::Class(class) => {
                     check_indices(CrossEntropyBackward::NAME, "target", &class, width, Some(LEFT_OUT))?;
                     let operands = (logits, In::<u32>::new(&class)?, lse, dloss, dlogits);
-                    each_row(&self.pool, rows, weight, &operands, |_, (logits, class, lse, dloss, dlogits)| match class[0] {
+                    each_row(&self.pool, weight, &operands, |_, (logits, class, lse, dloss, dlogits)| match class[0] {
                         LEFT_OUT => dlogits.fill(T::from_f32(0.0)),
                         class => class_row(self.isa, row(lse, dloss), logits, class as usize, dlogits),
                     });
                 }
                 Target::Distribution(target) => {
                     let operands = (logits, InRows::<f32>::new(&target)?, lse, dloss, dlogits);
-                    each_row(&self.pool, rows, weight, &operands, |_, (logits, target, lse, dloss, dlogits)| {
+                    each_row(&self.pool, weight, &operands, |_, (logits, target, lse, dloss, dlogits)| {
                         distribution_row(self.isa, row(lse, dloss), logits, target, dlogits);
                     });
                 }

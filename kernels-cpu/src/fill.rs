@@ -15,7 +15,7 @@ impl Launch<Fill<'_>> for CpuBackend {
         let Fill { value, out } = args.into_inner();
         with_element!(out.dtype(), T => {
             let value = <T as Element>::from_f64(value);
-            each(&self.pool, 1, &(Out::<T>::new(out)?,), |_, (out,)| out.fill(value));
+            each(&self.pool, 2, &(Out::<T>::new(out)?,), |(out,)| out.fill(value));
             Ok(())
         })
     }

@@ -2,8 +2,8 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, fold, load, simd_fn, store};
-use crate::strided::{InRows, Maybe, Out, OutRows, each_row, rows_of_task, widen};
+use crate::simd::{Float, fold, simd_fn, spans};
+use crate::strided::{InRows, Maybe, Out, OutRows, each_row, widen};
 use kernels::ops::LayerNorm;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
@@ -25,10 +25,15 @@ simd_fn! {
         );
         let rstd = 1.0 / (s.reduce_add(squares) / width + eps).sqrt();
         let factor = s.splat(rstd);
-        for at in (0..out.len()).step_by(S::LANES) {
-            let hat = (load(s, x, at) - center) * factor;
-            store(s, out, at, s.fma(hat, load(s, weight, at), load(s, bias, at)));
-        }
+        spans(
+            s,
+            out.len(),
+            #[inline(always)]
+            |span| {
+                let hat = (span.load(s, x) - center) * factor;
+                span.store(s, out, s.fma(hat, span.load(s, weight), span.load(s, bias)));
+            },
+        );
         (mean, rstd)
     }
 }
@@ -54,7 +59,7 @@ impl Launch<LayerNorm<'_>> for CpuBackend {
             let mean = Maybe::new(mean.map(Out::<f32>::new).transpose()?, &x);
             let rstd = Maybe::new(rstd.map(Out::<f32>::new).transpose()?, &x);
             let operands = (x, OutRows::<T>::new(out)?, mean, rstd);
-            each_row(&self.pool, rows_of_task(width), 2 * width, &operands, |_, (x, out, mean, rstd)| {
+            each_row(&self.pool, 4 * width, &operands, |_, (x, out, mean, rstd)| {
                 let stats = norm_row(self.isa, x, scale, shift, eps, out);
                 mean.into_iter().for_each(|mean| mean[0] = stats.0);
                 rstd.into_iter().for_each(|rstd| rstd[0] = stats.1);

@@ -5,8 +5,8 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, load, simd_fn, store};
-use crate::strided::{In, InRows, Out, OutRows, each, each_row, widen};
+use crate::simd::{Float, simd_fn, spans, spans_in_four, sum_of_four};
+use crate::strided::{In, InRows, Out, OutRows, each_indexed, each_row_of_chunks, widen};
 use crate::threads::Parts;
 use kernels::ops::LayerNormBackward;
 use kernels::{Checked, DType, Launch, Op, Result, Support, ViewMut};
@@ -28,30 +28,37 @@ simd_fn! {
         s, x: &[T], dout: &[T], weight: &[f32], mean: f32, rstd: f32, dx: &mut [T], dweight: &mut [f32], dbias: &mut [f32],
     ) {
         let (center, factor) = (s.splat(mean), s.splat(rstd));
-        let (mut sum, mut dot) = (s.zero(), s.zero()); // Σ g, Σ g·x̂
-        for at in (0..x.len()).step_by(S::LANES) {
-            let lanes = s.first(x.len() - at);
-            let hat = (load(s, x, at) - center) * factor;
-            let g = load(s, dout, at) * load(s, weight, at);
-            sum = s.select(lanes, sum + g, sum);
-            dot = s.select(lanes, s.fma(g, hat, dot), dot);
-        }
+        let (mut sums, mut dots) = ([s.zero(); 4], [s.zero(); 4]); // Σ g, Σ g·x̂
+        spans_in_four(
+            s,
+            x.len(),
+            #[inline(always)]
+            |k, span| {
+                let hat = (span.load(s, x) - center) * factor;
+                let g = span.load(s, dout) * span.load(s, weight);
+                sums[k] = sums[k] + g; // 0 beyond the row
+                dots[k] = span.select(s, s.fma(g, hat, dots[k]), dots[k]);
+            },
+        );
         let width = x.len() as f32;
-        let (sum, dot) = (s.splat(s.reduce_add(sum) / width), s.splat(-s.reduce_add(dot) / width));
-        for at in (0..x.len()).step_by(S::LANES) {
-            let hat = (load(s, x, at) - center) * factor;
-            let d = load(s, dout, at);
-            let g = d * load(s, weight, at);
-            store(s, dx, at, factor * s.fma(hat, dot, g - sum));
-            store(s, dweight, at, s.fma(d, hat, load(s, dweight, at)));
-            store(s, dbias, at, d + load(s, dbias, at));
-        }
+        let (sum, dot) = (s.splat(sum_of_four(s, sums) / width), s.splat(-sum_of_four(s, dots) / width));
+        spans(
+            s,
+            x.len(),
+            #[inline(always)]
+            |span| {
+                let hat = (span.load(s, x) - center) * factor;
+                let d = span.load(s, dout);
+                let g = d * span.load(s, weight);
+                span.store(s, dx, factor * s.fma(hat, dot, g - sum));
+                span.store(s, dweight, s.fma(d, hat, span.load(s, dweight)));
+                span.store(s, dbias, d + span.load(s, dbias));
+            },
+        );
     }
     /// to += from
     fn add_to(s, from: &[f32], to: &mut [f32]) {
-        for at in (0..to.len()).step_by(S::LANES) {
-            store(s, to, at, load(s, to, at) + load(s, from, at));
-        }
+        spans(s, to.len(), #[inline(always)] |span| span.store(s, to, span.load(s, to) + span.load(s, from)));
     }
 }
 
@@ -65,7 +72,7 @@ pub(crate) fn join_columns<T: Float>(
 ) -> Result<()> {
     let out = Out::<T>::new(out)?;
     let chunks = parts.len().checked_div(stride).unwrap_or(0);
-    each(&on.pool, chunks, &(out,), |index, (out,)| {
+    each_indexed(&on.pool, 2 * chunks, &(out,), |index, (out,)| {
         for (at, piece) in (index..).step_by(256).zip(out.chunks_mut(256)) {
             let mut sums = [0f32; 256];
             let sums = &mut sums[..piece.len()];
@@ -103,7 +110,7 @@ impl Launch<LayerNormBackward<'_>> for CpuBackend {
                 In::<f32>::new(&rstd)?,
                 OutRows::<T>::new(dx)?,
             );
-            each_row(&self.pool, rows_of_chunk, 4 * width, &operands, |row, (x, dout, mean, rstd, dx)| {
+            each_row_of_chunks(&self.pool, rows_of_chunk, 8 * width, &operands, |row, (x, dout, mean, rstd, dx)| {
                 // SAFETY: the rows of a chunk are one task; chunks have parts of their own.
                 let part = unsafe { parts.part(row / rows_of_chunk * 2 * width, 2 * width) };
                 let (dweight, dbias) = part.split_at_mut(width);

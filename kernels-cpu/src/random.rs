@@ -2,35 +2,29 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Simd, load, math, simd_fn, store};
-use crate::strided::{OutF32, each};
+use crate::simd::{Float, Simd, load, math, simd_fn, spans, store};
+use crate::strided::{Out, each_indexed};
 use kernels::ops::{Distribution, Random};
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
-/// Counters computed at a time.
+/// Most lanes of a vector, each of which computes a counter.
 const LANES: usize = 16;
 
-/// Numbers of that many counters.
-const BLOCK: usize = 4 * LANES;
-
-/// Words 0..4 of `LANES` consecutive counters from `counter` on.
+/// Words 0..4 of as many consecutive counters as there are lanes, from `counter` on.
 #[inline(always)]
-fn philox(seed: u64, stream: u64, counter: u64) -> [[u32; LANES]; 4] {
-    let mut words = [[0; LANES], [0; LANES], [stream as u32; LANES], [(stream >> 32) as u32; LANES]];
+fn philox<S: Simd>(s: S, seed: u64, stream: u64, counter: u64) -> [S::I; 4] {
+    let (mut low, mut high) = ([0f32; LANES], [0f32; LANES]);
     for lane in 0..LANES {
         let counter = counter.wrapping_add(lane as u64);
-        (words[0][lane], words[1][lane]) = (counter as u32, (counter >> 32) as u32);
+        (low[lane], high[lane]) = (f32::from_bits(counter as u32), f32::from_bits((counter >> 32) as u32));
     }
+    let (low, high) = (s.bits(load(s, &low, 0)), s.bits(load(s, &high, 0)));
+    let mut words = [low, high, s.int(stream as i32), s.int((stream >> 32) as i32)];
     let mut key = [seed as u32, (seed >> 32) as u32];
     for _ in 0..10 {
-        for lane in 0..LANES {
-            let [w0, w1, w2, w3] = [0, 1, 2, 3].map(|k| words[k][lane]);
-            let (a, b) = (w0 as u64 * 0xd251_1f53, w2 as u64 * 0xcd9e_8d57);
-            words[0][lane] = (b >> 32) as u32 ^ w1 ^ key[0];
-            words[1][lane] = b as u32;
-            words[2][lane] = (a >> 32) as u32 ^ w3 ^ key[1];
-            words[3][lane] = a as u32;
-        }
+        let (a_high, a_low) = s.wide_product(words[0], 0xd251_1f53);
+        let (b_high, b_low) = s.wide_product(words[2], 0xcd9e_8d57);
+        words = [b_high ^ words[1] ^ s.int(key[0] as i32), b_low, a_high ^ words[3] ^ s.int(key[1] as i32), a_low];
         key = [key[0].wrapping_add(0x9e37_79b9), key[1].wrapping_add(0xbb67_ae85)];
     }
     words
@@ -38,47 +32,60 @@ fn philox(seed: u64, stream: u64, counter: u64) -> [[u32; LANES]; 4] {
 
 /// The upper 24 bits of words, in units of 2⁻²⁴.
 #[inline(always)]
-fn units(words: &[u32; LANES]) -> [f32; LANES] {
-    words.map(|word| (word >> 8) as f32)
+fn units<S: Simd>(s: S, words: S::I) -> S::V {
+    s.to_float(s.shr::<8>(words))
 }
 
 /// z₀, z₁ of words (w₀, w₁) by Box and Muller.
 #[inline(always)]
-fn normal<S: Simd>(s: S, w0: &[u32; LANES], w1: &[u32; LANES], z: &mut [[f32; LANES]]) {
-    let (u0, u1) = (units(w0), units(w1));
-    let (z0, z1) = z.split_at_mut(1);
-    for at in (0..LANES).step_by(S::LANES) {
-        let u = (load(s, &u0, at) + s.splat(1.0)) * s.splat(1.0 / 16_777_216.0);
-        let radius = s.sqrt(s.splat(-2.0) * math::log(s, u));
-        let (sin, cos) = math::sin_cos_turn(s, load(s, &u1, at));
-        store(s, &mut z0[0], at, radius * cos);
-        store(s, &mut z1[0], at, radius * sin);
+fn normal<S: Simd>(s: S, w0: S::I, w1: S::I) -> [S::V; 2] {
+    let u = (units(s, w0) + s.splat(1.0)) * s.splat(1.0 / 16_777_216.0);
+    let radius = s.sqrt(s.splat(-2.0) * math::log(s, u));
+    let (sin, cos) = math::sin_cos_turn(s, units(s, w1));
+    [radius * cos, radius * sin]
+}
+
+/// Numbers of consecutive counters from `counter` on, 4 of each, before they are scaled.
+#[inline(always)]
+fn block<S: Simd>(s: S, seed: u64, stream: u64, counter: u64, distribution: Distribution, out: &mut [f32; 4 * LANES]) {
+    let words = philox(s, seed, stream, counter);
+    let all = match distribution {
+        Distribution::Uniform { .. } => {
+            let unit = s.splat(1.0 / 16_777_216.0);
+            [units(s, words[0]) * unit, units(s, words[1]) * unit, units(s, words[2]) * unit, units(s, words[3]) * unit]
+        }
+        Distribution::Normal { .. } => {
+            let ([a, b], [c, d]) = (normal(s, words[0], words[1]), normal(s, words[2], words[3]));
+            [a, b, c, d]
+        }
+    };
+    let mut columns = [[0f32; LANES]; 4];
+    for (column, v) in columns.iter_mut().zip(all) {
+        store(s, column, 0, v);
+    }
+    for lane in 0..S::LANES {
+        for k in 0..4 {
+            out[4 * lane + k] = columns[k][lane];
+        }
     }
 }
 
 simd_fn! {
-    /// Numbers of counters `counter`, `counter + 1`, ….
-    fn block(s, seed: u64, stream: u64, counter: u64, distribution: Distribution, out: &mut [f32; BLOCK]) {
-        let words = philox(seed, stream, counter);
-        let mut columns = [[0f32; LANES]; 4];
+    /// Numbers `index`, `index + 1`, … of a stream.
+    fn numbers[T: Float](s, seed: u64, stream: u64, index: usize, distribution: Distribution, out: &mut [T]) {
         let (factor, term) = match distribution {
-            Distribution::Uniform { low, high } => {
-                for (column, words) in columns.iter_mut().zip(&words) {
-                    *column = units(words).map(|u| u * (1.0 / 16_777_216.0));
-                }
-                (high - low, low)
-            }
-            Distribution::Normal { mean, std } => {
-                let (first, second) = columns.split_at_mut(2);
-                normal(s, &words[0], &words[1], first);
-                normal(s, &words[2], &words[3], second);
-                (std, mean)
-            }
+            Distribution::Uniform { low, high } => (s.splat(high - low), s.splat(low)),
+            Distribution::Normal { mean, std } => (s.splat(std), s.splat(mean)),
         };
-        for (lane, numbers) in out.chunks_exact_mut(4).enumerate() {
-            for (number, column) in numbers.iter_mut().zip(&columns) {
-                *number = term + column[lane] * factor;
-            }
+        let mut fresh = [0f32; 4 * LANES];
+        let mut at = 0;
+        while at < out.len() {
+            let (counter, skipped) = ((index + at) / 4, (index + at) % 4);
+            block(s, seed, stream, counter as u64, distribution, &mut fresh);
+            let count = (4 * S::LANES - skipped).min(out.len() - at);
+            let (from, to) = (&fresh[skipped..skipped + count], &mut out[at..at + count]);
+            spans(s, count, #[inline(always)] |span| span.store(s, to, term + span.load(s, from) * factor));
+            at += count;
         }
     }
 }
@@ -91,18 +98,8 @@ impl Launch<Random<'_>> for CpuBackend {
     fn launch(&self, args: Checked<Random<'_>>) -> Result<()> {
         let Random { seed, stream, distribution, out } = args.into_inner();
         with_float!(Random::NAME, out.dtype(), T => {
-            each(&self.pool, 8, &(OutF32::<T>::new(self.isa, out)?,), |index, (out,)| {
-                let mut numbers = [0f32; BLOCK];
-                let (mut at, end) = (index, index + out.len());
-                while at < end {
-                    let first = at / 4 * 4; // element of the block's first number
-                    block(self.isa, seed, stream, (first / 4) as u64, distribution, &mut numbers);
-                    let here = (first + BLOCK).min(end);
-                    for (out, number) in out[at - index..here - index].iter_mut().zip(&numbers[at - first..]) {
-                        *out = *number;
-                    }
-                    at = here;
-                }
+            each_indexed(&self.pool, 16, &(Out::<T>::new(out)?,), |index, (out,)| {
+                numbers(self.isa, seed, stream, index, distribution, out);
             });
             Ok(())
         })

@@ -4,7 +4,7 @@ use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
 use crate::memory::input;
 use crate::simd::{Float, Simd, fold, load, simd_fn, store};
-use crate::strided::{Operand, Out, Sliced, each};
+use crate::strided::{Operand, Out, Sliced, Tile, each};
 use kernels::ops::{Reduce, ReduceOp};
 use kernels::{Checked, DType, Element, Launch, Layout, Op, Result, Support, View, ViewMut};
 
@@ -38,10 +38,10 @@ impl<T: Element> Operand for Axis<'_, T> {
         &self.layout
     }
     fn stage(&self) {}
-    unsafe fn open<'s>(&'s self, at: usize, stride: usize, _: usize, _: &'s mut ()) -> Lines<'s, T> {
-        Lines { data: &self.data[at..], stride, count: self.count, step: self.step }
+    unsafe fn fetch(&self, _: Tile, _: &mut ()) {}
+    unsafe fn line<'s>(&'s self, tile: Tile, i: usize, _: &'s mut ()) -> Lines<'s, T> {
+        Lines { data: &self.data[tile.at + i * tile.step..], stride: tile.stride, count: self.count, step: self.step }
     }
-    unsafe fn close(&self, _: usize, _: usize, _: usize, _: &mut ()) {}
 }
 
 /// Of no elements, and what the accumulation starts from.
@@ -133,12 +133,12 @@ fn reduce<A: Float, B: Float>(on: &CpuBackend, op: ReduceOp, x: View<'_>, axis: 
     let out = Out::<B>::new(out)?;
     if count == 0 {
         let value = if op == ReduceOp::Mean { f32::NAN } else { identity(op) };
-        each(&on.pool, 1, &(out,), |_, (out,)| out.fill(B::from_f32(value)));
+        each(&on.pool, 2, &(out,), |(out,)| out.fill(B::from_f32(value)));
         return Ok(());
     }
     let first = x.layout().narrow(axis, 0, 1)?;
     let operands = (Axis { data: input::<A>(&x)?, layout: first, count, step }, out);
-    each(&on.pool, count, &operands, |_, (lines, out)| reduce_lines(on.isa, op, lines, out));
+    each(&on.pool, count.saturating_mul(2), &operands, |(lines, out)| reduce_lines(on.isa, op, lines, out));
     Ok(())
 }
 

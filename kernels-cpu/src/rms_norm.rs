@@ -2,8 +2,8 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, fold, load, simd_fn, store};
-use crate::strided::{InRows, Maybe, Out, OutRows, each_row, rows_of_task, widen};
+use crate::simd::{Float, fold, simd_fn, spans};
+use crate::strided::{InRows, Maybe, Out, OutRows, each_row, widen};
 use kernels::ops::RmsNorm;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
@@ -13,9 +13,12 @@ simd_fn! {
         let squares = fold(s, [x], s.zero(), #[inline(always)] |sum, [x]| s.fma(x, x, sum), #[inline(always)] |a, b| a + b);
         let rstd = 1.0 / (s.reduce_add(squares) / x.len() as f32 + eps).sqrt();
         let factor = s.splat(rstd);
-        for at in (0..out.len()).step_by(S::LANES) {
-            store(s, out, at, load(s, x, at) * factor * load(s, weight, at));
-        }
+        spans(
+            s,
+            out.len(),
+            #[inline(always)]
+            |span| span.store(s, out, span.load(s, x) * factor * span.load(s, weight)),
+        );
         rstd
     }
 }
@@ -36,7 +39,7 @@ impl Launch<RmsNorm<'_>> for CpuBackend {
             let x = InRows::<T>::new(&x)?;
             let rstd = Maybe::new(rstd.map(Out::<f32>::new).transpose()?, &x);
             let operands = (x, OutRows::<T>::new(out)?, rstd);
-            each_row(&self.pool, rows_of_task(width), 2 * width, &operands, |_, (x, out, rstd)| {
+            each_row(&self.pool, 4 * width, &operands, |_, (x, out, rstd)| {
                 let found = norm_row(self.isa, x, scale, eps, out);
                 rstd.into_iter().for_each(|rstd| rstd[0] = found);
             });

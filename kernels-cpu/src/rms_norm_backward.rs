@@ -3,8 +3,8 @@
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
 use crate::layer_norm_backward::{chunk_rows, join_columns};
-use crate::simd::{Float, load, simd_fn, store};
-use crate::strided::{In, InRows, OutRows, each_row, widen};
+use crate::simd::{Float, simd_fn, spans, spans_in_four, sum_of_four};
+use crate::strided::{In, InRows, OutRows, each_row_of_chunks, widen};
 use crate::threads::Parts;
 use kernels::ops::RmsNormBackward;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
@@ -13,19 +13,29 @@ simd_fn! {
     /// Writes the gradient of a row, adds to the column sums.
     fn backward_row[T: Float](s, x: &[T], dout: &[T], weight: &[f32], rstd: f32, dx: &mut [T], dweight: &mut [f32]) {
         let factor = s.splat(rstd);
-        let mut dot = s.zero(); // Σ g·x̂
-        for at in (0..x.len()).step_by(S::LANES) {
-            let hat = load(s, x, at) * factor;
-            let next = s.fma(load(s, dout, at) * load(s, weight, at), hat, dot);
-            dot = s.select(s.first(x.len() - at), next, dot);
-        }
-        let dot = s.splat(-s.reduce_add(dot) / x.len() as f32);
-        for at in (0..x.len()).step_by(S::LANES) {
-            let hat = load(s, x, at) * factor;
-            let d = load(s, dout, at);
-            store(s, dx, at, factor * s.fma(hat, dot, d * load(s, weight, at)));
-            store(s, dweight, at, s.fma(d, hat, load(s, dweight, at)));
-        }
+        let mut dots = [s.zero(); 4]; // Σ g·x̂
+        spans_in_four(
+            s,
+            x.len(),
+            #[inline(always)]
+            |k, span| {
+                let hat = span.load(s, x) * factor;
+                let next = s.fma(span.load(s, dout) * span.load(s, weight), hat, dots[k]);
+                dots[k] = span.select(s, next, dots[k]);
+            },
+        );
+        let dot = s.splat(-sum_of_four(s, dots) / x.len() as f32);
+        spans(
+            s,
+            x.len(),
+            #[inline(always)]
+            |span| {
+                let hat = span.load(s, x) * factor;
+                let d = span.load(s, dout);
+                span.store(s, dx, factor * s.fma(hat, dot, d * span.load(s, weight)));
+                span.store(s, dweight, s.fma(d, hat, span.load(s, dweight)));
+            },
+        );
     }
 }
 
@@ -49,7 +59,7 @@ impl Launch<RmsNormBackward<'_>> for CpuBackend {
             let parts = Parts::new(&mut *sums);
             let operands =
                 (InRows::<T>::new(&x)?, InRows::<T>::new(&dout)?, In::<f32>::new(&rstd)?, OutRows::<T>::new(dx)?);
-            each_row(&self.pool, rows_of_chunk, 4 * width, &operands, |row, (x, dout, rstd, dx)| {
+            each_row_of_chunks(&self.pool, rows_of_chunk, 8 * width, &operands, |row, (x, dout, rstd, dx)| {
                 // SAFETY: the rows of a chunk are one task; chunks have parts of their own.
                 let part = unsafe { parts.part(row / rows_of_chunk * width, width) };
                 backward_row(self.isa, x, dout, scale, rstd[0], dx, part);

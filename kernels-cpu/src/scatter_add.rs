@@ -30,7 +30,10 @@ simd_fn! {
     fn add_chain[A: Float, B: Float](s, chains: Chains<'_, A>, first: usize, out: &mut [B]) {
         let width = out.len();
         for at in (0..width).step_by(4 * S::LANES) {
-            let mut sums = [0, 1, 2, 3].map(|k| load(s, out, at + k * S::LANES));
+            let mut sums = [s.zero(); 4];
+            for (k, sum) in sums.iter_mut().enumerate() {
+                *sum = load(s, out, at + k * S::LANES);
+            }
             let mut row = first;
             while row != END {
                 let start = chains.offset + row * chains.stride;
@@ -72,8 +75,9 @@ impl Launch<ScatterAdd<'_>> for CpuBackend {
             let chains = Chains { x: input::<A>(&x)?, offset: x.layout().offset(), stride: x.layout().strides()[0], next };
             let (offset, stride) = (out.layout().offset(), out.layout().strides()[0]);
             let parts = Parts::new(output::<B>(out)?);
-            let rows_of_task = rows_of_task(width);
-            self.pool.run_sized(rows.saturating_mul(width), rows.div_ceil(rows_of_task), &|task| {
+            let weight = 3 * width;
+            let rows_of_task = rows_of_task(rows, weight);
+            self.pool.run_sized(rows.saturating_mul(weight), rows.div_ceil(rows_of_task), &|task| {
                 let start = task * rows_of_task;
                 for row in (start..(start + rows_of_task).min(rows)).filter(|&row| first[target(row)] == row) {
                     // SAFETY: only the first row of a chain comes here, and rows of `out` do not overlap.

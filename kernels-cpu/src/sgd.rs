@@ -2,8 +2,8 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Simd, load, simd_fn, store};
-use crate::strided::{InF32, Maybe, Out, each};
+use crate::simd::{Float, Simd, simd_fn, spans};
+use crate::strided::{In, Maybe, Out, each};
 use kernels::ops::{Momentum, Sgd};
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
@@ -24,26 +24,31 @@ struct Rates {
 }
 
 simd_fn! {
-    fn step(s, rates: Rates, param: &mut [f32], grad: &[f32], velocity: Option<&mut [f32]>) {
+    fn step[T: Float](s, rates: Rates, param: &mut [f32], grad: &[T], velocity: Option<&mut [f32]>) {
         let (lr, momentum) = (s.splat(-rates.lr), s.splat(rates.momentum));
         let (l2, l1) = (s.splat(rates.l2), s.splat(rates.l1));
         let mut velocity = velocity;
-        for at in (0..param.len()).step_by(S::LANES) {
-            let p = load(s, param, at);
-            let g = s.fma(l2, p, s.fma(l1, sign(s, p), load(s, grad, at)));
-            let direction = match &mut velocity {
-                None => g,
-                Some(velocity) => {
-                    let v = s.fma(momentum, load(s, velocity, at), g);
-                    store(s, velocity, at, v);
-                    match rates.form {
-                        Momentum::Heavy => v,
-                        Momentum::Nesterov => s.fma(momentum, v, g),
+        spans(
+            s,
+            param.len(),
+            #[inline(always)]
+            |span| {
+                let p = span.load(s, param);
+                let g = s.fma(l2, p, s.fma(l1, sign(s, p), span.load(s, grad)));
+                let direction = match &mut velocity {
+                    None => g,
+                    Some(velocity) => {
+                        let v = s.fma(momentum, span.load(s, velocity), g);
+                        span.store(s, velocity, v);
+                        match rates.form {
+                            Momentum::Heavy => v,
+                            Momentum::Nesterov => s.fma(momentum, v, g),
+                        }
                     }
-                }
-            };
-            store(s, param, at, s.fma(lr, direction, p));
-        }
+                };
+                span.store(s, param, s.fma(lr, direction, p));
+            },
+        );
     }
 }
 
@@ -58,8 +63,8 @@ impl Launch<Sgd<'_>> for CpuBackend {
         with_float!(Sgd::NAME, grad.dtype(), T => {
             let param = Out::<f32>::new(param)?;
             let velocity = Maybe::new(velocity.map(Out::<f32>::new).transpose()?, &param);
-            let operands = (param, InF32::<T>::new(self.isa, &grad)?, velocity);
-            each(&self.pool, 2, &operands, |_, (param, grad, velocity)| step(self.isa, rates, param, grad, velocity));
+            let operands = (param, In::<T>::new(&grad)?, velocity);
+            each(&self.pool, 4, &operands, |(param, grad, velocity)| step(self.isa, rates, param, grad, velocity));
             Ok(())
         })
     }

@@ -2,16 +2,19 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, Simd, fold, map, math, simd_fn};
-use crate::strided::{InRows, OutRows, each_row, rows_of_task};
+use crate::simd::{Float, Simd, fold, map, math, prefetch, simd_fn, spans, spans_in_four, sum_of_four};
+use crate::strided::{InRows, OutRows, each_row};
 use kernels::ops::Softmax;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
-/// Largest scale·x, and Σ exp(scale·x − largest). Where all are −∞ the sum is 0, or NaN if there is a NaN.
+/// Elements of a row that are passed twice while they are in the first-level cache.
+const BLOCK: usize = 2048;
+
+/// Largest scale·x. NaN is left out.
 #[inline(always)]
-pub(crate) fn max_and_sum<S: Simd, T: Float>(s: S, x: &[T], scale: f32) -> (f32, f32) {
+fn largest<S: Simd, T: Float>(s: S, x: &[T], scale: f32) -> f32 {
     let scale = s.splat(scale);
-    // `max` gives its second argument for NaN: NaN is left to the sum.
+    // `max` gives its second argument for NaN.
     let max = fold(
         s,
         [x],
@@ -21,18 +24,40 @@ pub(crate) fn max_and_sum<S: Simd, T: Float>(s: S, x: &[T], scale: f32) -> (f32,
         #[inline(always)]
         |a, b| s.max(a, b),
     );
-    let max = s.reduce_max(max);
-    let shift = s.splat(-shift(max));
-    let sum = fold(
-        s,
-        [x],
-        s.zero(),
-        #[inline(always)]
-        |sum, [x]| sum + math::exp(s, s.fma(x, scale, shift)),
-        #[inline(always)]
-        |a, b| a + b,
-    );
-    (max, s.reduce_add(sum))
+    s.reduce_max(max)
+}
+
+/// Largest scale·x, and Σ exp(scale·x − largest). Where all are −∞ the sum is 0, or NaN if there is a NaN.
+#[inline(always)]
+pub(crate) fn max_and_sum<S: Simd, T: Float>(s: S, x: &[T], scale: f32) -> (f32, f32) {
+    let (mut max, mut sum) = (f32::NEG_INFINITY, 0.0);
+    for (index, block) in x.chunks(BLOCK).enumerate() {
+        let higher = largest(s, block, scale);
+        // What has been summed up so far refers to the former maximum.
+        if higher > max {
+            sum *= if index == 0 { 0.0 } else { exp_one(s, max - higher) };
+            max = higher;
+        }
+        prefetch(&x[((index + 1) * BLOCK).min(x.len())..]);
+        let (scale, shift) = (s.splat(scale), s.splat(-shift(max)));
+        let exps = fold(
+            s,
+            [block],
+            s.zero(),
+            #[inline(always)]
+            |sum, [x]| sum + math::exp(s, s.fma(x, scale, shift)),
+            #[inline(always)]
+            |a, b| a + b,
+        );
+        sum += s.reduce_add(exps);
+    }
+    (max, sum)
+}
+
+/// eˣ of one number.
+#[inline(always)]
+fn exp_one<S: Simd>(s: S, x: f32) -> f32 {
+    s.reduce_max(math::exp(s, s.splat(x)))
 }
 
 /// What is subtracted before exp: the largest score, or 0 where all are −∞, so that their difference is not NaN.
@@ -43,10 +68,27 @@ fn shift(max: f32) -> f32 {
 
 simd_fn! {
     fn softmax_row[T: Float](s, x: &[T], out: &mut [T]) {
-        let (max, sum) = max_and_sum(s, x, 1.0);
         // 0 is the sum of a row of −∞ alone: its probabilities are 0.
-        let factor = s.splat(if sum == 0.0 { 0.0 } else { 1.0 / sum });
-        let shift = s.splat(shift(max));
+        let factor = |sum: f32| s.splat(if sum == 0.0 { 0.0 } else { 1.0 / sum });
+        if let (Some(out), true) = (T::as_f32s_mut(out), x.len() <= BLOCK) {
+            // What the general way below computes, each exponential once.
+            let shift = s.splat(shift(largest(s, x, 1.0)));
+            let mut sums = [s.zero(); 4];
+            spans_in_four(
+                s,
+                x.len(),
+                #[inline(always)]
+                |k, span| {
+                    let exp = math::exp(s, span.load(s, x) - shift);
+                    span.store(s, out, exp);
+                    sums[k] = span.select(s, sums[k] + exp, sums[k]);
+                },
+            );
+            let factor = factor(sum_of_four(s, sums));
+            return spans(s, x.len(), #[inline(always)] |span| span.store(s, out, span.load(s, out) * factor));
+        }
+        let (max, sum) = max_and_sum(s, x, 1.0);
+        let (factor, shift) = (factor(sum), s.splat(shift(max)));
         map(s, [x], out, #[inline(always)] |[x]| math::exp(s, x - shift) * factor);
     }
 }
@@ -61,7 +103,7 @@ impl Launch<Softmax<'_>> for CpuBackend {
         let width = x.shape().last().copied().unwrap_or(1);
         with_float!(Softmax::NAME, x.dtype(), T => {
             let operands = (InRows::<T>::new(&x)?, OutRows::<T>::new(out)?);
-            each_row(&self.pool, rows_of_task(width), 4 * width, &operands, |_, (x, out)| softmax_row(self.isa, x, out));
+            each_row(&self.pool, 8 * width, &operands, |_, (x, out)| softmax_row(self.isa, x, out));
             Ok(())
         })
     }

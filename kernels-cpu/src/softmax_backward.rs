@@ -3,7 +3,7 @@
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
 use crate::simd::{Float, fold, map, simd_fn};
-use crate::strided::{InRows, OutRows, each_row, rows_of_task};
+use crate::strided::{InRows, OutRows, each_row};
 use kernels::ops::SoftmaxBackward;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
@@ -25,7 +25,7 @@ impl Launch<SoftmaxBackward<'_>> for CpuBackend {
         let width = y.shape().last().copied().unwrap_or(1);
         with_float!(SoftmaxBackward::NAME, y.dtype(), T => {
             let operands = (InRows::<T>::new(&y)?, InRows::<T>::new(&dout)?, OutRows::<T>::new(dx)?);
-            each_row(&self.pool, rows_of_task(width), 2 * width, &operands, |_, (y, dout, dx)| {
+            each_row(&self.pool, 4 * width, &operands, |_, (y, dout, dx)| {
                 backward_row(self.isa, y, dout, dx);
             });
             Ok(())

@@ -2,13 +2,13 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{map, math, simd_fn};
-use crate::strided::{InF32, OutF32, each};
+use crate::simd::{Float, map, math, simd_fn};
+use crate::strided::{In, Out, each};
 use kernels::ops::{Unary, UnaryOp};
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
 simd_fn! {
-    fn apply(s, op: UnaryOp, x: &[f32], out: &mut [f32]) {
+    fn apply[T: Float](s, op: UnaryOp, x: &[T], out: &mut [T]) {
         let one = s.splat(1.0);
         match op {
             UnaryOp::Neg => map(s, [x], out, #[inline(always)] |[x]| -x),
@@ -50,8 +50,8 @@ impl Launch<Unary<'_>> for CpuBackend {
     fn launch(&self, args: Checked<Unary<'_>>) -> Result<()> {
         let Unary { op, x, out } = args.into_inner();
         with_float!(Unary::NAME, x.dtype(), T => {
-            let operands = (InF32::<T>::new(self.isa, &x)?, OutF32::<T>::new(self.isa, out)?);
-            each(&self.pool, weight(op), &operands, |_, (x, out)| apply(self.isa, op, x, out));
+            let operands = (In::<T>::new(&x)?, Out::<T>::new(out)?);
+            each(&self.pool, weight(op), &operands, |(x, out)| apply(self.isa, op, x, out));
             Ok(())
         })
     }

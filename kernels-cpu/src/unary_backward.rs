@@ -2,8 +2,8 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Simd, map, math, simd_fn};
-use crate::strided::{InF32, OutF32, each};
+use crate::simd::{Float, Simd, map, math, simd_fn};
+use crate::strided::{In, Out, each};
 use kernels::ops::{UnaryBackward, UnaryOp};
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
@@ -18,7 +18,7 @@ fn gated<S: Simd>(s: S, x: S::V, t: S::V, slope: S::V) -> S::V {
 }
 
 simd_fn! {
-    fn apply(s, op: UnaryOp, x: &[f32], dout: &[f32], dx: &mut [f32]) {
+    fn apply[T: Float](s, op: UnaryOp, x: &[T], dout: &[T], dx: &mut [T]) {
         let (zero, one) = (s.zero(), s.splat(1.0));
         let xs = [x, dout];
         match op {
@@ -65,9 +65,9 @@ impl Launch<UnaryBackward<'_>> for CpuBackend {
     fn launch(&self, args: Checked<UnaryBackward<'_>>) -> Result<()> {
         let UnaryBackward { op, x, dout, dx } = args.into_inner();
         with_float!(UnaryBackward::NAME, x.dtype(), T => {
-            let operands = (InF32::<T>::new(self.isa, &x)?, InF32::<T>::new(self.isa, &dout)?, OutF32::<T>::new(self.isa, dx)?);
+            let operands = (In::<T>::new(&x)?, In::<T>::new(&dout)?, Out::<T>::new(dx)?);
             let weight = 2 * crate::unary::weight(op);
-            each(&self.pool, weight, &operands, |_, (x, dout, dx)| apply(self.isa, op, x, dout, dx));
+            each(&self.pool, weight, &operands, |(x, dout, dx)| apply(self.isa, op, x, dout, dx));
             Ok(())
         })
     }

@@ -230,6 +230,23 @@ impl Simd for Avx2 {
         // SAFETY: token.
         I(unsafe { _mm256_sllv_epi32(i.0, _mm256_set1_epi32(N as i32)) })
     }
+    #[inline(always)]
+    fn wide_product(self, i: I, factor: u32) -> (I, I) {
+        // SAFETY: token.
+        unsafe {
+            let factor = _mm256_set1_epi32(factor as i32);
+            let even = _mm256_mul_epu32(i.0, factor);
+            let odd = _mm256_mul_epu32(_mm256_srli_epi64::<32>(i.0), factor);
+            let high = _mm256_blend_epi32::<0xaa>(_mm256_srli_epi64::<32>(even), odd);
+            let low = _mm256_blend_epi32::<0xaa>(even, _mm256_slli_epi64::<32>(odd));
+            (I(high), I(low))
+        }
+    }
+    #[inline(always)]
+    fn swap_pairs(self, v: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_permute_ps::<0b10_11_00_01>(v.0) })
+    }
 
     #[inline(always)]
     fn reduce_add(self, v: F) -> f32 {

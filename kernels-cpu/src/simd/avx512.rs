@@ -239,6 +239,23 @@ impl Simd for Avx512 {
         // SAFETY: token.
         I(unsafe { _mm512_slli_epi32::<N>(i.0) })
     }
+    #[inline(always)]
+    fn wide_product(self, i: I, factor: u32) -> (I, I) {
+        // SAFETY: token.
+        unsafe {
+            let factor = _mm512_set1_epi32(factor as i32);
+            let even = _mm512_mul_epu32(i.0, factor);
+            let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(i.0), factor);
+            let high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64::<32>(even), odd);
+            let low = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64::<32>(odd));
+            (I(high), I(low))
+        }
+    }
+    #[inline(always)]
+    fn swap_pairs(self, v: F) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm512_permute_ps::<0b10_11_00_01>(v.0) })
+    }
 
     #[inline(always)]
     fn reduce_add(self, v: F) -> f32 {

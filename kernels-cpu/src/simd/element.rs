@@ -26,13 +26,7 @@ pub(crate) trait Float: Element {
     /// # Safety
     /// `to` is writable for `count` ≤ `LANES` elements.
     unsafe fn store_part<S: Simd>(s: S, to: *mut Self, count: usize, v: S::V);
-    /// Whether this is f32 itself.
-    const IS_F32: bool = false;
     /// The slice itself where its elements are f32.
-    fn as_f32s(_: &[Self]) -> Option<&[f32]> {
-        None
-    }
-    /// As `as_f32s`, to write.
     fn as_f32s_mut(_: &mut [Self]) -> Option<&mut [f32]> {
         None
     }
@@ -43,10 +37,6 @@ pub(crate) trait Float: Element {
 }
 
 impl Float for f32 {
-    const IS_F32: bool = true;
-    fn as_f32s(slice: &[f32]) -> Option<&[f32]> {
-        Some(slice)
-    }
     fn as_f32s_mut(slice: &mut [f32]) -> Option<&mut [f32]> {
         Some(slice)
     }
@@ -151,28 +141,81 @@ pub(crate) fn store<S: Simd, T: Float>(s: S, to: &mut [T], at: usize, v: S::V) {
     }
 }
 
-/// Elements `at..at + LANES` of each slice. (Loops: `array::map` costs a second of compile time per hundred uses.)
-///
-/// # Safety
-/// Each slice has them.
-#[inline(always)]
-unsafe fn load_all<S: Simd, T: Float, const N: usize>(s: S, inputs: [&[T]; N], at: usize) -> [S::V; N] {
-    let mut all = [s.zero(); N];
-    for (v, x) in all.iter_mut().zip(inputs) {
-        // SAFETY: same contract.
-        *v = unsafe { T::load(s, x.as_ptr().add(at)) };
-    }
-    all
+/// Up to `LANES` neighbouring elements, at the same place in every slice of one length.
+#[derive(Clone, Copy)]
+pub(crate) struct Span {
+    at: usize,
+    /// At least 1; `at + count ≤ len`.
+    count: usize,
+    len: usize,
 }
 
-/// As [`load_all`], 0 beyond the ends.
-#[inline(always)]
-fn part_of_all<S: Simd, T: Float, const N: usize>(s: S, inputs: [&[T]; N], at: usize) -> [S::V; N] {
-    let mut all = [s.zero(); N];
-    for (v, x) in all.iter_mut().zip(inputs) {
-        *v = load(s, x, at);
+impl Span {
+    /// These elements of a slice of the length the span was made for; the other lanes are 0.
+    #[inline(always)]
+    pub fn load<S: Simd, T: Float>(self, s: S, from: &[T]) -> S::V {
+        assert!(from.len() == self.len, "operands differ in length");
+        // SAFETY: `count` elements from `at` on lie within the slice.
+        unsafe {
+            match self.count >= S::LANES {
+                true => T::load(s, from.as_ptr().add(self.at)),
+                false => T::load_part(s, from.as_ptr().add(self.at), self.count),
+            }
+        }
     }
-    all
+
+    /// Writes these elements.
+    #[inline(always)]
+    pub fn store<S: Simd, T: Float>(self, s: S, to: &mut [T], v: S::V) {
+        assert!(to.len() == self.len, "operands differ in length");
+        // SAFETY: as for `load`.
+        unsafe {
+            match self.count >= S::LANES {
+                true => T::store(s, to.as_mut_ptr().add(self.at), v),
+                false => T::store_part(s, to.as_mut_ptr().add(self.at), self.count, v),
+            }
+        }
+    }
+
+    /// `next` in the lanes the span has, `else_` in the others.
+    #[inline(always)]
+    pub fn select<S: Simd>(self, s: S, next: S::V, else_: S::V) -> S::V {
+        match self.count >= S::LANES {
+            true => next,
+            false => s.select(s.first(self.count), next, else_),
+        }
+    }
+}
+
+/// f(span) for spans that cover slices of `len` elements, in order. What f does is compiled twice: once for whole vectors, without a
+/// test per access, once for what is left.
+#[inline(always)]
+pub(crate) fn spans<S: Simd>(_: S, len: usize, mut f: impl FnMut(Span)) {
+    let mut at = 0;
+    while len - at >= S::LANES {
+        f(Span { at, count: S::LANES, len });
+        at += S::LANES;
+    }
+    if at < len {
+        f(Span { at, count: len - at, len });
+    }
+}
+
+/// As [`spans`], as f(k, span) with k = 0, 1, 2, 3, 0, …: four chains of dependent operations instead of one. Which span has which
+/// k depends on the length alone.
+#[inline(always)]
+pub(crate) fn spans_in_four<S: Simd>(_: S, len: usize, mut f: impl FnMut(usize, Span)) {
+    let mut at = 0;
+    while len - at >= 4 * S::LANES {
+        for k in 0..4 {
+            f(k, Span { at: at + k * S::LANES, count: S::LANES, len });
+        }
+        at += 4 * S::LANES;
+    }
+    while at < len {
+        f(0, Span { at, count: S::LANES.min(len - at), len });
+        at += S::LANES;
+    }
 }
 
 /// out[i] = f(inputs[..][i]), all of one length.
@@ -183,21 +226,26 @@ pub(crate) fn map<S: Simd, T: Float, U: Float, const N: usize>(
     out: &mut [U],
     f: impl Fn([S::V; N]) -> S::V,
 ) {
-    let len = out.len();
-    assert!(inputs.iter().all(|x| x.len() == len), "operands differ in length");
-    let mut at = 0;
-    while at + S::LANES <= len {
-        // SAFETY: LANES elements follow `at` in every operand.
-        unsafe { U::store(s, out.as_mut_ptr().add(at), f(load_all(s, inputs, at))) };
-        at += S::LANES;
-    }
-    if at < len {
-        store(s, out, at, f(part_of_all(s, inputs, at)));
-    }
+    spans(
+        s,
+        out.len(),
+        #[inline(always)]
+        |span| span.store(s, out, f(load_all(s, inputs, span))),
+    );
 }
 
-/// step(…step(step(init, inputs[..][0..]), inputs[..][LANES..])…) over all vectors: four interleaved chains, joined as
-/// (0 ∘ 1) ∘ (2 ∘ 3), so that the order depends on the length alone. Lanes beyond the end are left out.
+/// A span of each slice. (A loop: `array::map` costs a second of compile time per hundred uses, and is not always inlined.)
+#[inline(always)]
+fn load_all<S: Simd, T: Float, const N: usize>(s: S, inputs: [&[T]; N], span: Span) -> [S::V; N] {
+    let mut all = [s.zero(); N];
+    for (v, x) in all.iter_mut().zip(inputs) {
+        *v = span.load(s, x);
+    }
+    all
+}
+
+/// step(…step(step(init, inputs[..][0..]), inputs[..][LANES..])…) over all vectors: the chains of [`spans_in_four`], joined as
+/// (0 ∘ 1) ∘ (2 ∘ 3). Lanes beyond the end are left out.
 #[inline(always)]
 pub(crate) fn fold<S: Simd, T: Float, const N: usize>(
     s: S,
@@ -207,21 +255,31 @@ pub(crate) fn fold<S: Simd, T: Float, const N: usize>(
     join: impl Fn(S::V, S::V) -> S::V,
 ) -> S::V {
     let len = inputs.first().map_or(0, |x| x.len());
-    assert!(inputs.iter().all(|x| x.len() == len), "operands differ in length");
     let mut chains = [init; 4];
-    let mut at = 0;
-    while at + 4 * S::LANES <= len {
-        for (k, chain) in chains.iter_mut().enumerate() {
-            // SAFETY: 4·LANES elements follow `at` in every operand.
-            *chain = step(*chain, unsafe { load_all(s, inputs, at + k * S::LANES) });
-        }
-        at += 4 * S::LANES;
+    spans_in_four(
+        s,
+        len,
+        #[inline(always)]
+        |k, span| chains[k] = span.select(s, step(chains[k], load_all(s, inputs, span)), chains[k]),
+    );
+    join(join(chains[0], chains[1]), join(chains[2], chains[3]))
+}
+
+/// (v₀ + v₁) + (v₂ + v₃), and the sum of its lanes.
+#[inline(always)]
+pub(crate) fn sum_of_four<S: Simd>(s: S, chains: [S::V; 4]) -> f32 {
+    s.reduce_add((chains[0] + chains[1]) + (chains[2] + chains[3]))
+}
+
+/// Tells the processor that a slice is about to be read: its first 4 KiB; beyond, it sees by itself.
+#[inline(always)]
+pub(crate) fn prefetch<T>(slice: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..size_of_val(slice).min(4096)).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint; it touches nothing, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(slice.as_ptr().cast::<i8>().wrapping_add(line)) };
     }
-    let mut rest = chains[0];
-    while at < len {
-        let next = step(rest, part_of_all(s, inputs, at));
-        rest = s.select(s.first(len - at), next, rest);
-        at += S::LANES;
-    }
-    join(join(rest, chains[1]), join(chains[2], chains[3]))
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = slice;
 }

@@ -21,7 +21,7 @@ mod avx512;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
-pub(crate) use element::{Float, fold, load, map, store};
+pub(crate) use element::{Float, fold, load, map, prefetch, spans, spans_in_four, store, sum_of_four};
 pub use scalar::Scalar;
 
 use kernels::{Error, Result};
@@ -196,6 +196,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn shr<const N: u32>(self, i: Self::I) -> Self::I;
     /// Shift left.
     fn shl<const N: u32>(self, i: Self::I) -> Self::I;
+    /// Upper and lower halves of the 64-bit products of lanes and `factor`, all unsigned.
+    fn wide_product(self, i: Self::I, factor: u32) -> (Self::I, Self::I);
+    /// Lanes 2i and 2i + 1 exchanged.
+    fn swap_pairs(self, v: Self::V) -> Self::V;
 
     /// Sum of the lanes in a fixed tree: lane i with lane i + LANES/2, then with half as many, to the last.
     fn reduce_add(self, v: Self::V) -> f32;

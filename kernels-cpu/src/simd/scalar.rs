@@ -210,6 +210,15 @@ impl Simd for Scalar {
     fn shl<const N: u32>(self, i: I) -> I {
         I(each(|x| x << N, i.0))
     }
+    #[inline(always)]
+    fn wide_product(self, i: I, factor: u32) -> (I, I) {
+        let product = |x: i32| x as u32 as u64 * factor as u64;
+        (I(each(|x| (product(x) >> 32) as i32, i.0)), I(each(|x| product(x) as i32, i.0)))
+    }
+    #[inline(always)]
+    fn swap_pairs(self, v: F) -> F {
+        F(std::array::from_fn(|i| v.0[i ^ 1]))
+    }
 
     #[inline(always)]
     fn reduce_add(self, v: F) -> f32 {
