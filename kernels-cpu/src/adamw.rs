@@ -59,7 +59,7 @@ impl Launch<AdamW<'_>> for CpuBackend {
         let rates = Rates { lr, beta1, beta2, eps, weight_decay, l1, root_correction, correction };
         with_float!(AdamW::NAME, grad.dtype(), T => {
             let operands = (Out::<f32>::new(param)?, In::<T>::new(&grad)?, Out::<f32>::new(m)?, Out::<f32>::new(v)?);
-            each(&self.pool, 12, &operands, |(param, grad, m, v)| update(self.isa, rates, param, grad, m, v));
+            each(&self.pool, 5, &operands, |(param, grad, m, v)| update(self.isa, rates, param, grad, m, v));
             Ok(())
         })
     }

@@ -28,7 +28,7 @@ impl Launch<Axpy<'_>> for CpuBackend {
         let Axpy { alpha, x, out } = args.into_inner();
         with_float!(Axpy::NAME, x.dtype(), A => with_float!(Axpy::NAME, out.dtype(), B => {
             let operands = (In::<A>::new(&x)?, Out::<B>::new(out)?);
-            each(&self.pool, 2, &operands, |(x, out)| accumulate(self.isa, alpha, x, out));
+            each(&self.pool, 1, &operands, |(x, out)| accumulate(self.isa, alpha, x, out));
             Ok(())
         }))
     }

@@ -2,26 +2,27 @@
 
 use crate::CpuBackend;
 use crate::dtypes::with_float;
-use crate::simd::{Float, map, simd_fn};
+use crate::simd::{Float, Stores, map, simd_fn};
 use crate::strided::{In, Out, each};
 use kernels::ops::Cast;
 use kernels::{Checked, DType, Element, Launch, Op, Result, Support, View, ViewMut};
 
 simd_fn! {
-    fn convert[A: Float, B: Float](s, x: &[A], out: &mut [B]) {
-        map(s, [x], out, #[inline(always)] |[x]| x);
+    fn convert[A: Float, B: Float](s, stores: Stores, x: &[A], out: &mut [B]) {
+        map(s, stores, [x], out, #[inline(always)] |[x]| x);
     }
 }
 
 fn cast<A: Float, B: Float>(on: &CpuBackend, x: View<'_>, out: ViewMut<'_>) -> Result<()> {
+    let stores = Stores::of(&out);
     let operands = (In::<A>::new(&x)?, Out::<B>::new(out)?);
-    each(&on.pool, 2, &operands, |(x, out)| convert(on.isa, x, out));
+    each(&on.pool, 1, &operands, |(x, out)| convert(on.isa, stores, x, out));
     Ok(())
 }
 
 fn cast_integer<A: Element + AsF32>(on: &CpuBackend, x: View<'_>, out: ViewMut<'_>) -> Result<()> {
     let operands = (In::<A>::new(&x)?, Out::<f32>::new(out)?);
-    each(&on.pool, 2, &operands, |(x, out)| out.iter_mut().zip(x).for_each(|(out, x)| *out = x.as_f32()));
+    each(&on.pool, 1, &operands, |(x, out)| out.iter_mut().zip(x).for_each(|(out, x)| *out = x.as_f32()));
     Ok(())
 }
 

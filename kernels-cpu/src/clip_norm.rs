@@ -45,7 +45,7 @@ impl Launch<ClipNorm<'_>> for CpuBackend {
             let mut sum = 0f64;
             for grad in grads.iter() {
                 let operands = (In::<T>::new(&grad.as_view())?,);
-                let plan = Plan::new(&operands, 2);
+                let plan = Plan::new(&operands, 1);
                 let mut scratch = self.heap.scratch(plan.tasks * size_of::<f64>())?;
                 let sums = scratch.as_mut_slice::<f64>(); // [tasks]
                 sums.fill(0.0);
@@ -63,7 +63,7 @@ impl Launch<ClipNorm<'_>> for CpuBackend {
             if (found as f32).is_finite() && found > max_norm as f64 {
                 let factor = (max_norm as f64 / found) as f32;
                 for grad in grads.iter_mut() {
-                    each(&self.pool, 2, &(Out::<T>::new(grad.reborrow())?,), |(x,)| scale(self.isa, factor, x));
+                    each(&self.pool, 1, &(Out::<T>::new(grad.reborrow())?,), |(x,)| scale(self.isa, factor, x));
                 }
             }
             Ok(())

@@ -44,7 +44,7 @@ impl Launch<CrossEntropy<'_>> for CpuBackend {
     fn launch(&self, args: Checked<CrossEntropy<'_>>) -> Result<()> {
         let CrossEntropy { logits, target, scale, loss, lse } = args.into_inner();
         let width = logits.shape()[1];
-        let weight = (8 * width).max(1);
+        let weight = (4 * width).max(1);
         with_float!(CrossEntropy::NAME, logits.dtype(), T => {
             let logits = InRows::<T>::new(&logits)?;
             let (loss, lse) = (Out::<f32>::new(loss)?, Out::<f32>::new(lse)?);

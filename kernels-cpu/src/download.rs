@@ -17,7 +17,7 @@ impl Launch<Download<'_>> for CpuBackend {
         with_element!(x.dtype(), T => {
             let host = Parts::new(bytemuck::cast_slice_mut::<u8, T>(data.as_bytes_mut()));
             let x = In::<T>::new(&x)?;
-            each_indexed(&self.pool, 2, &(x,), |index, (x,)| {
+            each_indexed(&self.pool, 1, &(x,), |index, (x,)| {
                 // SAFETY: pieces are disjoint as indices.
                 unsafe { host.part(index, x.len()) }.copy_from_slice(x);
             });

@@ -44,7 +44,7 @@ impl Launch<Gather<'_>> for CpuBackend {
         with_float!(Gather::NAME, table.dtype(), T => {
             let (data, offset, stride) = (input::<T>(&table)?, table.layout().offset(), table.layout().strides()[0]);
             let operands = (In::<u32>::new(&index)?, OutRows::<T>::new(out)?);
-            each_row(&self.pool, 2 * width, &operands, |_, (index, out)| {
+            each_row(&self.pool, width, &operands, |_, (index, out)| {
                 if width > 0 {
                     let start = offset + index[0] as usize * stride;
                     out.copy_from_slice(&data[start..start + width]);

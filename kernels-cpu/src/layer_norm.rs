@@ -2,14 +2,14 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, fold, simd_fn, spans};
+use crate::simd::{Float, Stores, fold, simd_fn, spans};
 use crate::strided::{InRows, Maybe, Out, OutRows, each_row, widen};
 use kernels::ops::LayerNorm;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
 simd_fn! {
     /// Writes a row, returns its mean and reciprocal standard deviation.
-    fn norm_row[T: Float](s, x: &[T], weight: &[f32], bias: &[f32], eps: f32, out: &mut [T]) -> (f32, f32) {
+    fn norm_row[T: Float](s, stores: Stores, x: &[T], weight: &[f32], bias: &[f32], eps: f32, out: &mut [T]) -> (f32, f32) {
         let width = x.len() as f32;
         let sum = fold(s, [x], s.zero(), #[inline(always)] |sum, [x]| sum + x, #[inline(always)] |a, b| a + b);
         let mean = s.reduce_add(sum) / width;
@@ -31,7 +31,7 @@ simd_fn! {
             #[inline(always)]
             |span| {
                 let hat = (span.load(s, x) - center) * factor;
-                span.store(s, out, s.fma(hat, span.load(s, weight), span.load(s, bias)));
+                span.write(s, stores, out, s.fma(hat, span.load(s, weight), span.load(s, bias)));
             },
         );
         (mean, rstd)
@@ -48,6 +48,7 @@ impl Launch<LayerNorm<'_>> for CpuBackend {
         let width = weight.numel();
         let mut scratch = self.heap.scratch(2 * width * size_of::<f32>())?;
         let (scale, shift) = scratch.as_mut_slice::<f32>().split_at_mut(width); // [D], [D]
+        let stores = Stores::of(&out);
         with_float!(LayerNorm::NAME, x.dtype(), T => {
             widen::<T>(&weight, scale)?;
             match bias {
@@ -59,8 +60,8 @@ impl Launch<LayerNorm<'_>> for CpuBackend {
             let mean = Maybe::new(mean.map(Out::<f32>::new).transpose()?, &x);
             let rstd = Maybe::new(rstd.map(Out::<f32>::new).transpose()?, &x);
             let operands = (x, OutRows::<T>::new(out)?, mean, rstd);
-            each_row(&self.pool, 4 * width, &operands, |_, (x, out, mean, rstd)| {
-                let stats = norm_row(self.isa, x, scale, shift, eps, out);
+            each_row(&self.pool, 2 * width, &operands, |_, (x, out, mean, rstd)| {
+                let stats = norm_row(self.isa, stores, x, scale, shift, eps, out);
                 mean.into_iter().for_each(|mean| mean[0] = stats.0);
                 rstd.into_iter().for_each(|rstd| rstd[0] = stats.1);
             });

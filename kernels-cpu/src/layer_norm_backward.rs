@@ -5,7 +5,7 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, simd_fn, spans, spans_in_four, sum_of_four};
+use crate::simd::{Float, Stores, simd_fn, spans, spans_in_four, sum_of_four};
 use crate::strided::{In, InRows, Out, OutRows, each_indexed, each_row_of_chunks, widen};
 use crate::threads::Parts;
 use kernels::ops::LayerNormBackward;
@@ -25,7 +25,7 @@ pub(crate) fn chunk_rows(rows: usize) -> usize {
 simd_fn! {
     /// Writes the gradient of a row, adds to the column sums.
     fn backward_row[T: Float](
-        s, x: &[T], dout: &[T], weight: &[f32], mean: f32, rstd: f32, dx: &mut [T], dweight: &mut [f32], dbias: &mut [f32],
+        s, stores: Stores, x: &[T], dout: &[T], weight: &[f32], mean: f32, rstd: f32, dx: &mut [T], dweight: &mut [f32], dbias: &mut [f32],
     ) {
         let (center, factor) = (s.splat(mean), s.splat(rstd));
         let (mut sums, mut dots) = ([s.zero(); 4], [s.zero(); 4]); // Σ g, Σ g·x̂
@@ -50,7 +50,7 @@ simd_fn! {
                 let hat = (span.load(s, x) - center) * factor;
                 let d = span.load(s, dout);
                 let g = d * span.load(s, weight);
-                span.store(s, dx, factor * s.fma(hat, dot, g - sum));
+                span.write(s, stores, dx, factor * s.fma(hat, dot, g - sum));
                 span.store(s, dweight, s.fma(d, hat, span.load(s, dweight)));
                 span.store(s, dbias, d + span.load(s, dbias));
             },
@@ -72,7 +72,7 @@ pub(crate) fn join_columns<T: Float>(
 ) -> Result<()> {
     let out = Out::<T>::new(out)?;
     let chunks = parts.len().checked_div(stride).unwrap_or(0);
-    each_indexed(&on.pool, 2 * chunks, &(out,), |index, (out,)| {
+    each_indexed(&on.pool, chunks, &(out,), |index, (out,)| {
         for (at, piece) in (index..).step_by(256).zip(out.chunks_mut(256)) {
             let mut sums = [0f32; 256];
             let sums = &mut sums[..piece.len()];
@@ -99,6 +99,7 @@ impl Launch<LayerNormBackward<'_>> for CpuBackend {
         let mut scratch = self.heap.scratch((width + sums) * size_of::<f32>())?;
         let (scale, sums) = scratch.as_mut_slice::<f32>().split_at_mut(width); // [D], [chunks, 2, D]
         sums.fill(0.0);
+        let stores = Stores::of(&dx);
         with_float!(LayerNormBackward::NAME, x.dtype(), T => {
             widen::<T>(&weight, scale)?;
             let scale = &*scale;
@@ -110,11 +111,11 @@ impl Launch<LayerNormBackward<'_>> for CpuBackend {
                 In::<f32>::new(&rstd)?,
                 OutRows::<T>::new(dx)?,
             );
-            each_row_of_chunks(&self.pool, rows_of_chunk, 8 * width, &operands, |row, (x, dout, mean, rstd, dx)| {
+            each_row_of_chunks(&self.pool, rows_of_chunk, 4 * width, &operands, |row, (x, dout, mean, rstd, dx)| {
                 // SAFETY: the rows of a chunk are one task; chunks have parts of their own.
                 let part = unsafe { parts.part(row / rows_of_chunk * 2 * width, 2 * width) };
                 let (dweight, dbias) = part.split_at_mut(width);
-                backward_row(self.isa, x, dout, scale, mean[0], rstd[0], dx, dweight, dbias);
+                backward_row(self.isa, stores, x, dout, scale, mean[0], rstd[0], dx, dweight, dbias);
             });
             join_columns::<T>(self, sums, 2 * width, 0, dweight)?;
             match dbias {

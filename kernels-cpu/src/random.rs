@@ -2,7 +2,7 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, Simd, load, math, simd_fn, spans, store};
+use crate::simd::{Float, Simd, Stores, load, math, simd_fn, spans, store};
 use crate::strided::{Out, each_indexed};
 use kernels::ops::{Distribution, Random};
 use kernels::{Checked, DType, Launch, Op, Result, Support};
@@ -72,7 +72,7 @@ fn block<S: Simd>(s: S, seed: u64, stream: u64, counter: u64, distribution: Dist
 
 simd_fn! {
     /// Numbers `index`, `index + 1`, … of a stream.
-    fn numbers[T: Float](s, seed: u64, stream: u64, index: usize, distribution: Distribution, out: &mut [T]) {
+    fn numbers[T: Float](s, stores: Stores, seed: u64, stream: u64, index: usize, distribution: Distribution, out: &mut [T]) {
         let (factor, term) = match distribution {
             Distribution::Uniform { low, high } => (s.splat(high - low), s.splat(low)),
             Distribution::Normal { mean, std } => (s.splat(std), s.splat(mean)),
@@ -84,7 +84,7 @@ simd_fn! {
             block(s, seed, stream, counter as u64, distribution, &mut fresh);
             let count = (4 * S::LANES - skipped).min(out.len() - at);
             let (from, to) = (&fresh[skipped..skipped + count], &mut out[at..at + count]);
-            spans(s, count, #[inline(always)] |span| span.store(s, to, term + span.load(s, from) * factor));
+            spans(s, count, #[inline(always)] |span| span.write(s, stores, to, term + span.load(s, from) * factor));
             at += count;
         }
     }
@@ -97,9 +97,10 @@ impl Launch<Random<'_>> for CpuBackend {
 
     fn launch(&self, args: Checked<Random<'_>>) -> Result<()> {
         let Random { seed, stream, distribution, out } = args.into_inner();
+        let stores = Stores::of(&out);
         with_float!(Random::NAME, out.dtype(), T => {
-            each_indexed(&self.pool, 16, &(Out::<T>::new(out)?,), |index, (out,)| {
-                numbers(self.isa, seed, stream, index, distribution, out);
+            each_indexed(&self.pool, 8, &(Out::<T>::new(out)?,), |index, (out,)| {
+                numbers(self.isa, stores, seed, stream, index, distribution, out);
             });
             Ok(())
         })

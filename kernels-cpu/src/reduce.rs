@@ -133,12 +133,12 @@ fn reduce<A: Float, B: Float>(on: &CpuBackend, op: ReduceOp, x: View<'_>, axis: 
     let out = Out::<B>::new(out)?;
     if count == 0 {
         let value = if op == ReduceOp::Mean { f32::NAN } else { identity(op) };
-        each(&on.pool, 2, &(out,), |(out,)| out.fill(B::from_f32(value)));
+        each(&on.pool, 1, &(out,), |(out,)| out.fill(B::from_f32(value)));
         return Ok(());
     }
     let first = x.layout().narrow(axis, 0, 1)?;
     let operands = (Axis { data: input::<A>(&x)?, layout: first, count, step }, out);
-    each(&on.pool, count.saturating_mul(2), &operands, |(lines, out)| reduce_lines(on.isa, op, lines, out));
+    each(&on.pool, count, &operands, |(lines, out)| reduce_lines(on.isa, op, lines, out));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, Simd, simd_fn, spans};
+use crate::simd::{Float, Simd, Stores, simd_fn, spans};
 use crate::strided::{InRows, OutRows, each_row, rows_of_task};
 use crate::threads::Parts;
 use kernels::ops::{Direction, Pairing, Rope};
@@ -13,12 +13,12 @@ const NEAR: f64 = 1_048_576.0;
 
 simd_fn! {
     /// Heads side by side, each rotated by factors as [`fill_factors`] lays them out.
-    fn rotate[T: Float](s, pairing: Pairing, factors: &[f32], x: &[T], out: &mut [T]) {
+    fn rotate[T: Float](s, stores: Stores, pairing: Pairing, factors: &[f32], x: &[T], out: &mut [T]) {
         let (width, (cos, sin)) = (factors.len() / 2, factors.split_at(factors.len() / 2));
         for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
             match pairing {
-                Pairing::Halves => rotate_halves(s, &cos[..width / 2], &sin[..width / 2], x, out),
-                Pairing::Interleaved => rotate_pairs(s, cos, sin, x, out),
+                Pairing::Halves => rotate_halves(s, stores, &cos[..width / 2], &sin[..width / 2], x, out),
+                Pairing::Interleaved => rotate_pairs(s, stores, cos, sin, x, out),
             }
         }
     }
@@ -72,7 +72,7 @@ fn sin_cos(x: f64) -> (f64, f64) {
 }
 
 #[inline(always)]
-fn rotate_halves<S: Simd, T: Float>(s: S, cos: &[f32], sin: &[f32], x: &[T], out: &mut [T]) {
+fn rotate_halves<S: Simd, T: Float>(s: S, stores: Stores, cos: &[f32], sin: &[f32], x: &[T], out: &mut [T]) {
     let (a, b) = x.split_at(cos.len());
     let (ya, yb) = out.split_at_mut(cos.len());
     spans(
@@ -81,22 +81,22 @@ fn rotate_halves<S: Simd, T: Float>(s: S, cos: &[f32], sin: &[f32], x: &[T], out
         #[inline(always)]
         |span| {
             let (c, sn, a, b) = (span.load(s, cos), span.load(s, sin), span.load(s, a), span.load(s, b));
-            span.store(s, ya, s.fma(a, c, -(b * sn)));
-            span.store(s, yb, s.fma(a, sn, b * c));
+            span.write(s, stores, ya, s.fma(a, c, -(b * sn)));
+            span.write(s, stores, yb, s.fma(a, sn, b * c));
         },
     );
 }
 
 /// Each factor stands twice, that of the sine first with the sign of a rotation's upper row.
 #[inline(always)]
-fn rotate_pairs<S: Simd, T: Float>(s: S, cos: &[f32], sin: &[f32], x: &[T], out: &mut [T]) {
+fn rotate_pairs<S: Simd, T: Float>(s: S, stores: Stores, cos: &[f32], sin: &[f32], x: &[T], out: &mut [T]) {
     spans(
         s,
         cos.len(),
         #[inline(always)]
         |span| {
             let x = span.load(s, x);
-            span.store(s, out, s.fma(x, span.load(s, cos), s.swap_pairs(x) * span.load(s, sin)));
+            span.write(s, stores, out, s.fma(x, span.load(s, cos), s.swap_pairs(x) * span.load(s, sin)));
         },
     );
 }
@@ -124,7 +124,7 @@ impl Launch<Rope<'_>> for CpuBackend {
             *frequency = (theta as f64).powf(-2.0 * i as f64 / width as f64);
         }
         let (frequencies, parts) = (&*frequencies, Parts::new(&mut *table));
-        let weight = 16 * width;
+        let weight = 8 * width;
         let steps_of_task = rows_of_task(steps, weight);
         self.pool.run_sized(steps.saturating_mul(weight), steps.div_ceil(steps_of_task), &|task| {
             let begin = task * steps_of_task;
@@ -141,11 +141,12 @@ impl Launch<Rope<'_>> for CpuBackend {
             true => (x.reshape([batch, steps, heads * width])?, out.reshape([batch, steps, heads * width])?, 1),
             false => (x, out, heads),
         };
+        let stores = Stores::of(&out);
         with_float!(Rope::NAME, x.dtype(), T => {
             let row_len = heads / rows_of_step * width;
-            each_row(&self.pool, 3 * row_len, &(InRows::<T>::new(&x)?, OutRows::<T>::new(out)?), |row, (x, out)| {
+            each_row(&self.pool, 2 * row_len, &(InRows::<T>::new(&x)?, OutRows::<T>::new(out)?), |row, (x, out)| {
                 let t = row / rows_of_step % steps;
-                rotate(self.isa, pairing, &table[t * 2 * width..(t + 1) * 2 * width], x, out);
+                rotate(self.isa, stores, pairing, &table[t * 2 * width..(t + 1) * 2 * width], x, out);
             });
             Ok(())
         })

@@ -75,7 +75,7 @@ impl Launch<ScatterAdd<'_>> for CpuBackend {
             let chains = Chains { x: input::<A>(&x)?, offset: x.layout().offset(), stride: x.layout().strides()[0], next };
             let (offset, stride) = (out.layout().offset(), out.layout().strides()[0]);
             let parts = Parts::new(output::<B>(out)?);
-            let weight = 3 * width;
+            let weight = 2 * width;
             let rows_of_task = rows_of_task(rows, weight);
             self.pool.run_sized(rows.saturating_mul(weight), rows.div_ceil(rows_of_task), &|task| {
                 let start = task * rows_of_task;

@@ -64,7 +64,7 @@ impl Launch<Sgd<'_>> for CpuBackend {
             let param = Out::<f32>::new(param)?;
             let velocity = Maybe::new(velocity.map(Out::<f32>::new).transpose()?, &param);
             let operands = (param, In::<T>::new(&grad)?, velocity);
-            each(&self.pool, 4, &operands, |(param, grad, velocity)| step(self.isa, rates, param, grad, velocity));
+            each(&self.pool, 2, &operands, |(param, grad, velocity)| step(self.isa, rates, param, grad, velocity));
             Ok(())
         })
     }

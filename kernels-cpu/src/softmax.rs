@@ -2,10 +2,11 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, Simd, fold, map, math, prefetch, simd_fn, spans, spans_in_four, sum_of_four};
+use crate::simd::{Float, Simd, Stores, fold, map, math, prefetch, simd_fn, spans_in_four, sum_of_four};
 use crate::strided::{InRows, OutRows, each_row};
 use kernels::ops::Softmax;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
+use std::mem::MaybeUninit;
 
 /// Elements of a row that are passed twice while they are in the first-level cache.
 const BLOCK: usize = 2048;
@@ -67,29 +68,34 @@ fn shift(max: f32) -> f32 {
 }
 
 simd_fn! {
-    fn softmax_row[T: Float](s, x: &[T], out: &mut [T]) {
+    fn softmax_row[T: Float](s, stores: Stores, x: &[T], out: &mut [T]) {
         // 0 is the sum of a row of −∞ alone: its probabilities are 0.
         let factor = |sum: f32| s.splat(if sum == 0.0 { 0.0 } else { 1.0 / sum });
-        if let (Some(out), true) = (T::as_f32s_mut(out), x.len() <= BLOCK) {
-            // What the general way below computes, each exponential once.
-            let shift = s.splat(shift(largest(s, x, 1.0)));
-            let mut sums = [s.zero(); 4];
-            spans_in_four(
-                s,
-                x.len(),
-                #[inline(always)]
-                |k, span| {
-                    let exp = math::exp(s, span.load(s, x) - shift);
-                    span.store(s, out, exp);
-                    sums[k] = span.select(s, sums[k] + exp, sums[k]);
-                },
-            );
-            let factor = factor(sum_of_four(s, sums));
-            return spans(s, x.len(), #[inline(always)] |span| span.store(s, out, span.load(s, out) * factor));
+        if x.len() > BLOCK {
+            let (max, sum) = max_and_sum(s, x, 1.0);
+            let (factor, shift) = (factor(sum), s.splat(shift(max)));
+            return map(s, stores, [x], out, #[inline(always)] |[x]| math::exp(s, x - shift) * factor);
         }
-        let (max, sum) = max_and_sum(s, x, 1.0);
-        let (factor, shift) = (factor(sum), s.splat(shift(max)));
-        map(s, [x], out, #[inline(always)] |[x]| math::exp(s, x - shift) * factor);
+        // The same with each exponential computed once.
+        let mut stage = [MaybeUninit::<f32>::uninit(); BLOCK];
+        let exps = &mut stage[..x.len()];
+        exps.fill(MaybeUninit::new(0.0));
+        // SAFETY: all of them have just been written.
+        let exps = unsafe { &mut *(std::ptr::from_mut(exps) as *mut [f32]) };
+        let shift = s.splat(shift(largest(s, x, 1.0)));
+        let mut sums = [s.zero(); 4];
+        spans_in_four(
+            s,
+            x.len(),
+            #[inline(always)]
+            |k, span| {
+                let exp = math::exp(s, span.load(s, x) - shift);
+                span.store(s, exps, exp);
+                sums[k] = span.select(s, sums[k] + exp, sums[k]);
+            },
+        );
+        let factor = factor(sum_of_four(s, sums));
+        map(s, stores, [&*exps], out, #[inline(always)] |[exp]| exp * factor);
     }
 }
 
@@ -101,9 +107,10 @@ impl Launch<Softmax<'_>> for CpuBackend {
     fn launch(&self, args: Checked<Softmax<'_>>) -> Result<()> {
         let Softmax { x, out } = args.into_inner();
         let width = x.shape().last().copied().unwrap_or(1);
+        let stores = Stores::of(&out);
         with_float!(Softmax::NAME, x.dtype(), T => {
             let operands = (InRows::<T>::new(&x)?, OutRows::<T>::new(out)?);
-            each_row(&self.pool, 8 * width, &operands, |_, (x, out)| softmax_row(self.isa, x, out));
+            each_row(&self.pool, 4 * width, &operands, |_, (x, out)| softmax_row(self.isa, stores, x, out));
             Ok(())
         })
     }

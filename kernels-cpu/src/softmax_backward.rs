@@ -2,16 +2,16 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, fold, map, simd_fn};
+use crate::simd::{Float, Stores, fold, map, simd_fn};
 use crate::strided::{InRows, OutRows, each_row};
 use kernels::ops::SoftmaxBackward;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
 
 simd_fn! {
-    fn backward_row[T: Float](s, y: &[T], dout: &[T], dx: &mut [T]) {
+    fn backward_row[T: Float](s, stores: Stores, y: &[T], dout: &[T], dx: &mut [T]) {
         let dot = fold(s, [y, dout], s.zero(), #[inline(always)] |sum, [y, d]| s.fma(y, d, sum), #[inline(always)] |a, b| a + b);
         let dot = s.splat(s.reduce_add(dot));
-        map(s, [y, dout], dx, #[inline(always)] |[y, d]| y * (d - dot));
+        map(s, stores, [y, dout], dx, #[inline(always)] |[y, d]| y * (d - dot));
     }
 }
 
@@ -23,10 +23,11 @@ impl Launch<SoftmaxBackward<'_>> for CpuBackend {
     fn launch(&self, args: Checked<SoftmaxBackward<'_>>) -> Result<()> {
         let SoftmaxBackward { y, dout, dx } = args.into_inner();
         let width = y.shape().last().copied().unwrap_or(1);
+        let stores = Stores::of(&dx);
         with_float!(SoftmaxBackward::NAME, y.dtype(), T => {
             let operands = (InRows::<T>::new(&y)?, InRows::<T>::new(&dout)?, OutRows::<T>::new(dx)?);
-            each_row(&self.pool, 4 * width, &operands, |_, (y, dout, dx)| {
-                backward_row(self.isa, y, dout, dx);
+            each_row(&self.pool, 2 * width, &operands, |_, (y, dout, dx)| {
+                backward_row(self.isa, stores, y, dout, dx);
             });
             Ok(())
         })

@@ -16,7 +16,7 @@ use kernels::{Layout, MAX_RANK};
 use operand::{LINE_BYTES, STAGE};
 
 /// Work of a task, about, in units of [`SERIAL_WORK`](crate::threads::SERIAL_WORK): enough to make its start cheap.
-const TASK: usize = 1 << 15;
+const TASK: usize = 1 << 14;
 
 /// Tasks of one call, about: enough to balance threads, few enough to keep the memory streams of each long.
 const TASKS: usize = 128;

@@ -16,7 +16,7 @@ impl Launch<Upload<'_>> for CpuBackend {
         with_element!(out.dtype(), T => {
             let data: &[T] = bytemuck::cast_slice(data.as_bytes());
             let out = Out::<T>::new(out)?;
-            each_indexed(&self.pool, 2, &(out,), |index, (out,)| out.copy_from_slice(&data[index..index + out.len()]));
+            each_indexed(&self.pool, 1, &(out,), |index, (out,)| out.copy_from_slice(&data[index..index + out.len()]));
             Ok(())
         })
     }

@@ -100,6 +100,11 @@ impl Simd for Avx2 {
         unsafe { _mm256_maskstore_ps(to, window(self, count), v.0) }
     }
     #[inline(always)]
+    unsafe fn stream(self, to: *mut f32, v: F) {
+        // SAFETY: token; contract.
+        unsafe { _mm256_stream_ps(to, v.0) }
+    }
+    #[inline(always)]
     unsafe fn load_bf16(self, from: *const u16) -> F {
         // SAFETY: token; contract.
         F(unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast())))) })

@@ -114,6 +114,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_mask_storeu_ps(to, window(count), v.0) }
     }
     #[inline(always)]
+    unsafe fn stream(self, to: *mut f32, v: F) {
+        // SAFETY: token; contract.
+        unsafe { _mm512_stream_ps(to, v.0) }
+    }
+    #[inline(always)]
     unsafe fn load_bf16(self, from: *const u16) -> F {
         // SAFETY: token; contract.
         F(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast())))) })

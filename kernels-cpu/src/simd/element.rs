@@ -2,7 +2,7 @@
 
 use super::Simd;
 use half::{bf16, f16};
-use kernels::Element;
+use kernels::{Element, ViewMut};
 
 /// A floating-point element.
 pub(crate) trait Float: Element {
@@ -26,9 +26,14 @@ pub(crate) trait Float: Element {
     /// # Safety
     /// `to` is writable for `count` ≤ `LANES` elements.
     unsafe fn store_part<S: Simd>(s: S, to: *mut Self, count: usize, v: S::V);
-    /// The slice itself where its elements are f32.
-    fn as_f32s_mut(_: &mut [Self]) -> Option<&mut [f32]> {
-        None
+    /// As `store`, past the caches where there is such a store.
+    ///
+    /// # Safety
+    /// `to` is writable for `LANES` elements and aligned to as many f32.
+    #[inline(always)]
+    unsafe fn stream<S: Simd>(s: S, to: *mut Self, v: S::V) {
+        // SAFETY: same contract.
+        unsafe { Self::store(s, to, v) }
     }
     /// Exact widening of one element.
     fn to_f32(self) -> f32;
@@ -37,9 +42,6 @@ pub(crate) trait Float: Element {
 }
 
 impl Float for f32 {
-    fn as_f32s_mut(slice: &mut [f32]) -> Option<&mut [f32]> {
-        Some(slice)
-    }
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, from: *const f32) -> S::V {
         // SAFETY: same contract.
@@ -54,6 +56,11 @@ impl Float for f32 {
     unsafe fn store<S: Simd>(s: S, to: *mut f32, v: S::V) {
         // SAFETY: same contract.
         unsafe { s.store(to, v) }
+    }
+    #[inline(always)]
+    unsafe fn stream<S: Simd>(s: S, to: *mut f32, v: S::V) {
+        // SAFETY: same contract.
+        unsafe { s.stream(to, v) }
     }
     #[inline(always)]
     unsafe fn store_part<S: Simd>(s: S, to: *mut f32, count: usize, v: S::V) {
@@ -141,6 +148,26 @@ pub(crate) fn store<S: Simd, T: Float>(s: S, to: &mut [T], at: usize, v: S::V) {
     }
 }
 
+/// How an output is stored. What is stored is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stores {
+    /// Through the caches, which fetch each line before it is overwritten.
+    Cached,
+    /// Past them: lines are written without having been read. For what will have left the caches before it is read again.
+    Streamed,
+}
+
+impl Stores {
+    /// From here on an output is beyond the caches of the processors we know, or leaves no room in them for anything else.
+    const STREAMED_FROM_BYTES: usize = 64 << 20;
+
+    /// For this output.
+    pub fn of(output: &ViewMut<'_>) -> Self {
+        let bytes = output.numel().saturating_mul(output.dtype().size_bytes());
+        if bytes < Self::STREAMED_FROM_BYTES { Stores::Cached } else { Stores::Streamed }
+    }
+}
+
 /// Up to `LANES` neighbouring elements, at the same place in every slice of one length.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
@@ -175,6 +202,18 @@ impl Span {
                 false => T::store_part(s, to.as_mut_ptr().add(self.at), self.count, v),
             }
         }
+    }
+
+    /// Writes these elements as `stores` says; lines it does not fill, through the caches.
+    #[inline(always)]
+    pub fn write<S: Simd, T: Float>(self, s: S, stores: Stores, to: &mut [T], v: S::V) {
+        assert!(to.len() == self.len, "operands differ in length");
+        let place = to.as_mut_ptr().wrapping_add(self.at);
+        if stores == Stores::Streamed && self.count >= S::LANES && place.addr().is_multiple_of(S::LANES * size_of::<f32>()) {
+            // SAFETY: `LANES` elements from `at` on lie within the slice; aligned, as just seen.
+            return unsafe { T::stream(s, place, v) };
+        }
+        self.store(s, to, v);
     }
 
     /// `next` in the lanes the span has, `else_` in the others.
@@ -222,6 +261,7 @@ pub(crate) fn spans_in_four<S: Simd>(_: S, len: usize, mut f: impl FnMut(usize, 
 #[inline(always)]
 pub(crate) fn map<S: Simd, T: Float, U: Float, const N: usize>(
     s: S,
+    stores: Stores,
     inputs: [&[T]; N],
     out: &mut [U],
     f: impl Fn([S::V; N]) -> S::V,
@@ -230,7 +270,7 @@ pub(crate) fn map<S: Simd, T: Float, U: Float, const N: usize>(
         s,
         out.len(),
         #[inline(always)]
-        |span| span.store(s, out, f(load_all(s, inputs, span))),
+        |span| span.write(s, stores, out, f(load_all(s, inputs, span))),
     );
 }
 

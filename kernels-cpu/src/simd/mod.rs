@@ -21,7 +21,7 @@ mod avx512;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
-pub(crate) use element::{Float, fold, load, map, prefetch, spans, spans_in_four, store, sum_of_four};
+pub(crate) use element::{Float, Stores, fold, load, map, prefetch, spans, spans_in_four, store, sum_of_four};
 pub use scalar::Scalar;
 
 use kernels::{Error, Result};
@@ -135,6 +135,14 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `to` is writable for `count` ≤ `LANES` elements.
     unsafe fn store_part(self, to: *mut f32, count: usize, v: Self::V);
+    /// Lanes to memory past the caches, where there is such a store.
+    ///
+    /// # Safety
+    /// `to` is writable for `LANES` elements and aligned to all of them. The tasks of a pool end with the fence such stores need.
+    unsafe fn stream(self, to: *mut f32, v: Self::V) {
+        // SAFETY: same contract.
+        unsafe { self.store(to, v) }
+    }
     /// `LANES` bf16, widened.
     ///
     /// # Safety
@@ -239,6 +247,15 @@ pub(crate) fn prefetch<T>(at: *const T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
+}
+
+/// Orders this thread's streamed stores before whatever tells others that they are there.
+pub(crate) fn fence_streams() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of x86-64.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
 }
 
 /// Declares functions whose body is compiled for every instruction set. The first argument names the token in the body; callers

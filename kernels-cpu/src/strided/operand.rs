@@ -11,8 +11,8 @@ pub(crate) const STAGE: usize = 1024;
 /// Bytes of a cache line: what a tile takes of an operand that runs across its lines.
 pub(crate) const LINE_BYTES: usize = 64;
 
-/// Side of the blocks in which tiles are turned.
-const BLOCK: usize = 8;
+/// Side of the blocks in which tiles are turned: as many elements as x86-64 has vector registers.
+const BLOCK: usize = 4;
 
 /// Elements of an operand that are handled together: element j of line i lies at `at + i·step + j·stride`.
 #[derive(Clone, Copy)]
