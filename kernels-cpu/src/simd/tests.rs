@@ -35,6 +35,33 @@ simd_fn! {
     }
 }
 
+simd_fn! {
+    fn doubled[T: Float](s, stores: Stores, x: &[T], out: &mut [T]) {
+        map(s, stores, [x], out, #[inline(always)] |[x]| x + x);
+    }
+}
+
+fn streams<T: Float + PartialEq + std::fmt::Debug>() {
+    let x: Vec<T> = (0..1200).map(|i| T::from_f32(i as f32)).collect();
+    for (isa, len) in Isa::available().flat_map(|isa| [0, 1, 15, 16, 17, 31, 100, 1024].map(|len| (isa, len))) {
+        for start in 0..33 {
+            let (mut cached, mut streamed) = (x.clone(), x.clone());
+            let part = start..start + len;
+            doubled(isa, Stores::Cached, &x[part.clone()], &mut cached[part.clone()]);
+            doubled(isa, Stores::Streamed, &x[part.clone()], &mut streamed[part]);
+            fence_streams();
+            assert_eq!(cached, streamed, "{isa:?} {len} from {start}");
+        }
+    }
+}
+
+#[test]
+fn streamed_stores_write_the_same() {
+    streams::<f32>();
+    streams::<bf16>();
+    streams::<f16>();
+}
+
 #[test]
 fn names_round_trip() {
     for isa in Isa::available() {
