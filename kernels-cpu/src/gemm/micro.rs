@@ -348,26 +348,6 @@ pub(crate) unsafe fn run_rows<S: Simd, A: LeftTile, B: Strip<S>, const MR: usize
     }
 }
 
-/// [`run`] for strips of one vector.
-///
-/// # Safety
-/// As for [`run`].
-#[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-pub(crate) unsafe fn run_one_vector<S: Simd, A: LeftTile, B: Strip<S>>(
-    s: S,
-    rows: usize,
-    units: Range<usize>,
-    a: A,
-    b: B,
-    c: *mut f32,
-    c_stride: usize,
-    before: Before,
-) {
-    // SAFETY: same contract.
-    unsafe { tile_of_rows::<S, A, B, 1>(s, rows, units, a, b, c, c_stride, before) }
-}
-
 /// How far ahead of its reads a stream is fetched.
 const AHEAD_BYTES: usize = 2048;
 

@@ -90,6 +90,38 @@ impl Simd for Avx2 {
         F(unsafe { _mm256_maskload_ps(from, window(self, count)) })
     }
     #[inline(always)]
+    unsafe fn load_four(self, from: *const f32) -> F {
+        // SAFETY: token; contract.
+        F(unsafe {
+            let four = _mm_loadu_ps(from);
+            _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(four), four)
+        })
+    }
+    #[inline(always)]
+    unsafe fn gather(self, from: *const f32, at: *const u8) -> F {
+        // SAFETY: token; contract.
+        F(unsafe { _mm256_i32gather_ps::<4>(from, _mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast()))) })
+    }
+    // Four-by-four transposition of all 128-bit parts at once.
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: token; contract.
+        unsafe {
+            let half = |row: usize, at: usize| _mm_loadu_ps(from.add(row * from_stride + at));
+            // Rows i and i + 4 beside each other, four columns of each.
+            let rows = |i: usize, at: usize| _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(half(i, at)), half(i + 4, at));
+            for at in (0..LANES).step_by(4) {
+                let (r0, r1, r2, r3) = (rows(0, at), rows(1, at), rows(2, at), rows(3, at));
+                let (a, b) = (_mm256_unpacklo_ps(r0, r1), _mm256_unpackhi_ps(r0, r1));
+                let (c, d) = (_mm256_unpacklo_ps(r2, r3), _mm256_unpackhi_ps(r2, r3));
+                _mm256_storeu_ps(to.add(at * to_stride), _mm256_shuffle_ps::<0b01_00_01_00>(a, c));
+                _mm256_storeu_ps(to.add((at + 1) * to_stride), _mm256_shuffle_ps::<0b11_10_11_10>(a, c));
+                _mm256_storeu_ps(to.add((at + 2) * to_stride), _mm256_shuffle_ps::<0b01_00_01_00>(b, d));
+                _mm256_storeu_ps(to.add((at + 3) * to_stride), _mm256_shuffle_ps::<0b11_10_11_10>(b, d));
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32, v: F) {
         // SAFETY: token; contract.
         unsafe { _mm256_storeu_ps(to, v.0) }
@@ -200,6 +232,17 @@ impl Simd for Avx2 {
         F(unsafe { _mm256_castsi256_ps(window(self, count)) })
     }
 
+    #[inline(always)]
+    fn pick(self, v: F, at: I) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm256_permutevar_ps(v.0, at.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_int(self, from: *const i32) -> I {
+        // SAFETY: token; contract.
+        I(unsafe { _mm256_loadu_si256(from.cast()) })
+    }
     #[inline(always)]
     fn int(self, value: i32) -> I {
         // SAFETY: token.

@@ -104,6 +104,38 @@ impl Simd for Avx512 {
         F(unsafe { _mm512_maskz_loadu_ps(window(count), from) })
     }
     #[inline(always)]
+    unsafe fn load_four(self, from: *const f32) -> F {
+        // SAFETY: token; contract.
+        F(unsafe { _mm512_broadcast_f32x4(_mm_loadu_ps(from)) })
+    }
+    #[inline(always)]
+    unsafe fn gather(self, from: *const f32, at: *const u8) -> F {
+        // SAFETY: token; contract.
+        F(unsafe { _mm512_i32gather_ps::<4>(_mm512_cvtepu8_epi32(_mm_loadu_si128(at.cast())), from) })
+    }
+    // Four-by-four transposition of all 128-bit parts at once.
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: token; contract.
+        unsafe {
+            let quarter = |row: usize, at: usize| _mm_loadu_ps(from.add(row * from_stride + at));
+            // Rows i, i + 4, i + 8 and i + 12 beside each other, four columns of each.
+            let rows = |i: usize, at: usize| {
+                let low = _mm512_insertf32x4::<1>(_mm512_castps128_ps512(quarter(i, at)), quarter(i + 4, at));
+                _mm512_insertf32x4::<3>(_mm512_insertf32x4::<2>(low, quarter(i + 8, at)), quarter(i + 12, at))
+            };
+            for at in (0..LANES).step_by(4) {
+                let (r0, r1, r2, r3) = (rows(0, at), rows(1, at), rows(2, at), rows(3, at));
+                let (a, b) = (_mm512_unpacklo_ps(r0, r1), _mm512_unpackhi_ps(r0, r1));
+                let (c, d) = (_mm512_unpacklo_ps(r2, r3), _mm512_unpackhi_ps(r2, r3));
+                _mm512_storeu_ps(to.add(at * to_stride), _mm512_shuffle_ps::<0b01_00_01_00>(a, c));
+                _mm512_storeu_ps(to.add((at + 1) * to_stride), _mm512_shuffle_ps::<0b11_10_11_10>(a, c));
+                _mm512_storeu_ps(to.add((at + 2) * to_stride), _mm512_shuffle_ps::<0b01_00_01_00>(b, d));
+                _mm512_storeu_ps(to.add((at + 3) * to_stride), _mm512_shuffle_ps::<0b11_10_11_10>(b, d));
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32, v: F) {
         // SAFETY: token; contract.
         unsafe { _mm512_storeu_ps(to, v.0) }
@@ -209,6 +241,17 @@ impl Simd for Avx512 {
         window(count)
     }
 
+    #[inline(always)]
+    fn pick(self, v: F, at: I) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm512_permutevar_ps(v.0, at.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_int(self, from: *const i32) -> I {
+        // SAFETY: token; contract.
+        I(unsafe { _mm512_loadu_si512(from.cast()) })
+    }
     #[inline(always)]
     fn int(self, value: i32) -> I {
         // SAFETY: token.

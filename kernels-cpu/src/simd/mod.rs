@@ -125,6 +125,21 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `from` is readable for `count` ≤ `LANES` elements.
     unsafe fn load_part(self, from: *const f32, count: usize) -> Self::V;
+    /// The four elements at `from`, again and again.
+    ///
+    /// # Safety
+    /// `from` is readable for 4 elements.
+    unsafe fn load_four(self, from: *const f32) -> Self::V;
+    /// Lane i is `from[at[i]]`.
+    ///
+    /// # Safety
+    /// `at` is readable for `LANES` elements, and `from` wherever they say.
+    unsafe fn gather(self, from: *const f32, at: *const u8) -> Self::V;
+    /// to[j, i] = from[i, j] for `LANES` rows and columns.
+    ///
+    /// # Safety
+    /// `LANES` rows of `LANES` elements are readable and writable, `from_stride` and `to_stride` elements apart.
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
     /// Lanes to memory.
     ///
     /// # Safety
@@ -190,6 +205,14 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Set in the first `count` lanes.
     fn first(self, count: usize) -> Self::M;
 
+    /// Of each four lanes of `v`, lane i gets the one that the two low bits of lane i of `at` number.
+    fn pick(self, v: Self::V, at: Self::I) -> Self::V;
+
+    /// Words from memory.
+    ///
+    /// # Safety
+    /// `from` is readable for `LANES` words.
+    unsafe fn load_int(self, from: *const i32) -> Self::I;
     /// All lanes `value`.
     fn int(self, value: i32) -> Self::I;
     /// Bits of the floats.

@@ -95,6 +95,26 @@ impl Simd for Scalar {
         F(v)
     }
     #[inline(always)]
+    unsafe fn load_four(self, from: *const f32) -> F {
+        // SAFETY: readable for 4 elements by contract.
+        let four = unsafe { from.cast::<[f32; 4]>().read() };
+        F(std::array::from_fn(|i| four[i % 4]))
+    }
+    #[inline(always)]
+    unsafe fn gather(self, from: *const f32, at: *const u8) -> F {
+        // SAFETY: readable where `at` says by contract.
+        F(std::array::from_fn(|i| unsafe { *from.add(*at.add(i) as usize) }))
+    }
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for i in 0..LANES {
+            for j in 0..LANES {
+                // SAFETY: within LANES rows and columns, by contract.
+                unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32, v: F) {
         // SAFETY: writable for LANES elements by contract.
         unsafe { to.cast::<[f32; LANES]>().write(v.0) }
@@ -182,6 +202,16 @@ impl Simd for Scalar {
         std::array::from_fn(|i| i < count)
     }
 
+    #[inline(always)]
+    fn pick(self, v: F, at: I) -> F {
+        F(std::array::from_fn(|i| v.0[i / 4 * 4 + (at.0[i] & 3) as usize]))
+    }
+
+    #[inline(always)]
+    unsafe fn load_int(self, from: *const i32) -> I {
+        // SAFETY: readable for LANES words by contract.
+        I(unsafe { from.cast::<[i32; LANES]>().read() })
+    }
     #[inline(always)]
     fn int(self, value: i32) -> I {
         I([value; LANES])

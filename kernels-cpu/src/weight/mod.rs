@@ -11,7 +11,7 @@ use half::{bf16, f16};
 use kernels::weight::Values;
 use kernels::{Packed, Result, Weight};
 use quant::QuantStrips;
-use sparse::SparseRows;
+use sparse::SparseWeight;
 
 /// What is behind a [`Packed`] of this backend. Private to the crate, as all of the backend's memory.
 pub(crate) enum PackedWeight {
@@ -19,7 +19,7 @@ pub(crate) enum PackedWeight {
     Bf16(DenseStrips<bf16>),
     F16(DenseStrips<f16>),
     Quant(QuantStrips),
-    Sparse(SparseRows),
+    Sparse(SparseWeight),
 }
 
 /// Packs a weight for this backend's instruction set.
@@ -34,7 +34,7 @@ pub(crate) fn pack(cpu: &CpuBackend, weight: &Weight) -> Result<Packed> {
             Values::F16(values) => DenseStrips::pack(cpu, *n, *k, values).map(|(w, bytes)| (PackedWeight::F16(w), bytes)),
         },
         Weight::Quant(quant) => QuantStrips::pack(cpu, quant).map(|(w, bytes)| (PackedWeight::Quant(w), bytes)),
-        Weight::Sparse(sparse) => SparseRows::pack(cpu, sparse).map(|(w, bytes)| (PackedWeight::Sparse(w), bytes)),
+        Weight::Sparse(sparse) => SparseWeight::pack(cpu, sparse).map(|(w, bytes)| (PackedWeight::Sparse(w), bytes)),
     }?;
     Ok(Packed::new(cpu.id, weight, bytes as u64, storage))
 }

@@ -1,0 +1,267 @@
+//! Blocks whose rows fill whole vectors, as strips of LANES outputs: per stored column k one vector of weights.
+//!
+//! Few rows of x: the strip's sums are a vector per row, to which each stored column adds weights · x[k]. Many: tokens lie in lanes,
+//! in a panel [K, tokens] that stays in L2. A tile of LANES/2 outputs × 3 vectors of tokens has 24 sums in registers, and per
+//! stored column 3 loads of tokens and LANES/2 broadcasts of weights for 24 multiply-adds: the multipliers bind, not the loads.
+
+use super::panel::{pack_panel, turn, widen_row};
+use super::{filled, slots, widen_in, widened_floats, with_type};
+use crate::CpuBackend;
+use crate::gemm::blocking::lanes;
+use crate::gemm::pack::Strided;
+use crate::gemm::{Epilogue, Size};
+use crate::memory::CpuStorage;
+use crate::simd::{Float, Simd, simd_fn};
+use crate::threads::Parts;
+use kernels::weight::Sparse;
+use kernels::{DType, Result};
+use std::ops::Range;
+
+/// Most rows of x that are multiplied one by one.
+const FEW: usize = 4;
+
+/// Strips of a task.
+const TASK_STRIPS: usize = 4;
+
+/// Most vectors of tokens of a panel, and the most bytes it may have if it is wider than one vector.
+const MAX_VECTORS: usize = 3;
+const PANEL_BYTES: usize = 1 << 20;
+
+/// Strips of a packed weight.
+pub(crate) struct Blocks {
+    dtype: DType,
+    /// u32: where the entries of each strip begin, and their end.
+    starts: CpuStorage,
+    /// u32: column k of each entry, rising within a strip.
+    columns: CpuStorage,
+    /// LANES values per entry.
+    values: CpuStorage,
+    /// Entries of the longest strip.
+    longest: usize,
+    stored: usize,
+}
+
+impl Blocks {
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn pack<T: Float>(cpu: &CpuBackend, sparse: &Sparse, values: &[T]) -> Result<(Self, usize)> {
+        let lanes = lanes(cpu.isa);
+        let strips = sparse.n().div_ceil(lanes);
+        let mut starts = cpu.heap.alloc(4 * (strips + 1))?;
+        let start = starts.as_mut_slice::<u32>();
+        // Blocks hold all rows of a strip, so that the entries of its first row are those of all.
+        sparse.for_each(|n, _, _| start[n / lanes + 1] += (n % lanes == 0) as u32);
+        let mut longest = 0;
+        for strip in 0..strips {
+            longest = longest.max(start[strip + 1] as usize);
+            start[strip + 1] += start[strip];
+        }
+        let stored = start[strips] as usize * lanes;
+        let mut columns = cpu.heap.alloc(stored / lanes * 4)?;
+        let mut packed = cpu.heap.alloc(stored * size_of::<T>())?;
+        let (column, value) = (columns.as_mut_slice::<u32>(), packed.as_mut_slice::<T>());
+        let mut next = filled(0, sparse.n())?;
+        next.iter_mut().enumerate().for_each(|(n, next)| *next = start[n / lanes] as usize);
+        sparse.for_each(|n, k, at| {
+            column[next[n]] = k as u32;
+            value[next[n] * lanes + n % lanes] = values[at];
+            next[n] += 1;
+        });
+        let bytes = starts.bytes() + columns.bytes() + packed.bytes();
+        Ok((Blocks { dtype: T::DTYPE, starts, columns, values: packed, longest, stored }, bytes))
+    }
+
+    fn entries(&self, strip: usize) -> Range<usize> {
+        let starts = self.starts.as_slice::<u32>();
+        starts[strip] as usize..starts[strip + 1] as usize
+    }
+
+    /// As [`super::SparseWeight::multiply`].
+    pub fn multiply<X: Float>(&self, cpu: &CpuBackend, size: Size, left: Strided<X>, epilogue: &dyn Epilogue) -> Result<()> {
+        if size.m <= FEW { self.few(cpu, size, left, epilogue) } else { self.many(cpu, size, left, epilogue) }
+    }
+
+    fn few<X: Float>(&self, cpu: &CpuBackend, size: Size, left: Strided<X>, epilogue: &dyn Epilogue) -> Result<()> {
+        let Size { m, n, k } = size;
+        let (lanes, slots) = (lanes(cpu.isa), slots(cpu, m, self.stored));
+        let task_outputs = TASK_STRIPS * lanes;
+        let mut scratch = cpu.heap.scratch(4 * (m * k + slots * m * task_outputs))?;
+        let (x, sums) = scratch.as_mut_slice::<f32>().split_at_mut(m * k);
+        (0..m).for_each(|row| widen_row(cpu.isa, left, row, 0..k, &mut x[row * k..]));
+        let (x, sums) = (&*x, Parts::new(sums));
+        cpu.pool.run_slots(slots, n.div_ceil(task_outputs), &|task, slot| {
+            let outputs = task * task_outputs..((task + 1) * task_outputs).min(n);
+            // SAFETY: no two running tasks share a slot.
+            let sums = unsafe { sums.part(slot * m * task_outputs, m * task_outputs) };
+            for (place, first) in outputs.clone().step_by(lanes).enumerate() {
+                with_type!(self.dtype, T => sum_few(cpu.isa, self, self.values.as_slice::<T>(), first / lanes, x, m, &mut sums[place * lanes..], task_outputs));
+            }
+            epilogue.finish(cpu.isa, 0..m, outputs, sums, TASK_STRIPS);
+        });
+        Ok(())
+    }
+
+    fn many<X: Float>(&self, cpu: &CpuBackend, size: Size, left: Strided<X>, epilogue: &dyn Epilogue) -> Result<()> {
+        let Size { m, n, k } = size;
+        let (lanes, slots) = (lanes(cpu.isa), slots(cpu, m, self.stored));
+        let vectors = (PANEL_BYTES / (4 * lanes * k.max(1))).clamp(1, MAX_VECTORS).min(m.div_ceil(lanes));
+        let (band, task_outputs) = (vectors * lanes, TASK_STRIPS * lanes);
+        let (task_sums, room) = (band * task_outputs, widened_floats(self.dtype, self.longest * lanes));
+        let task_floats = 2 * task_sums + room;
+        let mut scratch = cpu.heap.scratch(4 * (k * band + slots * task_floats))?;
+        let (panel, rest) = scratch.as_mut_slice::<f32>().split_at_mut(k * band);
+        for start in (0..m).step_by(band) {
+            let rows = start..(start + band).min(m);
+            let vectors = rows.len().div_ceil(lanes);
+            let width = vectors * lanes;
+            pack_band(cpu, slots, left, rows.clone(), k, width, panel);
+            let (panel, rest) = (&panel[..k * width], Parts::new(rest));
+            cpu.pool.run_slots(slots, n.div_ceil(task_outputs), &|task, slot| {
+                let outputs = task * task_outputs..((task + 1) * task_outputs).min(n);
+                // SAFETY: no two running tasks share a slot.
+                let own = unsafe { rest.part(slot * task_floats, task_floats) };
+                let (across, own) = own.split_at_mut(task_sums);
+                let (sums, room) = own.split_at_mut(task_sums);
+                for (place, first) in outputs.clone().step_by(lanes).enumerate() {
+                    let across = &mut across[place * lanes * width..];
+                    with_type!(self.dtype, T => sum_many(cpu.isa, self, self.values.as_slice::<T>(), first / lanes, panel, vectors, across, room));
+                }
+                turn(cpu.isa, across, width, task_outputs, sums);
+                epilogue.finish(cpu.isa, rows.clone(), outputs, sums, TASK_STRIPS);
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Columns of x a task packs.
+const PACK_COLUMNS: usize = 256;
+
+/// panel [K, width] = rows of x, with the tokens side by side.
+fn pack_band<X: Float>(
+    cpu: &CpuBackend,
+    slots: usize,
+    x: Strided<X>,
+    rows: Range<usize>,
+    k: usize,
+    width: usize,
+    panel: &mut [f32],
+) {
+    let panel = Parts::new(panel);
+    cpu.pool.run_slots(slots, k.div_ceil(PACK_COLUMNS), &|task, _| {
+        let depth = task * PACK_COLUMNS..((task + 1) * PACK_COLUMNS).min(k);
+        // SAFETY: parts of different tasks do not meet.
+        let to = unsafe { panel.part(depth.start * width, depth.len() * width) };
+        pack_panel(cpu.isa, x, rows.clone(), depth, width, to);
+    });
+}
+
+simd_fn! {
+    /// sums[row, LANES] = x[rows, K] · strip, rows of `sums` being `stride` elements apart.
+    fn sum_few[T: Float](s, weight: &Blocks, values: &[T], strip: usize, x: &[f32], rows: usize, sums: &mut [f32], stride: usize) {
+        let entries = weight.entries(strip);
+        let values = &values[entries.start * S::LANES..entries.end * S::LANES];
+        let columns = &weight.columns.as_slice::<u32>()[entries];
+        let k = x.len() / rows;
+        assert!(sums.len() >= (rows - 1) * stride + S::LANES);
+        // SAFETY: x has `rows` rows of k elements, which the columns are below; the sums have been measured.
+        unsafe {
+            match rows {
+                1 => few_rows::<S, T, 1>(s, columns, values, x.as_ptr(), k, sums.as_mut_ptr(), stride),
+                2 => few_rows::<S, T, 2>(s, columns, values, x.as_ptr(), k, sums.as_mut_ptr(), stride),
+                3 => few_rows::<S, T, 3>(s, columns, values, x.as_ptr(), k, sums.as_mut_ptr(), stride),
+                _ => few_rows::<S, T, FEW>(s, columns, values, x.as_ptr(), k, sums.as_mut_ptr(), stride),
+            }
+        }
+    }
+
+    /// across[LANES, vectors] = strip · panel [K, vectors].
+    fn sum_many[T: Float](
+        s, weight: &Blocks, values: &[T], strip: usize, panel: &[f32], vectors: usize, across: &mut [f32], room: &mut [f32],
+    ) {
+        let entries = weight.entries(strip);
+        let values = &values[entries.start * S::LANES..entries.end * S::LANES];
+        let (columns, values) = (&weight.columns.as_slice::<u32>()[entries], widen_in(s, values, room));
+        assert!(across.len() >= S::LANES * vectors * S::LANES);
+        let (values, panel, to) = (values.as_ptr(), panel.as_ptr(), across.as_mut_ptr());
+        // SAFETY: the columns are below K, the rows of the panel; values and sums have been measured.
+        unsafe {
+            match (vectors, S::LANES) {
+                (1, 16) => outputs::<S, 16, 1>(s, columns, values, panel, to),
+                (1, _) => outputs::<S, 8, 1>(s, columns, values, panel, to),
+                (2, 16) => outputs::<S, 8, 2>(s, columns, values, panel, to),
+                (2, _) => outputs::<S, 4, 2>(s, columns, values, panel, to),
+                (_, 16) => outputs::<S, 8, 3>(s, columns, values, panel, to),
+                _ => outputs::<S, 4, 3>(s, columns, values, panel, to),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// x has M rows of k elements and the columns are below k; `sums` is writable for M vectors, `stride` elements apart.
+#[inline(always)]
+unsafe fn few_rows<S: Simd, T: Float, const M: usize>(
+    s: S,
+    columns: &[u32],
+    values: &[T],
+    x: *const f32,
+    k: usize,
+    sums: *mut f32,
+    stride: usize,
+) {
+    let mut sum = [s.zero(); M];
+    for (&column, values) in columns.iter().zip(values.chunks_exact(S::LANES)) {
+        // SAFETY: the chunk is a vector; x by contract.
+        unsafe {
+            let w = T::load(s, values.as_ptr());
+            for (row, sum) in sum.iter_mut().enumerate() {
+                *sum = s.fma(w, s.splat(*x.add(row * k + column as usize)), *sum);
+            }
+        }
+    }
+    for (row, &sum) in sum.iter().enumerate() {
+        // SAFETY: by contract.
+        unsafe { s.store(sums.add(row * stride), sum) };
+    }
+}
+
+/// All outputs of a strip, `O` at a time.
+///
+/// # Safety
+/// `panel` has rows of V vectors for all columns, `values` LANES elements per column; `to` is writable for LANES · V vectors.
+#[inline(always)]
+unsafe fn outputs<S: Simd, const O: usize, const V: usize>(
+    s: S,
+    columns: &[u32],
+    values: *const f32,
+    panel: *const f32,
+    to: *mut f32,
+) {
+    let width = V * S::LANES;
+    for first in (0..S::LANES).step_by(O) {
+        let mut sums = [[s.zero(); V]; O];
+        for (at, &column) in columns.iter().enumerate() {
+            // SAFETY: by contract.
+            unsafe {
+                let (row, w) = (panel.add(column as usize * width), values.add(at * S::LANES + first));
+                let mut x = [s.zero(); V];
+                for (v, x) in x.iter_mut().enumerate() {
+                    *x = s.load(row.add(v * S::LANES));
+                }
+                for (o, sums) in sums.iter_mut().enumerate() {
+                    let w = s.splat(*w.add(o));
+                    for (sum, &x) in sums.iter_mut().zip(&x) {
+                        *sum = s.fma(w, x, *sum);
+                    }
+                }
+            }
+        }
+        for (o, sums) in sums.iter().enumerate() {
+            for (v, &sum) in sums.iter().enumerate() {
+                // SAFETY: by contract.
+                unsafe { s.store(to.add((first + o) * width + v * S::LANES), sum) };
+            }
+        }
+    }
+}
