@@ -265,7 +265,9 @@ impl Heap {
                 // A block too small for this call will be too small for the next: grow it instead of keeping both.
                 spare.pop();
                 drop(spare);
-                self.alloc(bytes.next_multiple_of(1 << 16))?
+                // Large pages are worth more than the memory up to the next.
+                let step = if bytes > MAPPED_FROM_BYTES / 4 { MAPPED_FROM_BYTES } else { 1 << 16 };
+                self.alloc(bytes.next_multiple_of(step))?
             }
         };
         Ok(Scratch { storage: Some(storage), bytes, heap: self })
