@@ -4,12 +4,12 @@
 //! are sorted by how many entries they have and taken LANES at a time: a group [entries, LANES], filled up where a row is shorter.
 //! Sorting leaves little to fill, and makes a row's loop as long as the one before, which the processor then predicts.
 //!
-//! Few rows of x: the outputs of a group lie in lanes and x is gathered. Many: tokens lie in lanes, and two outputs abreast hide the
-//! latency of each other's multiply-adds; per entry one broadcast and a load per vector of tokens.
+//! Few rows of x: the outputs of a group lie in lanes and x is gathered. Many: tokens lie in lanes, see [`super::abreast`].
 //!
 //! What fills up a group is the value −0 at column TILE, where the copies of x have a 0: a sum plus −0 · 0 is the sum, to the bit.
 
-use super::panel::{pack_panel, turn, widen_row};
+use super::abreast::{MAX_VECTORS, TILE, Two, add_two, pack_tiles};
+use super::panel::{turn, widen_row};
 use super::{filled, slots, widen_in, widened_floats, with_type};
 use crate::CpuBackend;
 use crate::gemm::blocking::lanes;
@@ -22,17 +22,11 @@ use kernels::weight::Sparse;
 use kernels::{DType, Result};
 use std::ops::Range;
 
-/// Columns of a tile.
-const TILE: usize = 128;
-
 /// Outputs of a task.
 const TASK_ROWS: usize = 128;
 
 /// Most rows of x that are gathered.
 const FEW: usize = 2;
-
-/// Most vectors of tokens of a panel.
-const MAX_VECTORS: usize = 4;
 
 /// Compressed rows of a packed weight. Groups follow each other by task, tile and length.
 pub(crate) struct Rows {
@@ -178,15 +172,8 @@ impl Rows {
             let rows = start..(start + band).min(m);
             let vectors = rows.len().div_ceil(lanes);
             let width = vectors * lanes;
-            let tile_floats = (TILE + 1) * width;
-            let (tiles, rest) = (Parts::new(panel), Parts::new(rest));
-            cpu.pool.run_slots(slots, self.tiles, &|tile, _| {
-                // SAFETY: tiles do not meet.
-                let to = unsafe { tiles.part(tile * tile_floats, tile_floats) };
-                pack_panel(cpu.isa, left, rows.clone(), tile * TILE..((tile + 1) * TILE).min(k), width, to);
-                to[TILE * width..].fill(0.0);
-            });
-            let panel = &panel[..self.tiles * tile_floats];
+            pack_tiles(cpu, slots, left, rows.clone(), k, width, panel);
+            let (panel, rest) = (&*panel, Parts::new(rest));
             cpu.pool.run_slots(slots, n.div_ceil(TASK_ROWS), &|task, slot| {
                 // SAFETY: no two running tasks share a slot.
                 let own = unsafe { rest.part(slot * task_floats, task_floats) };
@@ -226,17 +213,16 @@ simd_fn! {
             let panel = panel[tile * tile_floats..].as_ptr();
             for group in weight.groups(n, S::LANES, task, tile) {
                 let entries = group.entries.start * S::LANES..group.entries.end * S::LANES;
-                let values = widen_in(s, &values[entries.clone()], room).as_ptr();
-                let columns = columns[entries].as_ptr();
-                let to = across.as_mut_ptr();
-                // SAFETY: columns are at most TILE and outputs at most TASK_ROWS, within the panel and the sums; pairs have no more
-                // entries than their group.
-                unsafe {
-                    match vectors {
-                        1 => pairs::<S, 1>(s, &group, columns, values, panel, to),
-                        2 => pairs::<S, 2>(s, &group, columns, values, panel, to),
-                        3 => pairs::<S, 3>(s, &group, columns, values, panel, to),
-                        _ => pairs::<S, MAX_VECTORS>(s, &group, columns, values, panel, to),
+                let values = widen_in(s, &values[entries.clone()], room);
+                let columns = &columns[entries];
+                for (pair, &count) in group.counts.iter().enumerate() {
+                    let outputs = [0, 1].map(|i| group.outputs[2 * pair + i] as usize);
+                    // SAFETY: columns are at most TILE and outputs at most TASK_ROWS, within the panel and the sums; a pair has no
+                    // more entries than its group.
+                    unsafe {
+                        let (columns, values) = (columns.as_ptr().add(2 * pair), values.as_ptr().add(2 * pair));
+                        let two = Two { count: count as usize, stride: S::LANES, columns, values };
+                        add_two(s, two, outputs, vectors, panel, across.as_mut_ptr());
                     }
                 }
             }
@@ -280,49 +266,6 @@ fn gathered<S: Simd, T: Float, const M: usize>(
                 crate::simd::store(s, &mut lanes, 0, sum);
                 for (&output, lane) in group.outputs.iter().zip(lanes) {
                     sums[row * stride + output as usize] = lane;
-                }
-            }
-        }
-    }
-}
-
-/// The group's sums, two outputs abreast.
-///
-/// # Safety
-/// `columns` and `values` hold LANES per entry of the group; `panel` has rows of V vectors for all columns, `across` for all outputs.
-#[inline(always)]
-unsafe fn pairs<S: Simd, const V: usize>(
-    s: S,
-    group: &Group<'_>,
-    columns: *const u8,
-    values: *const f32,
-    panel: *const f32,
-    across: *mut f32,
-) {
-    let width = V * S::LANES;
-    for (pair, &count) in group.counts.iter().enumerate() {
-        // SAFETY: by contract.
-        unsafe {
-            let to = [0, 1].map(|i| across.add(group.outputs[2 * pair + i] as usize * width));
-            let mut sums = [[s.zero(); V]; 2];
-            for (sums, &to) in sums.iter_mut().zip(&to) {
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum = s.load(to.add(v * S::LANES));
-                }
-            }
-            for at in 0..count as usize {
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let place = at * S::LANES + 2 * pair + i;
-                    let w = s.splat(*values.add(place));
-                    let x = panel.add(*columns.add(place) as usize * width);
-                    for (v, sum) in sums.iter_mut().enumerate() {
-                        *sum = s.fma(w, s.load(x.add(v * S::LANES)), *sum);
-                    }
-                }
-            }
-            for (sums, &to) in sums.iter().zip(&to) {
-                for (v, &sum) in sums.iter().enumerate() {
-                    s.store(to.add(v * S::LANES), sum);
                 }
             }
         }
