@@ -2,7 +2,7 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, Simd, Stores, fold, map, math, prefetch, simd_fn, spans_in_four, sum_of_four};
+use crate::simd::{Float, Simd, Stores, fold, map, math, prefetch_slice, simd_fn, spans_in_four, sum_of_four};
 use crate::strided::{InRows, OutRows, each_row};
 use kernels::ops::Softmax;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
@@ -39,7 +39,7 @@ pub(crate) fn max_and_sum<S: Simd, T: Float>(s: S, x: &[T], scale: f32) -> (f32,
             sum *= if index == 0 { 0.0 } else { exp_one(s, max - higher) };
             max = higher;
         }
-        prefetch(&x[((index + 1) * BLOCK).min(x.len())..]);
+        prefetch_slice(&x[((index + 1) * BLOCK).min(x.len())..]);
         let (scale, shift) = (s.splat(scale), s.splat(-shift(max)));
         let exps = fold(
             s,

@@ -287,19 +287,6 @@ fn pack_block(
     });
 }
 
-/// Packs `rows` of a left factor of depth `k` as tiles [K, MR], the last [K, its rows].
-pub(crate) fn pack_left(pool: &Pool, isa: Isa, slots: usize, left: &dyn Left, rows: Range<usize>, k: usize, packed: &mut [f32]) {
-    let mr = mr(lanes(isa));
-    let parts = Parts::new(packed);
-    let slots = if rows.len() * k < SERIAL_WORK { 1 } else { slots };
-    pool.run_slots(slots, rows.len().div_ceil(mr), &|tile, _| {
-        let of_tile = tile * mr..(tile * mr + mr).min(rows.len());
-        // SAFETY: tiles of different numbers do not meet.
-        let to = unsafe { parts.part(of_tile.start * k, of_tile.len() * k) };
-        left.pack(isa, rows.start + of_tile.start..rows.start + of_tile.end, 0..k, to);
-    });
-}
-
 /// Panels that all tasks share: strips [K, width] one after the other.
 struct MadePanels<'a> {
     of: &'a dyn Right,

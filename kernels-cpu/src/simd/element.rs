@@ -35,6 +35,10 @@ pub(crate) trait Float: Element {
         // SAFETY: same contract.
         unsafe { Self::store(s, to, v) }
     }
+    /// The slice itself where its elements are f32.
+    fn as_f32s(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
     /// Exact widening of one element.
     fn to_f32(self) -> f32;
     /// Nearest element, ties to even.
@@ -42,6 +46,9 @@ pub(crate) trait Float: Element {
 }
 
 impl Float for f32 {
+    fn as_f32s(slice: &[f32]) -> Option<&[f32]> {
+        Some(slice)
+    }
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, from: *const f32) -> S::V {
         // SAFETY: same contract.
@@ -313,13 +320,8 @@ pub(crate) fn sum_of_four<S: Simd>(s: S, chains: [S::V; 4]) -> f32 {
 
 /// Tells the processor that a slice is about to be read: its first 4 KiB; beyond, it sees by itself.
 #[inline(always)]
-pub(crate) fn prefetch<T>(slice: &[T]) {
-    #[cfg(target_arch = "x86_64")]
+pub(crate) fn prefetch_slice<T>(slice: &[T]) {
     for line in (0..size_of_val(slice).min(4096)).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint; it touches nothing, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(slice.as_ptr().cast::<i8>().wrapping_add(line)) };
+        super::prefetch(slice.as_ptr().wrapping_byte_add(line));
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = slice;
 }

@@ -21,7 +21,7 @@ mod avx512;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
-pub(crate) use element::{Float, Stores, fold, load, map, prefetch, spans, spans_in_four, store, sum_of_four};
+pub(crate) use element::{Float, Stores, fold, load, map, prefetch_slice, spans, spans_in_four, store, sum_of_four};
 pub use scalar::Scalar;
 
 use kernels::{Error, Result};

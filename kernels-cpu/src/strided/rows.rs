@@ -2,7 +2,7 @@
 
 use super::{Operand, Operands, Order, Sliced, TASK, TASKS, Tile, Walk};
 use crate::memory::{input, output};
-use crate::simd::{Float, prefetch};
+use crate::simd::{Float, prefetch_slice};
 use crate::threads::{Parts, Pool};
 use kernels::{Element, Layout, Result, View, ViewMut};
 
@@ -71,7 +71,7 @@ impl<T: Element> Operand for InRows<'_, T> {
     }
     #[inline]
     fn announce(&self, at: usize) {
-        prefetch(self.data.get(at..at + self.width).unwrap_or(&[]));
+        prefetch_slice(self.data.get(at..at + self.width).unwrap_or(&[]));
     }
 }
 
