@@ -35,11 +35,10 @@ pub(super) fn pack_tiles<X: Float>(
     });
 }
 
-/// Stored values of two outputs within a tile: entry e of output i at `columns[e · stride + i]` and `values[e · stride + i]`.
+/// Stored values of two outputs within a tile: entry e of output i at `columns[e · LANES + i]` and `values[e · LANES + i]`.
 #[derive(Clone, Copy)]
 pub(super) struct Two {
     pub count: usize,
-    pub stride: usize,
     pub columns: *const u8,
     pub values: *const f32,
 }
@@ -78,7 +77,7 @@ unsafe fn add_vectors<S: Simd, const V: usize>(s: S, two: Two, outputs: [usize; 
         }
         for entry in 0..two.count {
             for (i, sums) in sums.iter_mut().enumerate() {
-                let place = entry * two.stride + i;
+                let place = entry * S::LANES + i;
                 let (w, x) = (s.splat(*two.values.add(place)), tile.add(*two.columns.add(place) as usize * width));
                 for (v, sum) in sums.iter_mut().enumerate() {
                     *sum = s.fma(w, s.load(x.add(v * S::LANES)), *sum);

@@ -4,7 +4,7 @@
 //! in a panel [K, tokens] that stays in L2. A tile of LANES/2 outputs × 3 vectors of tokens has 24 sums in registers, and per
 //! stored column 3 loads of tokens and LANES/2 broadcasts of weights for 24 multiply-adds: the multipliers bind, not the loads.
 
-use super::panel::{pack_panel, turn, widen_row};
+use super::panel::{finish, pack_panel, widen_row};
 use super::{filled, slots, widen_in, widened_floats, with_type};
 use crate::CpuBackend;
 use crate::gemm::blocking::lanes;
@@ -107,7 +107,7 @@ impl Blocks {
         let vectors = (PANEL_BYTES / (4 * lanes * k.max(1))).clamp(1, MAX_VECTORS).min(m.div_ceil(lanes));
         let (band, task_outputs) = (vectors * lanes, TASK_STRIPS * lanes);
         let (task_sums, room) = (band * task_outputs, widened_floats(self.dtype, self.longest * lanes));
-        let task_floats = 2 * task_sums + room;
+        let task_floats = task_sums + lanes * task_outputs + room;
         let mut scratch = cpu.heap.scratch(4 * (k * band + slots * task_floats))?;
         let (panel, rest) = scratch.as_mut_slice::<f32>().split_at_mut(k * band);
         for start in (0..m).step_by(band) {
@@ -121,13 +121,12 @@ impl Blocks {
                 // SAFETY: no two running tasks share a slot.
                 let own = unsafe { rest.part(slot * task_floats, task_floats) };
                 let (across, own) = own.split_at_mut(task_sums);
-                let (sums, room) = own.split_at_mut(task_sums);
+                let (sums, room) = own.split_at_mut(lanes * task_outputs);
                 for (place, first) in outputs.clone().step_by(lanes).enumerate() {
                     let across = &mut across[place * lanes * width..];
                     with_type!(self.dtype, T => sum_many(cpu.isa, self, self.values.as_slice::<T>(), first / lanes, panel, vectors, across, room));
                 }
-                turn(cpu.isa, across, width, task_outputs, sums);
-                epilogue.finish(cpu.isa, rows.clone(), outputs, sums, TASK_STRIPS);
+                finish(cpu.isa, epilogue, across, width, rows.clone(), outputs, sums);
             });
         }
         Ok(())

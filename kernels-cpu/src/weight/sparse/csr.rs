@@ -9,7 +9,7 @@
 //! What fills up a group is the value −0 at column TILE, where the copies of x have a 0: a sum plus −0 · 0 is the sum, to the bit.
 
 use super::abreast::{MAX_VECTORS, TILE, Two, add_two, pack_tiles};
-use super::panel::{turn, widen_row};
+use super::panel::{finish, widen_row};
 use super::{filled, slots, widen_in, widened_floats, with_type};
 use crate::CpuBackend;
 use crate::gemm::blocking::lanes;
@@ -163,9 +163,9 @@ impl Rows {
         let Size { m, n, k } = size;
         let (lanes, slots) = (lanes(cpu.isa), self.slots(cpu, m));
         let band = MAX_VECTORS.min(m.div_ceil(lanes)) * lanes;
-        let (panel_floats, task_sums) = (self.tiles * (TILE + 1) * band, TASK_ROWS * band);
+        let (panel_floats, task_sums) = (self.tiles * (TILE + 1) * band, (TASK_ROWS + 1) * band); // and the output that is none
         let room = widened_floats(self.dtype, TILE * lanes);
-        let task_floats = 2 * task_sums + band + room;
+        let task_floats = task_sums + lanes * TASK_ROWS + room;
         let mut scratch = cpu.heap.scratch(4 * (panel_floats + slots * task_floats))?;
         let (panel, rest) = scratch.as_mut_slice::<f32>().split_at_mut(panel_floats);
         for start in (0..m).step_by(band) {
@@ -177,13 +177,11 @@ impl Rows {
             cpu.pool.run_slots(slots, n.div_ceil(TASK_ROWS), &|task, slot| {
                 // SAFETY: no two running tasks share a slot.
                 let own = unsafe { rest.part(slot * task_floats, task_floats) };
-                let (across, own) = own.split_at_mut(task_sums + band); // with room for the output that is none
-                let (sums, room) = own.split_at_mut(task_sums);
+                let (across, own) = own.split_at_mut(task_sums);
+                let (sums, room) = own.split_at_mut(lanes * TASK_ROWS);
                 let (across, outputs) = (&mut across[..(TASK_ROWS + 1) * width], outputs_of(task, n));
                 with_type!(self.dtype, T => sum_many(cpu.isa, self, self.values.as_slice::<T>(), n, task, panel, vectors, across, room));
-                let padded = outputs.len().next_multiple_of(lanes);
-                turn(cpu.isa, across, width, padded, sums);
-                epilogue.finish(cpu.isa, rows.clone(), outputs, sums, padded / lanes);
+                finish(cpu.isa, epilogue, across, width, rows.clone(), outputs, sums);
             });
         }
         Ok(())
@@ -221,7 +219,7 @@ simd_fn! {
                     // more entries than its group.
                     unsafe {
                         let (columns, values) = (columns.as_ptr().add(2 * pair), values.as_ptr().add(2 * pair));
-                        let two = Two { count: count as usize, stride: S::LANES, columns, values };
+                        let two = Two { count: count as usize, columns, values };
                         add_two(s, two, outputs, vectors, panel, across.as_mut_ptr());
                     }
                 }

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | blocks of whole vectors of outputs | [`block`]: per stored column a vector of weights | outputs in lanes | tokens in lanes |
 //! | any other | [`csr`]: tiles of columns, rows sorted by length | outputs in lanes, x gathered | tokens in lanes |
-//! | two of four | [`two_of_four`]: values and places in strips | outputs in lanes, x picked | tokens in lanes |
+//! | two of four | [`two_of_four`]: values and places in strips | outputs in lanes, x picked | the same |
 //!
 //! Every element of a result is one chain of fused multiply-adds over its stored columns in rising order, whatever the number of
 //! rows, path and threads: a row of a batch equals the row alone to the bit.

@@ -1,7 +1,9 @@
 //! Rows of x with the tokens side by side, and sums back to rows.
 
+use crate::gemm::Epilogue;
+use crate::gemm::blocking::lanes;
 use crate::gemm::pack::Strided;
-use crate::simd::{Float, simd_fn};
+use crate::simd::{Float, Isa, simd_fn};
 use std::ops::Range;
 
 /// Elements of the largest square of lanes.
@@ -50,18 +52,38 @@ simd_fn! {
         }
     }
 
-    /// sums[i, output] = across[output, i], where rows of `across` are `width` long and those of `sums` `outputs`, both whole vectors.
-    pub fn turn(s, across: &[f32], width: usize, outputs: usize, sums: &mut [f32]) {
-        assert!(width.is_multiple_of(S::LANES) && outputs.is_multiple_of(S::LANES));
-        assert!(across.len() >= width * outputs && sums.len() >= width * outputs);
+    /// sums[LANES, outputs] = across[outputs, width] of the LANES tokens from `first` on, transposed.
+    fn turn(s, across: &[f32], width: usize, first: usize, outputs: usize, sums: &mut [f32]) {
+        assert!(first + S::LANES <= width && outputs.is_multiple_of(S::LANES));
+        assert!(across.len() >= width * outputs && sums.len() >= S::LANES * outputs);
         for output in (0..outputs).step_by(S::LANES) {
-            for i in (0..width).step_by(S::LANES) {
-                // SAFETY: both matrices have been measured.
-                unsafe {
-                    let from = across.as_ptr().add(output * width + i);
-                    s.transpose(from, width, sums.as_mut_ptr().add(i * outputs + output), outputs);
-                }
-            }
+            // SAFETY: both matrices have been measured.
+            unsafe { s.transpose(across.as_ptr().add(output * width + first), width, sums.as_mut_ptr().add(output), outputs) };
+        }
+    }
+}
+
+/// Rows finished at a time. Rows of a result often lie a multiple of 4 KiB apart, where a cache holds only so many lines.
+const FINISH_ROWS: usize = 8;
+
+/// Hands across[outputs, width], the sums of `rows` with `outputs`, to the epilogue. `sums` is work space for LANES rows.
+pub(super) fn finish(
+    isa: Isa,
+    epilogue: &dyn Epilogue,
+    across: &[f32],
+    width: usize,
+    rows: Range<usize>,
+    outputs: Range<usize>,
+    sums: &mut [f32],
+) {
+    let lanes = lanes(isa);
+    let padded = outputs.len().next_multiple_of(lanes);
+    for first in (0..rows.len()).step_by(lanes) {
+        turn(isa, across, width, first, padded, sums);
+        let last = (first + lanes).min(rows.len());
+        for start in (first..last).step_by(FINISH_ROWS) {
+            let rows = rows.start + start..rows.start + (start + FINISH_ROWS).min(last);
+            epilogue.finish(isa, rows, outputs.clone(), &sums[(start - first) * padded..], padded / lanes);
         }
     }
 }

@@ -1,12 +1,10 @@
 //! Two of four: strips of 2·LANES outputs, whose values and places are read in the order of memory.
 //!
-//! A group of four inputs costs an output 8 bytes of f32 values and half a byte of places; a word holds an output's places for
-//! WORD_GROUPS groups. Few rows of x: four inputs are loaded into every four lanes, and the places pick from them in registers. From
-//! two vectors of rows on a pick costs more than a load: tokens lie in lanes, see [`super::abreast`].
+//! Four inputs of x are loaded into every four lanes; the places pick from them in registers, so that a group of four inputs costs an
+//! output 8 bytes of f32 values and half a byte of places. A word holds the places of an output for WORD_GROUPS groups.
 
-use super::abreast::{MAX_VECTORS, TILE, Two, add_two, pack_tiles};
-use super::panel::{turn, widen_row};
-use super::{slots, widen_in, widened_floats, with_type};
+use super::panel::widen_row;
+use super::{slots, with_type};
 use crate::CpuBackend;
 use crate::gemm::blocking::lanes;
 use crate::gemm::pack::Strided;
@@ -29,8 +27,8 @@ const VECTORS: usize = 2;
 /// Strips of a task.
 const TASK_STRIPS: usize = 2;
 
-/// Words of a tile of columns.
-const TILE_WORDS: usize = TILE / WORD_INPUTS;
+/// Rows of x copied at a time, which bounds the work space.
+const BAND: usize = 64;
 
 /// Most rows of x whose sums are in registers.
 const fn max_rows(lanes: usize) -> usize {
@@ -76,59 +74,26 @@ impl Pairs {
 
     /// As [`super::SparseWeight::multiply`].
     pub fn multiply<X: Float>(&self, cpu: &CpuBackend, size: Size, left: Strided<X>, epilogue: &dyn Epilogue) -> Result<()> {
-        if size.m <= lanes(cpu.isa) { self.few(cpu, size, left, epilogue) } else { self.many(cpu, size, left, epilogue) }
-    }
-
-    fn few<X: Float>(&self, cpu: &CpuBackend, size: Size, left: Strided<X>, epilogue: &dyn Epilogue) -> Result<()> {
         let Size { m, n, k } = size;
         let (lanes, slots) = (lanes(cpu.isa), slots(cpu, m, n.saturating_mul(k) / 2));
-        let (x_floats, task_outputs) = (self.words * WORD_INPUTS, TASK_STRIPS * VECTORS * lanes);
-        let mut scratch = cpu.heap.scratch(4 * (m * x_floats + slots * m * task_outputs))?;
-        let (x, sums) = scratch.as_mut_slice::<f32>().split_at_mut(m * x_floats);
-        for row in 0..m {
-            let to = &mut x[row * x_floats..][..x_floats];
-            widen_row(cpu.isa, left, row, 0..k, to);
-            to[k..].fill(0.0);
-        }
-        let (x, sums) = (&*x, Parts::new(sums));
-        cpu.pool.run_slots(slots, n.div_ceil(task_outputs), &|task, slot| {
-            let outputs = task * task_outputs..((task + 1) * task_outputs).min(n);
-            // SAFETY: no two running tasks share a slot.
-            let sums = unsafe { sums.part(slot * m * task_outputs, m * task_outputs) };
-            with_type!(self.dtype, T => {
-                sum_few(cpu.isa, self, self.values.as_slice::<T>(), outputs.start, outputs.len(), x, sums)
-            });
-            epilogue.finish(cpu.isa, 0..m, outputs, sums, TASK_STRIPS * VECTORS);
-        });
-        Ok(())
-    }
-
-    fn many<X: Float>(&self, cpu: &CpuBackend, size: Size, left: Strided<X>, epilogue: &dyn Epilogue) -> Result<()> {
-        let Size { m, n, k } = size;
-        let (lanes, slots) = (lanes(cpu.isa), slots(cpu, m, n.saturating_mul(k) / 2));
-        let (band, task_outputs) = (MAX_VECTORS * lanes, TASK_STRIPS * VECTORS * lanes);
-        let (panel_floats, task_sums) = (k.div_ceil(TILE) * (TILE + 1) * band, task_outputs * band);
-        let task_floats = 2 * task_sums + widened_floats(self.dtype, TILE / 2 * VECTORS * lanes);
-        let mut scratch = cpu.heap.scratch(4 * (panel_floats + slots * task_floats))?;
-        let (panel, rest) = scratch.as_mut_slice::<f32>().split_at_mut(panel_floats);
+        let (band, x_floats, task_outputs) = (BAND.min(m), self.words * WORD_INPUTS, TASK_STRIPS * VECTORS * lanes);
+        let mut scratch = cpu.heap.scratch(4 * (band * x_floats + slots * band * task_outputs))?;
+        let (x, sums) = scratch.as_mut_slice::<f32>().split_at_mut(band * x_floats);
         for start in (0..m).step_by(band) {
             let rows = start..(start + band).min(m);
-            let vectors = rows.len().div_ceil(lanes);
-            let width = vectors * lanes;
-            pack_tiles(cpu, slots, left, rows.clone(), k, width, panel);
-            let (panel, rest) = (&*panel, Parts::new(rest));
+            let (copies, sums) = (Parts::new(x), Parts::new(sums));
+            cpu.pool.run_slots(slots, rows.len(), &|row, _| {
+                // SAFETY: rows do not meet.
+                let to = unsafe { copies.part(row * x_floats, x_floats) };
+                widen_row(cpu.isa, left, start + row, 0..k, to);
+                to[k..].fill(0.0);
+            });
+            let x = &x[..rows.len() * x_floats];
             cpu.pool.run_slots(slots, n.div_ceil(task_outputs), &|task, slot| {
                 let outputs = task * task_outputs..((task + 1) * task_outputs).min(n);
                 // SAFETY: no two running tasks share a slot.
-                let own = unsafe { rest.part(slot * task_floats, task_floats) };
-                let (across, own) = own.split_at_mut(task_sums);
-                let (sums, room) = own.split_at_mut(task_sums);
-                let across = &mut across[..task_outputs * width];
-                with_type!(self.dtype, T => {
-                    let values = self.values.as_slice::<T>();
-                    sum_many(cpu.isa, self, values, outputs.start, outputs.len(), panel, vectors, across, room)
-                });
-                turn(cpu.isa, across, width, task_outputs, sums);
+                let sums = unsafe { sums.part(slot * band * task_outputs, rows.len() * task_outputs) };
+                with_type!(self.dtype, T => sum_task(cpu.isa, self, self.values.as_slice::<T>(), outputs.start, outputs.len(), x, sums));
                 epilogue.finish(cpu.isa, rows.clone(), outputs, sums, TASK_STRIPS * VECTORS);
             });
         }
@@ -138,7 +103,7 @@ impl Pairs {
 
 simd_fn! {
     /// sums[rows, task's outputs] = x[rows, words of inputs] · the strips from output `first` on.
-    fn sum_few[T: Float](s, weight: &Pairs, values: &[T], first: usize, count: usize, x: &[f32], sums: &mut [f32]) {
+    fn sum_task[T: Float](s, weight: &Pairs, values: &[T], first: usize, count: usize, x: &[f32], sums: &mut [f32]) {
         let (width, task_outputs) = (VECTORS * S::LANES, TASK_STRIPS * VECTORS * S::LANES);
         let (x_floats, rows) = (weight.words * WORD_INPUTS, sums.len() / task_outputs);
         assert!(x.len() == rows * x_floats && count <= task_outputs);
@@ -158,50 +123,6 @@ simd_fn! {
                     }
                 }
             }
-        }
-    }
-
-    /// across[task's outputs, vectors] = the strips from output `first` on · panel [tiles, TILE and one, vectors].
-    fn sum_many[T: Float](
-        s, weight: &Pairs, values: &[T], first: usize, count: usize, panel: &[f32], vectors: usize, across: &mut [f32],
-        room: &mut [f32],
-    ) {
-        let (width, tile_floats) = (VECTORS * S::LANES, (TILE + 1) * vectors * S::LANES);
-        let places = weight.places.as_slice::<u32>();
-        let mut columns = [0; TILE / 2 * VECTORS * 16]; // [entries, width]
-        across.fill(0.0);
-        assert!(across.len() >= count.next_multiple_of(width) * vectors * S::LANES);
-        for (tile, words) in (0..weight.words).step_by(TILE_WORDS).enumerate() {
-            let words = words..(words + TILE_WORDS).min(weight.words);
-            let panel = panel[tile * tile_floats..][..tile_floats].as_ptr();
-            for start in (0..count).step_by(width) {
-                let word = (first + start) / width * weight.words;
-                let words = (word + words.start) * width..(word + words.end) * width;
-                for (at, places) in places[words.clone()].chunks_exact(width).enumerate() {
-                    place_columns(at, places, &mut columns[at * 2 * WORD_GROUPS * width..]);
-                }
-                let values = widen_in(s, &values[words.start * 2 * WORD_GROUPS..words.end * 2 * WORD_GROUPS], room);
-                for output in (0..width).step_by(2) {
-                    let outputs = [start + output, start + output + 1];
-                    // SAFETY: columns are below TILE; the outputs are within the sums.
-                    unsafe {
-                        let (columns, values) = (columns.as_ptr().add(output), values.as_ptr().add(output));
-                        let two = Two { count: words.len() / width * 2 * WORD_GROUPS, stride: width, columns, values };
-                        add_two(s, two, outputs, vectors, panel, across.as_mut_ptr());
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Columns within the tile of word `word` of a strip.
-#[inline(always)]
-fn place_columns(word: usize, places: &[u32], columns: &mut [u8]) {
-    for (entry, columns) in columns.chunks_exact_mut(places.len()).enumerate().take(2 * WORD_GROUPS) {
-        let start = (word * WORD_INPUTS + entry / 2 * 4) as u32;
-        for (column, &place) in columns.iter_mut().zip(places) {
-            *column = (start + (place >> (2 * entry) & 3)) as u8;
         }
     }
 }
