@@ -168,6 +168,34 @@ impl Simd for Avx2 {
         unsafe { _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v.0)) }
     }
 
+    // Each half of a vector holds four rows: rows i and i + 4 side by side, then transposition within the halves.
+    #[inline(always)]
+    unsafe fn load_columns(self, from: *const u8, stride_bytes: usize) -> [F; 4] {
+        // SAFETY: token; contract.
+        unsafe {
+            let row = |i: usize| _mm_loadu_ps(from.add(i * stride_bytes).cast());
+            let pair = |i: usize| {
+                let (low, high) = (row(i), row(i + 4));
+                _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high)
+            };
+            let (r0, r1, r2, r3) = (pair(0), pair(1), pair(2), pair(3));
+            let (t0, t1) = (_mm256_unpacklo_ps(r0, r1), _mm256_unpackhi_ps(r0, r1));
+            let (t2, t3) = (_mm256_unpacklo_ps(r2, r3), _mm256_unpackhi_ps(r2, r3));
+            [
+                F(_mm256_shuffle_ps::<0b01_00_01_00>(t0, t2)),
+                F(_mm256_shuffle_ps::<0b11_10_11_10>(t0, t2)),
+                F(_mm256_shuffle_ps::<0b01_00_01_00>(t1, t3)),
+                F(_mm256_shuffle_ps::<0b11_10_11_10>(t1, t3)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, from: *const T) {
+        // SAFETY: token; a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+    }
+
     #[inline(always)]
     fn fma(self, a: F, b: F, c: F) -> F {
         // SAFETY: token.

@@ -180,6 +180,35 @@ impl Simd for Avx512 {
         unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v.0)) }
     }
 
+    // Each quarter of a vector holds four rows, inserted from memory, which leaves the shuffle port alone; then transposition
+    // within the quarters.
+    #[inline(always)]
+    unsafe fn load_columns(self, from: *const u8, stride_bytes: usize) -> [F; 4] {
+        // SAFETY: token; contract.
+        unsafe {
+            let quad = |i: usize| {
+                let row = |quarter: usize| _mm_loadu_ps(from.add((4 * quarter + i) * stride_bytes).cast());
+                let v = _mm512_insertf32x4::<1>(_mm512_castps128_ps512(row(0)), row(1));
+                _mm512_insertf32x4::<3>(_mm512_insertf32x4::<2>(v, row(2)), row(3))
+            };
+            let (r0, r1, r2, r3) = (quad(0), quad(1), quad(2), quad(3));
+            let (t0, t1) = (_mm512_unpacklo_ps(r0, r1), _mm512_unpackhi_ps(r0, r1));
+            let (t2, t3) = (_mm512_unpacklo_ps(r2, r3), _mm512_unpackhi_ps(r2, r3));
+            [
+                F(_mm512_shuffle_ps::<0b01_00_01_00>(t0, t2)),
+                F(_mm512_shuffle_ps::<0b11_10_11_10>(t0, t2)),
+                F(_mm512_shuffle_ps::<0b01_00_01_00>(t1, t3)),
+                F(_mm512_shuffle_ps::<0b11_10_11_10>(t1, t3)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, from: *const T) {
+        // SAFETY: token; a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+    }
+
     #[inline(always)]
     fn fma(self, a: F, b: F, c: F) -> F {
         // SAFETY: token.

@@ -16,6 +16,11 @@ pub(crate) trait Float: Element {
     /// # Safety
     /// `from` is readable for `count` ≤ `LANES` elements.
     unsafe fn load_part<S: Simd>(s: S, from: *const Self, count: usize) -> S::V;
+    /// Eight columns of a matrix with `LANES` rows, `stride` elements apart, widened: lane i of vector j is element j of row i.
+    ///
+    /// # Safety
+    /// Each row is readable for 8 elements.
+    unsafe fn load_columns<S: Simd>(s: S, from: *const Self, stride: usize) -> [S::V; 8];
     /// `LANES` elements, rounded.
     ///
     /// # Safety
@@ -55,6 +60,12 @@ impl Float for f32 {
         unsafe { s.load(from) }
     }
     #[inline(always)]
+    unsafe fn load_columns<S: Simd>(s: S, from: *const f32, stride: usize) -> [S::V; 8] {
+        // SAFETY: same contract.
+        let (left, right) = unsafe { (s.load_columns(from.cast(), 4 * stride), s.load_columns(from.add(4).cast(), 4 * stride)) };
+        std::array::from_fn(|j| if j < 4 { left[j] } else { right[j - 4] })
+    }
+    #[inline(always)]
     unsafe fn load_part<S: Simd>(s: S, from: *const f32, count: usize) -> S::V {
         // SAFETY: same contract.
         unsafe { s.load_part(from, count) }
@@ -85,8 +96,9 @@ impl Float for f32 {
 }
 
 macro_rules! half_float {
-    ($ty:ident, $load:ident, $store:ident) => {
+    ($ty:ident, $load:ident, $store:ident, $columns:item) => {
         impl Float for $ty {
+            $columns
             #[inline(always)]
             unsafe fn load<S: Simd>(s: S, from: *const $ty) -> S::V {
                 // SAFETY: same contract; the type is a transparent u16.
@@ -126,8 +138,44 @@ macro_rules! half_float {
         }
     };
 }
-half_float!(bf16, load_bf16, store_bf16);
-half_float!(f16, load_f16, store_f16);
+half_float!(
+    bf16,
+    load_bf16,
+    store_bf16,
+    // Two elements are one of 32 bits, the first below: each half becomes the upper half of an f32.
+    #[inline(always)]
+    unsafe fn load_columns<S: Simd>(s: S, from: *const bf16, stride: usize) -> [S::V; 8] {
+        // SAFETY: same contract.
+        let pairs = unsafe { s.load_columns(from.cast(), 2 * stride) };
+        let upper = s.int(0xffff_0000_u32 as i32);
+        let half = |pair: S::V, second: bool| {
+            let bits = s.bits(pair);
+            s.from_bits(if second { bits & upper } else { s.shl::<16>(bits) })
+        };
+        std::array::from_fn(|j| half(pairs[j / 2], j % 2 == 1))
+    }
+);
+half_float!(
+    f16,
+    load_f16,
+    store_f16,
+    #[inline(always)]
+    unsafe fn load_columns<S: Simd>(s: S, from: *const f16, stride: usize) -> [S::V; 8] {
+        let mut rows = [0f32; 16 * 8];
+        for i in 0..S::LANES {
+            for half in (0..8).step_by(4) {
+                let mut four = [f16::ZERO; 16];
+                // SAFETY: same contract; the copy has LANES elements.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(from.add(i * stride + half), four.as_mut_ptr(), 4);
+                    s.store_part(rows.as_mut_ptr().add(8 * i + half), 4, s.load_f16(four.as_ptr().cast()));
+                }
+            }
+        }
+        // SAFETY: LANES rows of 8 elements.
+        unsafe { f32::load_columns(s, rows.as_ptr(), 8) }
+    }
+);
 
 /// Elements `at..at + LANES` of a slice, 0 beyond its end.
 #[inline(always)]

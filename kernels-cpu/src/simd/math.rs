@@ -46,6 +46,17 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     s.scale2(p, n)
 }
 
+/// 2ˣ for x < 128 within 2 ULP, denormal results included; exactly 1 at 0.
+#[inline(always)]
+pub(crate) fn exp2<S: Simd>(s: S, x: S::V) -> S::V {
+    let x = s.max(s.splat(-151.0), x); // 2⁻¹⁵¹ rounds to 0
+    let n = s.round(x);
+    // 2ʳ on |r| ≤ ½, to 2⁻²⁸, the constant term held at 1
+    let p =
+        polynomial(s, x - n, [1.0, 0.693_147_24, 0.240_226_52, 0.055_503_103, 0.009_617_693, 0.001_340_664_3, 0.000_155_946_78]);
+    s.scale2(p, n)
+}
+
 /// ln x within 1 ULP.
 #[inline(always)]
 pub(crate) fn log<S: Simd>(s: S, x: S::V) -> S::V {

@@ -71,6 +71,29 @@ simd_fn! {
     }
 }
 
+simd_fn! {
+    fn powers(s, x: &[f32], out: &mut [f32]) {
+        map(s, [x], out, #[inline(always)] |[x]| math::exp2(s, x));
+    }
+}
+
+#[test]
+fn powers_of_two() {
+    let spread = (0..=u32::MAX).step_by(4099).map(f32::from_bits);
+    let fine = (-1520..1280).map(|i| i as f32 * 0.1 + 1e-3);
+    let x: Vec<f32> = spread.chain(fine).chain((-152..128).map(|n| n as f32)).filter(|x| x.is_nan() || *x < 128.0).collect();
+    for isa in Isa::available() {
+        let mut out = vec![0.0; x.len()];
+        powers(isa, &x, &mut out);
+        for (&x, &got) in x.iter().zip(&out) {
+            let want = f64::from(x).exp2();
+            assert!(ulp(got, want) <= 2.0, "{isa:?}: 2^{x} = {want}, got {got}");
+        }
+        powers(isa, &[0.0], &mut out[..1]);
+        assert_eq!(out[0], 1.0);
+    }
+}
+
 /// Error in units of the spacing of f32 at `want`.
 fn ulp(got: f32, want: f64) -> f64 {
     if got.is_nan() && want.is_nan() || got as f64 == want || got == want as f32 {

@@ -179,6 +179,15 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// As `store`.
     unsafe fn store_f16(self, to: *mut u16, v: Self::V);
 
+    /// Four columns of a matrix of 32-bit elements with `LANES` rows, `stride_bytes` apart: lane i of vector j is element j of row i.
+    ///
+    /// # Safety
+    /// Each row is readable for 4 elements; no alignment.
+    unsafe fn load_columns(self, from: *const u8, stride_bytes: usize) -> [Self::V; 4];
+    /// Brings the cache line of an address to L2, where there is such an instruction. Any address will do.
+    #[inline(always)]
+    fn prefetch<T>(self, _from: *const T) {}
+
     /// a·b + c, rounded once.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// a > b ? a : b. So b where either is NaN.

@@ -147,6 +147,13 @@ impl Simd for Scalar {
         unsafe { to.cast::<[u16; LANES]>().write(each(|x| f16::from_f32(x).to_bits(), v.0)) }
     }
 
+    #[inline(always)]
+    unsafe fn load_columns(self, from: *const u8, stride_bytes: usize) -> [F; 4] {
+        // SAFETY: element j < 4 of a row, by contract.
+        let at = |i: usize, j: usize| unsafe { from.add(i * stride_bytes).cast::<f32>().add(j).read_unaligned() };
+        std::array::from_fn(|j| F(std::array::from_fn(|i| at(i, j))))
+    }
+
     // The product of two f32 is exact in f64. On x86-64 without FMA, `f32::mul_add` would be a library call per lane.
     #[inline(always)]
     fn fma(self, a: F, b: F, c: F) -> F {

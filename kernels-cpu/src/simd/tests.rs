@@ -28,6 +28,13 @@ simd_fn! {
             store(s, min_nan, at, s.min_nan(x, y));
         }
     }
+    fn columns[T: Float](s, x: &[T], stride: usize, out: &mut [f32]) {
+        assert!(x.len() >= (S::LANES - 1) * stride + 8);
+        // SAFETY: LANES rows of 8 elements.
+        for (j, v) in unsafe { T::load_columns(s, x.as_ptr(), stride) }.into_iter().enumerate() {
+            store(s, out, j * S::LANES, v);
+        }
+    }
     fn fused(s, a: &[f32], b: &[f32], c: &[f32], out: &mut [f32]) {
         for at in (0..a.len()).step_by(S::LANES) {
             store(s, out, at, s.fma(load(s, a, at), load(s, b, at), load(s, c, at)));
@@ -68,6 +75,27 @@ fn names_round_trip() {
         assert_eq!(Isa::named(isa.name()), Ok(isa));
     }
     assert!(matches!(Isa::named("neon"), Err(Error::Unavailable { .. })));
+}
+
+#[test]
+fn columns_are_transposed() {
+    fn check<T: Float>(isa: Isa, lanes: usize) {
+        for stride in [8, 11, 24] {
+            // In a buffer that ends with the last row.
+            let x: Vec<T> = (0..(lanes - 1) * stride + 8).map(|i| T::from_f32(i as f32 - 100.0)).collect();
+            let mut out = vec![0.0; 8 * lanes];
+            columns(isa, &x, stride, &mut out);
+            for (at, &got) in out.iter().enumerate() {
+                assert_eq!(got, x[at % lanes * stride + at / lanes].to_f32(), "{isa:?} {stride} {at}");
+            }
+        }
+    }
+    for isa in Isa::available() {
+        let lanes = if isa.name() == "avx512" { 16 } else { 8 };
+        check::<f32>(isa, lanes);
+        check::<bf16>(isa, lanes);
+        check::<f16>(isa, lanes);
+    }
 }
 
 #[test]
