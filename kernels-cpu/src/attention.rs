@@ -1,24 +1,29 @@
-//! Scaled dot-product attention: tiles of queries against chunks of keys, with an online softmax.
+//! Scaled dot-product attention: blocks of queries against chunks of keys.
 //!
-//! A task is a block of rows (see [`tiles`]) of one key head. Chunks of keys come in order and are the same for every block, batch
-//! and number of threads. Masked pairs are never multiplied: whole tiles above the diagonal are skipped, and where the rows of a
-//! tile see different numbers of keys, what they all see is one product and the rest one product per row.
+//! Chunks begin at multiples of [`CHUNK`] keys. Each chunk's weights and sums are computed by themselves and joined in order, so that
+//! chunks may be spread over threads, and a query alone gets the same bits as among others, in a prompt or with a cache. Masked
+//! keys are never multiplied with values, and their scores are skipped by whole vectors.
 
+mod micro;
+mod pack;
+mod softmax;
 pub(crate) mod tiles;
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::gemm::blocking::{lanes, mr};
-use crate::gemm::micro::Before;
-use crate::gemm::pack::{Strided, pack_columns};
-use crate::gemm::{Size, add_product};
+use crate::gemm::blocking::lanes;
+use crate::gemm::pack::Strided;
 use crate::memory::output;
-use crate::simd::{Float, Isa, load, math, simd_fn, store};
+use crate::simd::{Float, Isa};
 use crate::threads::{Parts, SERIAL_WORK};
 use kernels::ops::Attention;
 use kernels::{Checked, DType, Launch, Layout, Op, Result, Support};
+use micro::{ROWS, Right, Rows, SMALL_ROWS, Scores, multiply, multiply_staircase, score_keys, tile_rows, vectors};
+use pack::{band_floats, copy_rows, negate, pack_keys};
+use softmax::{Sums, finish, join, weigh};
+use std::f64::consts::LOG2_E;
 use std::ops::Range;
-use tiles::{CHUNK, Heads, Problem, block_rows, narrow_row};
+use tiles::{BLOCK, CHUNK, Heads, Problem, narrow_row};
 
 impl Launch<Attention<'_>> for CpuBackend {
     fn support(&self, dtype: DType) -> Support {
@@ -31,8 +36,11 @@ impl Launch<Attention<'_>> for CpuBackend {
     }
 }
 
-/// Rows of the whole problem up to which scores are dot products along D: packing the keys would cost more.
-const DOT_ROWS: usize = 4;
+/// Tasks per thread, so that the last ones are short.
+const TASKS: usize = 8;
+
+/// Sums of the rows of a task, in elements: they should stay in L2, beside a chunk of keys and values.
+const TASK_SUMS: usize = 1 << 15;
 
 fn attention<T: Float>(cpu: &CpuBackend, args: Attention<'_>) -> Result<()> {
     let problem = Problem::new(&args.q, &args.k, &args.lengths, args.mask, args.scale)?;
@@ -46,23 +54,26 @@ fn attention<T: Float>(cpu: &CpuBackend, args: Attention<'_>) -> Result<()> {
         None => &mut no_lse[..],
     });
     let forward = Forward { isa: cpu.isa, problem, q, k, v, out: &out, out_layout, lse: &lse, lse_layout };
-    let pairs = problem.batch * problem.kv_heads;
-    // Rows of a block may be fewer than fit, so that all threads have work; no result depends on where blocks begin.
-    let threads = cpu.pool.threads();
-    let share = (problem.rows() * pairs).div_ceil(4 * threads).next_multiple_of(mr(lanes(cpu.isa)));
-    let rows = block_rows(problem.head_dim).min(share).min(problem.rows()).max(1);
-    let blocks = problem.rows().div_ceil(rows);
-    let slots = if problem.work() < SERIAL_WORK { 1 } else { threads };
-    let floats = forward.scratch_floats(rows);
+    let (rows, pairs) = (problem.rows(), problem.batch * problem.kv_heads);
+    let wanted = TASKS * cpu.pool.threads();
+    let serial = cpu.pool.threads() == 1 || problem.work() < SERIAL_WORK;
+    if !serial && rows <= BLOCK && pairs < wanted && problem.seq_k > CHUNK {
+        return forward.over_keys(cpu);
+    }
+    let share = (rows * pairs).div_ceil(wanted).clamp(2 * BLOCK, (TASK_SUMS / forward.width().max(1)).max(2 * BLOCK));
+    let blocks = rows.div_ceil(share).max(1);
+    let step = rows.div_ceil(blocks).next_multiple_of(BLOCK).max(1);
+    let blocks = rows.div_ceil(step);
+    let slots = if serial { 1 } else { cpu.pool.threads() };
+    let floats = forward.space_floats() + forward.rows_floats(step.min(rows));
     let mut scratch = cpu.heap.scratch(4 * floats * slots)?;
     let parts = Parts::new(scratch.as_mut_slice::<f32>());
     cpu.pool.run_slots(slots, blocks * pairs, &|task, slot| {
-        // Blocks that see most keys come first, so that the last tasks are short.
+        // Rows that see most keys come first, so that the last tasks are short.
         let (pair, block) = (task % pairs, blocks - 1 - task / pairs);
-        let block = block * rows..((block + 1) * rows).min(problem.rows());
         // SAFETY: no two running tasks share a slot.
         let own = unsafe { parts.part(slot * floats, floats) };
-        forward.block((pair / problem.kv_heads, pair % problem.kv_heads), block, own);
+        forward.rows((pair / problem.kv_heads, pair % problem.kv_heads), block * step..((block + 1) * step).min(rows), own);
     });
     Ok(())
 }
@@ -79,170 +90,344 @@ struct Forward<'a, T> {
     lse_layout: Option<Layout>,
 }
 
+/// Work space for one chunk.
+struct Space<'s> {
+    panels: &'s mut [f32], // [CHUNK / W][D, W]
+    values: &'s mut [f32], // [CHUNK, width]
+    scores: &'s mut [f32], // [BLOCK, CHUNK]
+    band: &'s mut [f32],
+    sums: &'s mut [f32], // of BLOCK rows
+}
+
+/// A chunk of keys and values.
+struct Chunk<'s, T> {
+    keys: Range<usize>,
+    panels: &'s [f32],
+    /// Keys and values where they lie, for one query; then there are no panels.
+    unpacked: Option<(Strided<T>, Strided<T>)>,
+    /// In f32, unless they are read where they lie.
+    values: Right<f32>,
+    in_place: bool,
+}
+
+/// Up to BLOCK rows, as they meet a chunk.
+struct Block {
+    rows: Range<usize>,
+    /// Keys of the chunk each row sees; does not fall.
+    visible: [usize; BLOCK],
+    queries: [*const f32; BLOCK],
+}
+
 impl<T: Float> Forward<'_, T> {
     /// D rounded up to whole vectors.
     fn width(&self) -> usize {
         self.problem.head_dim.next_multiple_of(lanes(self.isa))
     }
 
-    fn scratch_floats(&self, rows: usize) -> usize {
+    /// Whether tasks of `rows` rows read values where they lie.
+    fn in_place(&self, rows: usize) -> bool {
+        self.width() == self.problem.head_dim && rows <= if T::IS_F32 { 2 * ROWS } else { SMALL_ROWS }
+    }
+
+    /// Whether tasks of `rows` rows copy queries: f32 that few keys meet is read where it lies.
+    fn copies_queries(&self, rows: usize) -> bool {
+        !T::IS_F32 || rows > 2 * ROWS
+    }
+
+    fn space_floats(&self) -> usize {
         let (d, width) = (self.problem.head_dim, self.width());
-        rows * (d + CHUNK + width + 2) + CHUNK * (d + width)
+        CHUNK * (d + width) + BLOCK * CHUNK + band_floats(lanes(self.isa), d) + Sums::floats(BLOCK, width)
+    }
+
+    fn space<'s>(&self, space: &'s mut [f32]) -> (Space<'s>, &'s mut [f32]) {
+        let (d, width) = (self.problem.head_dim, self.width());
+        let (panels, rest) = space.split_at_mut(CHUNK * d);
+        let (values, rest) = rest.split_at_mut(CHUNK * width);
+        let (scores, rest) = rest.split_at_mut(BLOCK * CHUNK);
+        let (band, rest) = rest.split_at_mut(band_floats(lanes(self.isa), d));
+        let (sums, rest) = rest.split_at_mut(Sums::floats(BLOCK, width));
+        (Space { panels, values, scores, band, sums }, rest)
+    }
+
+    /// Elements of work space for the queries and sums of `rows` rows.
+    fn rows_floats(&self, rows: usize) -> usize {
+        self.queries_floats(rows) + Sums::floats(rows, self.width())
+    }
+
+    /// Elements of work space for the queries of `rows` rows: f32 is read where it lies.
+    fn queries_floats(&self, rows: usize) -> usize {
+        if self.copies_queries(rows) { rows * self.problem.head_dim } else { 0 }
     }
 
     /// Output and log-sum-exp of `rows` of batch entry and key head `pair`.
-    fn block(&self, pair: (usize, usize), rows: Range<usize>, scratch: &mut [f32]) {
-        let Problem { head_dim: d, .. } = self.problem;
-        let (count, width) = (rows.len(), self.width());
-        let (q, rest) = scratch.split_at_mut(count * d); // [rows, D]
-        let (keys_panel, rest) = rest.split_at_mut(d * CHUNK); // [D, CHUNK]
-        let (values_panel, rest) = rest.split_at_mut(CHUNK * width); // [CHUNK, width]
-        let (scores, rest) = rest.split_at_mut(count * CHUNK); // [rows, CHUNK]
-        let (sums, rest) = rest.split_at_mut(count * width); // [rows, width]
-        let (max, rest) = rest.split_at_mut(count);
-        let total = &mut rest[..count];
-        self.problem.gather(self.isa, &self.q, pair, rows.clone(), q);
-        sums.fill(0.0);
-        max.fill(f32::NEG_INFINITY);
-        total.fill(0.0);
-        let seen = self.problem.visible(pair.0, rows.end - 1);
-        let (k, v) = (self.k.matrix(pair.0, pair.1), self.v.matrix(pair.0, pair.1));
+    fn rows(&self, pair: (usize, usize), rows: Range<usize>, space: &mut [f32]) {
+        let width = self.width();
+        let (space, rest) = self.space(space);
+        let (queries, rest) = rest.split_at_mut(self.queries_floats(rows.len()));
+        let mut sums = Sums::new(rest, rows.len(), width);
+        sums.clear();
+        self.load_queries(pair, rows.clone(), queries);
+        let seen = self.problem.visible(pair.0, rows.end.saturating_sub(1));
         for start in (0..seen).step_by(CHUNK) {
             let keys = start..(start + CHUNK).min(seen);
-            let blind = (0..count).take_while(|i| self.problem.visible(pair.0, rows.start + i) <= start).count();
-            if self.problem.rows() <= DOT_ROWS {
-                for i in blind..count {
-                    score_row(self.isa, &q[i * d..(i + 1) * d], k.from(start, 0), keys.len(), &mut scores[i * CHUNK..]);
+            let chunk = self.load(pair, keys, rows.len(), space.panels, space.values, space.band);
+            for first in rows.clone().step_by(BLOCK) {
+                let block = self.block(pair, first..(first + BLOCK).min(rows.end), &chunk.keys, queries, rows.start);
+                let of_block = block.rows.start - rows.start..block.rows.end - rows.start;
+                let more = self.problem.visible(pair.0, block.rows.end - 1) > chunk.keys.end;
+                self.add(&block, &chunk, space.scores, space.sums, sums.of(of_block.clone(), width));
+                if !more && block.visible[block.rows.len() - 1] > 0 {
+                    self.finish(pair, block.rows, sums.of(of_block, width));
                 }
-            } else {
-                pack_columns(self.isa, k.transposed(), 0..d, keys.clone(), CHUNK, keys_panel);
-                let left = Strided::new(q, blind * d, d, 1);
-                let size = Size { m: count - blind, n: keys.len(), k: d };
-                let right = Strided::new(keys_panel, 0, CHUNK, 1);
-                // SAFETY: q holds `count` rows, the panel D rows of the chunk's keys.
-                unsafe { add_product(self.isa, size, left, right, &mut scores[blind * CHUNK..], CHUNK, Before::Zero) };
             }
-            for i in blind..count {
-                let visible = self.problem.visible_in(pair.0, rows.start + i, &keys);
-                let row = &mut scores[i * CHUNK..(i + 1) * CHUNK];
-                let sums = &mut sums[i * width..(i + 1) * width];
-                (max[i], total[i]) = online_softmax(self.isa, row, visible, self.problem.scale, max[i], total[i], sums);
-            }
-            let values = match v.as_f32() {
-                Some(v) => v.from(start, 0),
-                None => {
-                    pack_columns(self.isa, v, keys.clone(), 0..d, width, values_panel);
-                    Strided::new(values_panel, 0, width, 1)
-                }
-            };
-            let visible = |i: usize| self.problem.visible_in(pair.0, rows.start + i, &keys);
-            // SAFETY: the scores hold `count` rows, the values all keys of the chunk.
-            unsafe { add_staircase(self.isa, blind..count, d, Strided::new(scores, 0, CHUNK, 1), values, &visible, sums, width) };
         }
+        let blind =
+            rows.clone().step_by(BLOCK).take_while(|first| self.problem.visible(pair.0, (first + BLOCK).min(rows.end) - 1) == 0);
+        for first in blind {
+            let last = (first + BLOCK).min(rows.end);
+            self.finish(pair, first..last, sums.of(first - rows.start..last - rows.start, width));
+        }
+    }
+
+    /// Everything, for few rows and many keys: chunks are spread over the threads.
+    fn over_keys(&self, cpu: &CpuBackend) -> Result<()> {
+        let (problem, width) = (&self.problem, self.width());
+        let (rows, slots) = (problem.rows(), cpu.pool.threads());
+        let (pairs, chunks) = (problem.batch * problem.kv_heads, problem.seq_k.div_ceil(CHUNK));
+        let (space, sums) = (self.space_floats() + self.queries_floats(rows), Sums::floats(rows, width));
+        let mut scratch = cpu.heap.scratch(4 * (slots * space + pairs * chunks * sums))?;
+        let (spaces, all) = scratch.as_mut_slice::<f32>().split_at_mut(slots * space);
+        let (spaces, all) = (Parts::new(spaces), Parts::new(all));
+        let pair_of = |pair: usize| (pair / problem.kv_heads, pair % problem.kv_heads);
+        cpu.pool.run_slots(slots, pairs * chunks, &|task, slot| {
+            let (pair, start) = (pair_of(task / chunks), task % chunks * CHUNK);
+            let keys = start..(start + CHUNK).min(problem.visible(pair.0, rows - 1));
+            // SAFETY: no two running tasks share a slot, nor does another task have these sums.
+            let (own, sums) = unsafe { (spaces.part(slot * space, space), all.part(task * sums, sums)) };
+            let mut sums = Sums::new(sums, rows, width);
+            sums.clear();
+            if keys.is_empty() {
+                return;
+            }
+            let (space, queries) = self.space(own);
+            self.load_queries(pair, 0..rows, queries);
+            let chunk = self.load(pair, keys, rows, space.panels, space.values, space.band);
+            let block = self.block(pair, 0..rows, &chunk.keys, queries, 0);
+            self.multiply(&block, &chunk, space.scores, &mut sums);
+        });
+        cpu.pool.run_slots(slots, pairs, &|task, _| {
+            let pair = pair_of(task);
+            // SAFETY: the sums of a pair belong to its task.
+            let of_pair = unsafe { all.part(task * chunks * sums, chunks * sums) };
+            let (first, rest) = of_pair.split_at_mut(sums);
+            let mut first = Sums::new(first, rows, width);
+            for (index, next) in rest.chunks_exact_mut(sums).enumerate() {
+                let start = (index + 1) * CHUNK;
+                let blind = (0..rows).take_while(|&row| problem.visible(pair.0, row) <= start).count();
+                join(self.isa, first.of(blind..rows, width), Sums::new(next, rows, width).of(blind..rows, width), width);
+            }
+            self.finish(pair, 0..rows, first);
+        });
+        Ok(())
+    }
+
+    /// Copies queries that are not f32.
+    fn load_queries(&self, pair: (usize, usize), rows: Range<usize>, to: &mut [f32]) {
+        if self.copies_queries(rows.len()) {
+            self.problem.gather(self.isa, &self.q, pair, rows, to);
+        }
+    }
+
+    /// Prepares a chunk of keys.
+    fn load<'s>(
+        &self,
+        pair: (usize, usize),
+        keys: Range<usize>,
+        rows: usize,
+        panels: &'s mut [f32],
+        values: &'s mut [f32],
+        band: &mut [f32],
+    ) -> Chunk<'s, T> {
+        let (d, width) = (self.problem.head_dim, self.width());
+        let (k, v) = (self.k.matrix(pair.0, pair.1).from(keys.start, 0), self.v.matrix(pair.0, pair.1).from(keys.start, 0));
+        let direct = rows == 1 && d.is_multiple_of(8) && keys.len() >= lanes(self.isa) && self.problem.scale >= 0.0;
+        let unpacked = direct.then_some((k, v));
+        if !direct {
+            pack_keys(self.isa, k, keys.len(), d, band, panels);
+            // With the sign in the keys, the factor of the exponents is positive and the largest product has the largest weight.
+            if self.problem.scale < 0.0 {
+                negate(self.isa, panels);
+            }
+        }
+        let in_place = self.in_place(rows);
+        let values = if in_place {
+            Right { start: v.start.cast(), stride: v.row_stride }
+        } else {
+            copy_rows(self.isa, v, keys.len(), d, width, values);
+            Right { start: values.as_ptr(), stride: width }
+        };
+        Chunk { keys, panels, unpacked, values, in_place }
+    }
+
+    /// What `rows` are to the chunk of `keys`; `queries` are copies from row `first` on.
+    fn block(&self, pair: (usize, usize), rows: Range<usize>, keys: &Range<usize>, queries: &[f32], first: usize) -> Block {
+        let (group, d) = (self.problem.group, self.problem.head_dim);
+        let mut block = Block { rows: rows.clone(), visible: [0; BLOCK], queries: [std::ptr::null(); BLOCK] };
+        let (mut t, mut h) = (rows.start / group, rows.start % group);
         for (i, row) in rows.enumerate() {
-            let (t, h) = (row / self.problem.group, pair.1 * self.problem.group + row % self.problem.group);
-            let at = |layout: &Layout, index: [usize; 3]| {
-                layout.offset() + index.iter().zip(layout.strides()).map(|(i, stride)| i * stride).sum::<usize>()
+            block.visible[i] = self.problem.visible(pair.0, row).saturating_sub(keys.start).min(keys.len());
+            block.queries[i] = match queries.is_empty() {
+                true => self.q.row(pair.0, t, pair.1 * group + h, d).as_ptr().cast(),
+                false => queries[(row - first) * d..].as_ptr(),
             };
-            let factor = if total[i] == 0.0 { 0.0 } else { 1.0 / total[i] };
+            h += 1;
+            if h == group {
+                (t, h) = (t + 1, 0);
+            }
+        }
+        block
+    }
+
+    /// Joins a chunk to the sums of a block over the keys before.
+    fn add(&self, block: &Block, chunk: &Chunk<'_, T>, scores: &mut [f32], space: &mut [f32], mut sums: Sums<'_>) {
+        let (count, width) = (block.rows.len(), self.width());
+        if block.visible[count - 1] == 0 {
+            return;
+        }
+        if chunk.keys.start == 0 {
+            return self.multiply(block, chunk, scores, &mut sums);
+        }
+        let mut next = Sums::new(space, count, width);
+        self.multiply(block, chunk, scores, &mut next);
+        let blind = block.visible[..count].iter().take_while(|&&visible| visible == 0).count();
+        join(self.isa, sums.of(blind..count, width), next.of(blind..count, width), width);
+    }
+
+    /// Products of the rows of a block, from `blind` on, with the packed keys they see.
+    fn score(&self, block: &Block, chunk: &Chunk<'_, T>, blind: usize, scores: &mut [f32]) {
+        let (isa, d, lanes) = (self.isa, self.problem.head_dim, lanes(self.isa));
+        let (strip, count, visible) = (vectors(lanes) * lanes, block.rows.len(), &block.visible);
+        for start in (0..chunk.keys.len()).step_by(strip) {
+            let right = Right { start: chunk.panels[start * d..].as_ptr(), stride: strip };
+            let mut i = blind;
+            while i < count {
+                let rows = tile_rows(count - i);
+                let seen = visible[i + rows - 1].saturating_sub(start).min(strip);
+                if seen > 0 {
+                    let mut left = [std::ptr::null(); ROWS];
+                    left[..rows].copy_from_slice(&block.queries[i..i + rows]);
+                    let to = scores[i * CHUNK + start..(i + rows) * CHUNK].as_mut_ptr();
+                    // SAFETY: the queries have D elements, the panel D rows; the tile lies within the scores.
+                    unsafe { multiply(isa, (rows, seen.div_ceil(lanes)), Rows(left), right, d, to, CHUNK) };
+                }
+                i += rows;
+            }
+        }
+    }
+
+    /// The sums of a block over one chunk, for the rows that see any of it.
+    fn multiply(&self, block: &Block, chunk: &Chunk<'_, T>, scores: &mut [f32], sums: &mut Sums<'_>) {
+        let (isa, d, width) = (self.isa, self.problem.head_dim, self.width());
+        let lanes = lanes(isa);
+        let (count, visible) = (block.rows.len(), &block.visible[..block.rows.len()]);
+        let blind = visible.iter().take_while(|&&visible| visible == 0).count();
+        if let Some((keys, values)) = chunk.unpacked {
+            // SAFETY: the query has D elements.
+            let query = unsafe { std::slice::from_raw_parts(block.queries[0], d) };
+            score_keys(isa, query, keys, values, visible[0], scores);
+        } else {
+            self.score(block, chunk, blind, scores);
+        }
+        let factor = (f64::from(self.problem.scale.abs()) * LOG2_E) as f32;
+        let of = blind * CHUNK..count * CHUNK;
+        weigh(isa, &mut scores[of], &visible[blind..], factor, &mut sums.max[blind..count], &mut sums.total[blind..count]);
+        let all = width / lanes;
+        let step = all.div_ceil(all.div_ceil(vectors(lanes)).max(1)).max(1); // vectors of a strip of values
+        for first in (0..all).step_by(step) {
+            let columns = first * lanes;
+            let mut i = blind;
+            while i < count {
+                let rows = tile_rows(count - i);
+                let weights = Scores(scores[i * CHUNK..(i + rows) * CHUNK].as_ptr());
+                let to = sums.values[i * width + columns..(i + rows) * width].as_mut_ptr();
+                let (size, ends, Right { start, stride }) = ((rows, step.min(all - first)), &visible[i..], chunk.values);
+                // SAFETY: rows see no more keys than the chunk has; the values have whole vectors; the tile lies within the sums.
+                unsafe {
+                    if chunk.in_place {
+                        let right = Right { start: start.cast::<T>().wrapping_add(columns), stride };
+                        multiply_staircase(isa, size, weights, right, ends, to, width);
+                    } else {
+                        let right = Right { start: start.wrapping_add(columns), stride };
+                        multiply_staircase(isa, size, weights, right, ends, to, width);
+                    }
+                }
+                i += rows;
+            }
+        }
+    }
+
+    /// Writes what `rows` have summed.
+    fn finish(&self, pair: (usize, usize), rows: Range<usize>, sums: Sums<'_>) {
+        let (d, width, group) = (self.problem.head_dim, self.width(), self.problem.group);
+        finish(self.isa, sums.max, sums.total);
+        let at = |layout: &Layout, index: [usize; 3]| {
+            layout.offset() + index.iter().zip(layout.strides()).map(|(i, stride)| i * stride).sum::<usize>()
+        };
+        for (i, row) in rows.enumerate() {
+            let (t, h) = (row / group, pair.1 * group + row % group);
             if d > 0 {
                 // SAFETY: each row of the output belongs to one task.
                 let to = unsafe { self.out.part(at(&self.out_layout, [pair.0, t, h]), d) };
-                narrow_row(self.isa, &sums[i * width..i * width + d], factor, to);
+                narrow_row(self.isa, &sums.values[i * width..i * width + d], sums.total[i], to);
             }
             if let Some(layout) = &self.lse_layout {
                 // SAFETY: as above.
                 let to = unsafe { self.lse.part(at(layout, [pair.0, h, t]), 1) };
-                let sum = max[i] + total[i].ln();
-                to[0] = match total[i] {
-                    0.0 => f32::NEG_INFINITY,
-                    _ if sum.is_nan() => f32::NAN,
-                    _ => sum,
-                };
+                to[0] = sums.max[i];
             }
         }
     }
 }
 
-/// sums[i] += Σ_k weights[i, k] · values[k] over the first visible(i) of k, which does not fall with i.
-///
-/// # Safety
-/// `weights` has the rows of `rows` and their visible columns; `values` has as many rows of `d` columns.
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-pub(crate) unsafe fn add_staircase(
-    isa: Isa,
-    rows: Range<usize>,
-    d: usize,
-    weights: Strided<f32>,
-    values: Strided<f32>,
-    visible: &dyn Fn(usize) -> usize,
-    sums: &mut [f32],
-    stride: usize,
-) {
-    let mr = mr(lanes(isa));
-    for first in rows.clone().step_by(mr) {
-        let tile = first..(first + mr).min(rows.end);
-        let shared = visible(first);
-        let size = Size { m: tile.len(), n: d, k: shared };
-        // SAFETY: by contract, every row of the tile seeing at least what its first sees.
-        unsafe {
-            add_product(isa, size, weights.from(first, 0), values, &mut sums[first * stride..], stride, Before::Sum);
-            for i in tile.start + 1..tile.end {
-                let size = Size { m: 1, n: d, k: visible(i) - shared };
-                if size.k > 0 {
-                    let (left, right) = (weights.from(i, shared), values.from(shared, 0));
-                    add_product(isa, size, left, right, &mut sums[i * stride..], stride, Before::Sum);
-                }
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{Noise, backends, buffer, values};
+    use half::bf16;
+    use kernels::Op;
+    use kernels::ops::Mask;
 
-simd_fn! {
-    /// Scores of one row with the first `count` rows of `keys`.
-    fn score_row[T: Float](s, q: &[f32], keys: Strided<T>, count: usize, scores: &mut [f32]) {
-        for (key, score) in scores.iter_mut().enumerate().take(count) {
-            // SAFETY: `keys` has these rows of q.len() elements.
-            let key = unsafe { std::slice::from_raw_parts(keys.at(key, 0), q.len()) };
-            let mut sum = s.zero();
-            for at in (0..q.len()).step_by(S::LANES) {
-                sum = s.fma(load(s, q, at), load(s, key, at), sum);
-            }
-            *score = s.reduce_add(sum);
-        }
+    /// Bits of the output and of the log-sum-exp.
+    fn run<T: Float>(cpu: &CpuBackend, [q, k]: [[usize; 4]; 2], scale: f32, [qs, ks, vs]: [&[f32]; 3]) -> [Vec<u32>; 2] {
+        let (mut out, mut lse) = (buffer::<T>(cpu, qs), buffer::<f32>(cpu, &vec![0.0; q[1] * q[2]]));
+        let (qs, ks, vs) = (buffer::<T>(cpu, qs), buffer::<T>(cpu, ks), buffer::<T>(cpu, vs));
+        let (q_view, k_view, v_view) = (qs.view(q).unwrap(), ks.view(k).unwrap(), vs.view(k).unwrap());
+        let (to, lse_to) = (out.view_mut(q).unwrap(), Some(lse.view_mut([1, q[2], q[1]]).unwrap()));
+        let mask = Mask::Causal;
+        Attention { q: q_view, k: k_view, v: v_view, lengths: None, mask, scale, out: to, lse: lse_to }.run(cpu).unwrap();
+        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+        [bits(values::<T>(&out).into_iter().map(T::to_f32).collect()), bits(values::<f32>(&lse))]
     }
 
-    /// Turns the first `visible` scores of a row into exp(scale·score − max) for the new maximum; rescales what was summed before.
-    /// Returns the new maximum and the new total.
-    fn online_softmax(s, row: &mut [f32], visible: usize, scale: f32, max: f32, total: f32, sums: &mut [f32]) -> (f32, f32) {
-        let whole = visible.next_multiple_of(S::LANES).min(row.len());
-        let factor = s.splat(scale);
-        let mut highest = s.splat(f32::NEG_INFINITY);
-        for at in (0..visible).step_by(S::LANES) {
-            store(s, row, at, load(s, row, at) * factor);
+    #[test]
+    fn a_query_alone_gets_the_bits_it_has_in_a_prompt() {
+        fn check<T: Float>(cpu: &CpuBackend, [seq, heads, kv_heads, d]: [usize; 4], scale: f32) {
+            let mut noise = Noise::new(7);
+            let (q, k, v) = (noise.vec(seq * heads * d), noise.vec(seq * kv_heads * d), noise.vec(seq * kv_heads * d));
+            let all = run::<T>(cpu, [[1, seq, heads, d], [1, seq, kv_heads, d]], scale, [&q, &k, &v]);
+            for t in [0, 15, 255, 256, seq - 1] {
+                let (row, keys) = (t * heads * d..(t + 1) * heads * d, (t + 1) * kv_heads * d);
+                let shapes = [[1, 1, heads, d], [1, t + 1, kv_heads, d]];
+                let alone = run::<T>(cpu, shapes, scale, [&q[row.clone()], &k[..keys], &v[..keys]]);
+                assert_eq!(alone[0], all[0][row], "query {t} of {seq}, {heads} heads of {d}");
+                assert!((0..heads).all(|h| alone[1][h] == all[1][h * seq + t]), "log-sum-exp of query {t}");
+            }
         }
-        row[visible..whole].fill(f32::NEG_INFINITY);
-        for at in (0..whole).step_by(S::LANES) {
-            highest = s.max(load(s, row, at), highest); // NaN is left to the sum
+        for cpu in backends(&[1, 2]) {
+            for (shape, scale) in [([530, 2, 2, 64], 0.2), ([300, 6, 2, 40], -0.2), ([270, 1, 1, 59], 0.3)] {
+                check::<f32>(&cpu, shape, scale);
+                check::<bf16>(&cpu, shape, scale);
+            }
         }
-        let highest = s.reduce_max(highest).max(max);
-        // Where all are −∞, 0 is subtracted instead, so that no difference is NaN.
-        let shift = s.splat(if highest == f32::NEG_INFINITY { 0.0 } else { highest });
-        let mut sum = s.zero();
-        for at in (0..whole).step_by(S::LANES) {
-            let p = math::exp(s, load(s, row, at) - shift);
-            store(s, row, at, p);
-            sum = sum + p;
-        }
-        let sum = s.reduce_add(sum);
-        if highest == max {
-            return (max, total + sum);
-        }
-        let rescale = (max - highest).exp();
-        let factor = s.splat(rescale);
-        for at in (0..sums.len()).step_by(S::LANES) {
-            store(s, sums, at, load(s, sums, at) * factor);
-        }
-        (highest, total * rescale + sum)
     }
 }

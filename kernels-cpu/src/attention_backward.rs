@@ -2,8 +2,7 @@
 //! fixed order, and masked pairs are never multiplied.
 
 use crate::CpuBackend;
-use crate::attention::add_staircase;
-use crate::attention::tiles::{CHUNK, Heads, Problem, block_rows, dot, narrow_row};
+use crate::attention::tiles::{Heads, Problem, dot, narrow_row};
 use crate::dtypes::{floats, with_float};
 use crate::gemm::blocking::{lanes, mr};
 use crate::gemm::micro::Before;
@@ -27,9 +26,12 @@ impl Launch<AttentionBackward<'_>> for CpuBackend {
     }
 }
 
+/// Keys of a chunk.
+const CHUNK: usize = 96;
+
 /// Rows of a block: both copies and both tiles of scores should stay in L2.
 fn rows_of_block(head_dim: usize) -> usize {
-    block_rows(head_dim).min(64)
+    (16_384 / head_dim.max(1)).clamp(8, 64)
 }
 
 fn backward<T: Float>(cpu: &CpuBackend, args: AttentionBackward<'_>) -> Result<()> {
@@ -278,6 +280,40 @@ impl<T: Float> Backward<'_, T> {
             unsafe {
                 dk.write(self.isa, [pair.0, s, pair.1], &sums_k[row.clone()], self.problem.scale);
                 dv.write(self.isa, [pair.0, s, pair.1], &sums_v[row], 1.0);
+            }
+        }
+    }
+}
+
+/// sums[i] += Σ_k weights[i, k] · values[k] over the first visible(i) of k, which does not fall with i.
+///
+/// # Safety
+/// `weights` has the rows of `rows` and their visible columns; `values` has as many rows of `d` columns.
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+unsafe fn add_staircase(
+    isa: Isa,
+    rows: Range<usize>,
+    d: usize,
+    weights: Strided<f32>,
+    values: Strided<f32>,
+    visible: &dyn Fn(usize) -> usize,
+    sums: &mut [f32],
+    stride: usize,
+) {
+    let mr = mr(lanes(isa));
+    for first in rows.clone().step_by(mr) {
+        let tile = first..(first + mr).min(rows.end);
+        let shared = visible(first);
+        let size = Size { m: tile.len(), n: d, k: shared };
+        // SAFETY: by contract, every row of the tile seeing at least what its first sees.
+        unsafe {
+            add_product(isa, size, weights.from(first, 0), values, &mut sums[first * stride..], stride, Before::Sum);
+            for i in tile.start + 1..tile.end {
+                let size = Size { m: 1, n: d, k: visible(i) - shared };
+                if size.k > 0 {
+                    let (left, right) = (weights.from(i, shared), values.from(shared, 0));
+                    add_product(isa, size, left, right, &mut sums[i * stride..], stride, Before::Sum);
+                }
             }
         }
     }

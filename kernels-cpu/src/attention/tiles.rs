@@ -10,13 +10,11 @@ use kernels::ops::Mask;
 use kernels::{Layout, Result, View};
 use std::ops::Range;
 
-/// Keys of a chunk: scores are computed, and sums rescaled, in these steps whatever else varies.
-pub(crate) const CHUNK: usize = 96;
+/// Keys of a chunk: the weights of a chunk have a maximum of their own, whatever else varies.
+pub(crate) const CHUNK: usize = 256;
 
-/// Rows of a block for this head size: their copies should stay in L2.
-pub(crate) fn block_rows(head_dim: usize) -> usize {
-    (16_384 / head_dim.max(1)).clamp(8, 128)
-}
+/// Rows that go through a chunk together: their scores, a panel of keys and as many values stay in L1.
+pub(crate) const BLOCK: usize = 24;
 
 /// Elements of one of the operands `[B, T, H, D]`.
 #[derive(Clone, Copy)]
@@ -33,7 +31,7 @@ impl<'a, T: Float> Heads<'a, T> {
         std::array::from_fn(|axis| self.layout.strides()[axis])
     }
     /// The D elements of one position of one head.
-    fn row(&self, b: usize, t: usize, h: usize, d: usize) -> &'a [T] {
+    pub fn row(&self, b: usize, t: usize, h: usize, d: usize) -> &'a [T] {
         let [batch, position, head] = self.strides();
         let start = self.layout.offset() + b * batch + t * position + h * head;
         // Without elements (D = 0) a layout may begin anywhere.

@@ -1,0 +1,265 @@
+//! The products of attention: a tile of sums in registers.
+//!
+//! | instruction set | registers | tile | why |
+//! |---|---|---|---|
+//! | AVX-512 | 32 of 16 lanes | 6 × 64 | 24 accumulators, 4 for the right row, 1 for the left element; a row of 64 sums is one head |
+//! | AVX2, scalar | 16 of 8 lanes | 6 × 16 | 12 accumulators, 2 for the right row, 1 for the left element |
+//!
+//! A sum is one chain of fused multiply-adds in rising k, whatever tile it falls in: no choice of tiles changes a bit.
+
+use super::tiles::CHUNK;
+use crate::gemm::pack::Strided;
+use crate::simd::{Float, Isa, Simd, simd_fn};
+
+/// Rows of a tile.
+pub(crate) const ROWS: usize = 6;
+
+/// Most vectors in a row of a tile.
+pub(crate) const fn vectors(lanes: usize) -> usize {
+    if lanes >= 16 { 4 } else { 2 }
+}
+
+/// Rows of the next tile when `left` rows are left: fewer sizes to compile, and no sums for nothing.
+pub(crate) fn tile_rows(left: usize) -> usize {
+    match left {
+        ROWS.. => ROWS,
+        3.. => 3,
+        _ => left,
+    }
+}
+
+/// The left factor of a tile.
+pub(crate) trait Left: Copy {
+    /// Element (i, k).
+    ///
+    /// # Safety
+    /// The factor has it.
+    unsafe fn at(self, i: usize, k: usize) -> f32;
+}
+
+/// Rows that lie anywhere.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows(pub [*const f32; ROWS]);
+
+impl Left for Rows {
+    #[inline(always)]
+    unsafe fn at(self, i: usize, k: usize) -> f32 {
+        // SAFETY: by contract.
+        unsafe { *self.0[i].add(k) }
+    }
+}
+
+/// Rows of scores, [rows, CHUNK].
+#[derive(Clone, Copy)]
+pub(crate) struct Scores(pub *const f32);
+
+impl Left for Scores {
+    #[inline(always)]
+    unsafe fn at(self, i: usize, k: usize) -> f32 {
+        // SAFETY: by contract.
+        unsafe { *self.0.add(i * CHUNK + k) }
+    }
+}
+
+/// The right factor: rows `stride` elements apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Right<T> {
+    pub start: *const T,
+    pub stride: usize,
+}
+
+/// Row k of the right factor times the elements (FIRST.., k) of the left.
+#[inline(always)]
+unsafe fn step<S: Simd, L: Left, T: Float, const FIRST: usize, const MR: usize, const NV: usize>(
+    s: S,
+    left: L,
+    right: Right<T>,
+    k: usize,
+    sums: &mut [[S::V; NV]; MR],
+) {
+    // SAFETY: by the contract of `staircase`.
+    unsafe {
+        let from = right.start.add(k * right.stride);
+        let mut row = [s.zero(); NV];
+        for j in 0..NV {
+            row[j] = T::load(s, from.add(j * S::LANES));
+        }
+        for i in FIRST..MR {
+            let a = s.splat(left.at(i, k));
+            for j in 0..NV {
+                sums[i][j] = s.fma(a, row[j], sums[i][j]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn store<S: Simd, const MR: usize, const NV: usize>(s: S, sums: [[S::V; NV]; MR], to: *mut f32, stride: usize) {
+    for i in 0..MR {
+        for j in 0..NV {
+            // SAFETY: by the contract of the callers.
+            unsafe { s.store(to.add(i * stride + j * S::LANES), sums[i][j]) };
+        }
+    }
+}
+
+/// to[i] = Σ left(i, k) · right[k] over k < depth.
+#[inline(always)]
+unsafe fn rectangle<S: Simd, L: Left, const MR: usize, const NV: usize>(
+    s: S,
+    left: L,
+    right: Right<f32>,
+    depth: usize,
+    to: *mut f32,
+    stride: usize,
+) {
+    let mut sums = [[s.zero(); NV]; MR];
+    // SAFETY: by contract.
+    unsafe {
+        for k in 0..depth {
+            step::<S, L, f32, 0, MR, NV>(s, left, right, k, &mut sums);
+        }
+        store(s, sums, to, stride);
+    }
+}
+
+/// to[i] = Σ left(i, k) · right[k] over k < ends[i], which do not fall with i.
+#[inline(always)]
+unsafe fn staircase<S: Simd, L: Left, T: Float, const MR: usize, const NV: usize>(
+    s: S,
+    left: L,
+    right: Right<T>,
+    ends: &[usize],
+    to: *mut f32,
+    stride: usize,
+) {
+    let mut sums = [[s.zero(); NV]; MR];
+    let mut k = 0;
+    macro_rules! stairs {
+        ($($first:literal)*) => {$(
+            if $first < MR {
+                while k < ends[$first] {
+                    // SAFETY: by contract.
+                    unsafe { step::<S, L, T, $first, MR, NV>(s, left, right, k, &mut sums) };
+                    k += 1;
+                }
+            }
+        )*};
+    }
+    stairs!(0 1 2 3 4 5);
+    // SAFETY: by contract.
+    unsafe { store(s, sums, to, stride) };
+}
+
+/// Rows of the tiles that may have values that are not f32.
+pub(crate) const SMALL_ROWS: usize = 2;
+
+/// `for_tile!((rows, vectors), kernel(arguments))`: the kernel with both sizes as constants.
+macro_rules! for_tile {
+    ($size:expr, $kernel:ident::<$($t:ty),+> $arguments:tt) => {
+        for_tile!(@ $size, $kernel [$($t),+] $arguments (6 4) (6 3) (6 2) (6 1) (3 4) (3 3) (3 2) (3 1) (2 4) (2 3) (2 2) (2 1) (1 4) (1 3) (1 2) (1 1))
+    };
+    (@ $size:expr, $kernel:ident $types:tt $arguments:tt $(($rows:literal $vectors:literal))+) => {
+        match $size {
+            $(($rows, $vectors) => for_tile!(=> $kernel $types $rows $vectors $arguments),)+
+            (rows, vectors) => debug_assert!(false, "a tile of {rows} rows of {vectors} vectors"),
+        }
+    };
+    (=> $kernel:ident [$($t:ty),+] $rows:literal $vectors:literal $arguments:tt) => {
+        $kernel::<$($t,)+ $rows, $vectors> $arguments
+    };
+}
+
+/// As `for_tile!` for up to [`SMALL_ROWS`] rows.
+macro_rules! for_small_tile {
+    ($size:expr, $kernel:ident::<$($t:ty),+> $arguments:tt) => {
+        for_tile!(@ $size, $kernel [$($t),+] $arguments (2 4) (2 3) (2 2) (2 1) (1 4) (1 3) (1 2) (1 1))
+    };
+}
+
+/// to[i] = Σ left(i, k) · right[k] over k < depth, for a tile of `size` rows and vectors.
+///
+/// # Safety
+/// `size` is that of a tile; both factors have `depth` steps, the rows of the right factor those vectors; `to` is writable for
+/// those rows and vectors, `stride` elements apart.
+pub(crate) unsafe fn multiply(
+    isa: Isa,
+    size: (usize, usize),
+    left: Rows,
+    right: Right<f32>,
+    depth: usize,
+    to: *mut f32,
+    stride: usize,
+) {
+    simd_fn! {
+        fn checked(s, size: (usize, usize), left: Rows, right: Right<f32>, depth: usize, to: *mut f32, stride: usize) {
+            // SAFETY: the contract of `multiply`, the only caller.
+            unsafe { for_tile!(size, rectangle::<S, Rows>(s, left, right, depth, to, stride)) }
+        }
+    }
+    checked(isa, size, left, right, depth, to, stride);
+}
+
+/// to[i] = Σ weights(i, k) · right[k] over k < ends[i], which do not fall with i.
+///
+/// # Safety
+/// As for [`multiply`]; both factors have the steps up to the last end.
+pub(crate) unsafe fn multiply_staircase<T: Float>(
+    isa: Isa,
+    size: (usize, usize),
+    weights: Scores,
+    right: Right<T>,
+    ends: &[usize],
+    to: *mut f32,
+    stride: usize,
+) {
+    assert!(ends.len() >= size.0);
+    simd_fn! {
+        fn checked[T: Float](s, size: (usize, usize), weights: Scores, right: Right<T>, ends: &[usize], to: *mut f32, stride: usize) {
+            // SAFETY: the contract of `multiply_staircase`, the only caller.
+            unsafe {
+                if T::IS_F32 {
+                    for_tile!(size, staircase::<S, Scores, T>(s, weights, right, ends, to, stride))
+                } else {
+                    for_small_tile!(size, staircase::<S, Scores, T>(s, weights, right, ends, to, stride))
+                }
+            }
+        }
+    }
+    checked(isa, size, weights, right, ends, to, stride);
+}
+
+simd_fn! {
+    /// Scores of one query with `count` ≥ LANES rows of `keys` where they lie, for D a multiple of 8: the sums of [`multiply`] without
+    /// panels, two vectors at a time so that one chain does not wait for itself. Meanwhile the next keys, and the rows of `values`
+    /// that will be read after, are brought near: a step reads one line of each key, too many at once to wait for.
+    pub fn score_keys[T: Float](s, query: &[f32], keys: Strided<T>, values: Strided<T>, count: usize, scores: &mut [f32]) {
+        assert!(query.len().is_multiple_of(8) && (S::LANES..=scores.len()).contains(&count));
+        let d = query.len();
+        let ahead = (2 * S::LANES).div_ceil((d / 8).max(1)); // rows per step
+        for first in (0..count).step_by(2 * S::LANES) {
+            // Keys that have been before come again where fewer than a vector are left.
+            let starts = [first.min(count - S::LANES), (first + S::LANES).min(count - S::LANES)];
+            let mut sums = [s.zero(); 2];
+            for (at, query) in query.chunks_exact(8).enumerate() {
+                for row in first + at * ahead..first + (at + 1) * ahead {
+                    for line in (0..d).step_by(64 / size_of::<T>()) {
+                        s.prefetch(keys.at(row + 2 * S::LANES, line));
+                        s.prefetch(values.at(row, line));
+                    }
+                }
+                for (sum, start) in sums.iter_mut().zip(starts) {
+                    // SAFETY: LANES keys follow `start`, of D elements.
+                    let columns = unsafe { T::load_columns(s, keys.at(start, 8 * at), keys.row_stride) };
+                    for j in 0..8 {
+                        *sum = s.fma(s.splat(query[j]), columns[j], *sum);
+                    }
+                }
+            }
+            for (sum, start) in sums.into_iter().zip(starts) {
+                // SAFETY: start + LANES ≤ count ≤ scores.len().
+                unsafe { s.store(scores.as_mut_ptr().add(start), sum) };
+            }
+        }
+    }
+}
