@@ -64,7 +64,7 @@ simd_fn! {
             let with_last = s.max(row(last), highest);
             max[i] = s.reduce_max(s.select(s.first(visible - last * S::LANES), with_last, highest)) * factor;
         }
-        let (scale, none) = (s.splat(factor), s.splat(f32::NEG_INFINITY));
+        let scale = s.splat(factor);
         for (i, &visible) in visible.iter().enumerate() {
             let last = (visible - 1) / S::LANES;
             // Where all are −∞, 0 is subtracted instead, so that no difference is NaN.
@@ -76,8 +76,13 @@ simd_fn! {
                     let to = scores.as_mut_ptr().add(i * CHUNK + at * S::LANES);
                     // Not fused: the largest exponent is 0, however large the scores.
                     let x = s.load(to) * scale - shift;
-                    let x = if at < last { x } else { s.select(s.first(visible - last * S::LANES), x, none) };
-                    let p = math::exp2(s, x);
+                    let p = if at < last {
+                        math::exp2(s, x)
+                    } else {
+                        // Neither garbage nor −∞, whose underflow would be slow, reaches the power.
+                        let seen = s.first(visible - last * S::LANES);
+                        s.select(seen, math::exp2(s, s.select(seen, x, s.zero())), s.zero())
+                    };
                     s.store(to, p);
                     sum = sum + p;
                 }
