@@ -7,9 +7,9 @@ use crate::memory::{input, output};
 use crate::simd::{Float, Isa, Simd, math, simd_fn};
 use crate::threads::Parts;
 use crate::weight::PackedWeight;
+use crate::weight::code::with_code;
 use half::{bf16, f16};
 use kernels::ops::{Act, Linear};
-use kernels::weight::Bits;
 use kernels::{Checked, DType, Error, Launch, Op, Result, Support, WeightRef};
 use std::ops::Range;
 
@@ -62,10 +62,9 @@ fn float<T: Float>(cpu: &CpuBackend, args: Linear<'_>) -> Result<()> {
             PackedWeight::F32(weight) => gemm::multiply(cpu, size, &left, weight, &epilogue),
             PackedWeight::Bf16(weight) => gemm::multiply(cpu, size, &left, weight, &epilogue),
             PackedWeight::F16(weight) => gemm::multiply(cpu, size, &left, weight, &epilogue),
-            PackedWeight::Quant(weight) => match weight.bits {
-                Bits::Int8 => gemm::multiply(cpu, size, &left, &weight.factor::<8>(), &epilogue),
-                Bits::Int4 => gemm::multiply(cpu, size, &left, &weight.factor::<4>(), &epilogue),
-            },
+            PackedWeight::Quant(weight) => {
+                with_code!(weight.kind, C => gemm::multiply(cpu, size, &left, &weight.factor::<C>(), &epilogue))
+            }
             PackedWeight::Sparse(weight) => weight.multiply(cpu, size, left, &epilogue),
         },
     }

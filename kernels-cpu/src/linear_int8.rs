@@ -1,20 +1,20 @@
-//! Fully connected layer in 8-bit integers: exact sums per group in i32, scaled and added in f32.
+//! Fully connected layer in integers of 8 bits: exact sums per group in i32, scaled and added in f32.
 
 use crate::CpuBackend;
 use crate::gemm::Epilogue;
-use crate::gemm::blocking::{Strips, lanes};
-use crate::gemm::integer::{ROWS, pack_row};
+use crate::gemm::blocking::{Strips, lanes, nr};
+use crate::gemm::integer::rows::{RowLayout, Rows};
+use crate::gemm::integer::tile::{Finish, Tile, sum_tile, unpack, widen_bytes};
 use crate::gemm::pack::Strided;
 use crate::linear::{LinearOut, packed_weight};
 use crate::memory::{input, output};
-use crate::simd::dot::{DotTile, dot_tile};
-use crate::simd::simd_fn;
 use crate::threads::{Parts, SERIAL_WORK};
 use crate::weight::PackedWeight;
+use crate::weight::code::{Bytes, Code, with_code};
 use crate::weight::quant::QuantStrips;
 use kernels::ops::LinearInt8;
-use kernels::weight::Bits;
 use kernels::{Checked, DType, Error, Launch, Op, Result, Support};
+use std::ops::Range;
 
 impl Launch<LinearInt8<'_>> for CpuBackend {
     fn support(&self, dtype: DType) -> Support {
@@ -23,19 +23,27 @@ impl Launch<LinearInt8<'_>> for CpuBackend {
 
     fn launch(&self, args: Checked<LinearInt8<'_>>) -> Result<()> {
         let args = args.into_inner();
-        let weight = match packed_weight(LinearInt8::NAME, args.weight)? {
-            PackedWeight::Quant(weight) if weight.bits == Bits::Int8 => weight,
+        match packed_weight(LinearInt8::NAME, args.weight)? {
+            PackedWeight::Quant(weight) => linear_int8(self, args, weight),
             _ => {
-                let (arg, wanted, got) = ("weight", "of an int8 format", args.weight.format().to_owned());
-                return Err(Error::Value { op: LinearInt8::NAME, arg, wanted, got });
+                let (arg, wanted, got) = ("weight", "of integer codes", args.weight.format().to_owned());
+                Err(Error::Value { op: LinearInt8::NAME, arg, wanted, got })
             }
-        };
-        linear_int8(self, args, weight)
+        }
     }
 }
 
-/// Rows whose words are packed at a time.
-const BLOCK_ROWS: usize = 256;
+/// Rows that are packed, and summed with a strip, at a time.
+const BLOCK_ROWS: usize = 512;
+
+/// Codes of fewer than eight bits are unpacked to bytes for more rows than this.
+const DIRECT_ROWS: usize = 2;
+
+/// Bytes of codes, unpacked, that several tiles of rows are multiplied with in turn: with the rows that pass by they stay in L1.
+const PANEL_BYTES: usize = 24 << 10;
+
+/// Most groups of a panel.
+const PANEL_GROUPS: usize = 32;
 
 fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> Result<()> {
     let (m, n) = (args.out.shape()[0], args.out.shape()[1]);
@@ -54,72 +62,187 @@ fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> 
 
     let lanes = lanes(cpu.isa);
     let strips = Strips::new(n, lanes);
-    let (units, groups) = (weight.units.count(), weight.units.groups());
+    let groups = weight.groups;
+    let start_factor = if weight.zeros.is_some() { -1 } else { -i32::from(weight.zero) };
+    let layout = RowLayout { groups, start_factor, sums: weight.minima.is_some() };
+    let slots = if m * n * groups.steps() < SERIAL_WORK { 1 } else { cpu.pool.threads() };
+    let panel = Panel::of(weight, lanes);
     let block = m.min(BLOCK_ROWS);
-    let slots = if m * n * units < SERIAL_WORK { 1 } else { cpu.pool.threads() };
-    let tile = ROWS * 3 * lanes;
-    // Words [rows, units] and sums [rows, groups] of x; per thread tiles of i32 and f32 sums, and zero points.
-    let task_words = 2 * tile + 3 * lanes;
-    let mut scratch = cpu.heap.scratch(4 * (block * (units + groups) + slots * task_words))?;
+    let each = panel.room() + block * nr(lanes) * if panel.cuts_groups { 2 } else { 1 };
+    let mut scratch = cpu.heap.scratch(4 * (layout.room(block) + slots * each))?;
     for start in (0..m).step_by(block) {
         let rows = start..(start + block).min(m);
-        let (words, rest) = scratch.as_mut_slice::<i32>().split_at_mut(block * units);
-        let (sums, rest) = rest.split_at_mut(block * groups);
-        for (i, row) in rows.clone().enumerate() {
-            pack_row(x, row, weight.units, &mut words[i * units..(i + 1) * units], &mut sums[i * groups..(i + 1) * groups]);
-        }
-        let (words, sums, rest) = (&*words, &*sums, Parts::new(rest));
-        cpu.pool.run_slots(slots, strips.count(), &|strip, slot| {
-            // SAFETY: no two running tasks share a slot.
-            let own = unsafe { rest.part(slot * task_words, task_words) };
-            let (exact, own) = own.split_at_mut(tile); // [ROWS, width]
-            let (scaled, zeros) = own.split_at_mut(tile); // [ROWS, width], [width]
-            let scaled: &mut [f32] = bytemuck::cast_slice_mut(scaled);
-            let vectors = strips.vectors(strip);
-            let width = vectors * lanes;
-            let (strip_words, strip_scales, strip_zeros) = weight.strip(strip * 3 * lanes, width);
-            for first in (0..rows.len()).step_by(ROWS) {
-                let count = (rows.len() - first).min(ROWS);
-                scaled[..count * width].fill(0.0);
-                for group in 0..groups {
-                    let zeros = strip_zeros.map(|all| {
-                        let of_group = &all[group * width..(group + 1) * width];
-                        zeros.iter_mut().zip(of_group).for_each(|(to, zero)| *to = zero.to_f32() as i32);
-                        zeros.as_ptr()
-                    });
-                    let tile = DotTile {
-                        x: words[first * units..(first + count) * units].as_ptr(),
-                        x_stride: units,
-                        x_sums: sums[first * groups + group..].as_ptr(),
-                        x_sums_stride: groups,
-                        codes: strip_words.as_ptr(),
-                        zeros,
-                        out: exact.as_mut_ptr(),
-                        rows: count,
-                        vectors,
-                    };
-                    // SAFETY: x, its sums and the strip hold these rows, units and vectors; `exact` is a tile of sums.
-                    unsafe { dot_tile(cpu.isa, weight.units.of_group(group), tile) };
-                    add_scaled(cpu.isa, exact, &strip_scales[group * width..(group + 1) * width], &mut scaled[..count * width]);
-                }
-                let result = rows.start + first..rows.start + first + count;
-                epilogue.finish(cpu.isa, result, strips.columns(strip), scaled, vectors);
+        let (room, rest) = scratch.as_mut_slice::<i32>().split_at_mut(layout.room(block));
+        let packed = layout.pack(&cpu.pool, cpu.isa, x, rows.clone(), room);
+        let parts = Parts::new(bytemuck::cast_slice_mut::<i32, f32>(rest));
+        // Few strips would leave threads idle: then the rows are cut as well.
+        let few = slots > 1 && strips.count() < 2 * slots;
+        let cuts = if few { (2 * slots).div_ceil(strips.count()).min(rows.len().div_ceil(8)) } else { 1 };
+        let rows_per_cut = rows.len().div_ceil(cuts).next_multiple_of(8);
+        cpu.pool.run_slots(slots, strips.count() * cuts, &|task, slot| {
+            let (strip, first) = (task / cuts, task % cuts * rows_per_cut);
+            let last = (first + rows_per_cut).min(rows.len());
+            if first >= last {
+                return;
             }
+            // SAFETY: no two running tasks share a slot.
+            let own = unsafe { parts.part(slot * each, each) };
+            let (room, sums) = own.split_at_mut(panel.room());
+            let (start, vectors) = (strip * nr(lanes), strips.vectors(strip));
+            let (sums, partial) = sums.split_at_mut(block * nr(lanes));
+            let sums = &mut sums[..(last - first) * vectors * lanes];
+            sums.fill(0.0);
+            let work = Work { cpu, weight, packed: &packed, rows: first..last, start, vectors, width: vectors * lanes };
+            with_code!(weight.kind, C => work.sum::<C>(panel, room, partial, sums));
+            epilogue.finish(cpu.isa, rows.start + first..rows.start + last, strips.columns(strip), sums, vectors);
         });
     }
     Ok(())
 }
 
-simd_fn! {
-    /// sums[i, j] += scales[j] · exact[i, j], rows as long as `scales`, which is whole vectors.
-    fn add_scaled(s, exact: &[i32], scales: &[f32], sums: &mut [f32]) {
-        let width = scales.len();
-        for (exact, sums) in exact.chunks_exact(width).zip(sums.chunks_exact_mut(width)) {
-            let exact: &[f32] = bytemuck::cast_slice(exact); // bits only
-            for j in (0..width).step_by(S::LANES) {
-                let v = s.to_float(s.bits(crate::simd::load(s, exact, j)));
-                let sum = s.fma(v, crate::simd::load(s, scales, j), crate::simd::load(s, sums, j));
-                crate::simd::store(s, sums, j, sum);
+/// Codes and factors of a strip that are worked on at a time: some groups, or a part of a long one.
+#[derive(Clone, Copy)]
+struct Panel {
+    groups: usize,
+    /// Steps of the codes of these groups.
+    steps: usize,
+    /// Whether groups are longer.
+    cuts_groups: bool,
+    quads_per_step: usize,
+    nr: usize,
+}
+
+impl Panel {
+    fn of(weight: &QuantStrips, lanes: usize) -> Self {
+        let (groups, nr) = (weight.groups, nr(lanes));
+        let fitting = PANEL_BYTES / (4 * nr * groups.quads);
+        let (per_group, quads_per_step) = (groups.steps_per_group.max(1), groups.quads);
+        if per_group > fitting {
+            return Panel { groups: 1, steps: fitting, cuts_groups: true, quads_per_step, nr };
+        }
+        let groups = (fitting / per_group).min(PANEL_GROUPS);
+        Panel { groups, steps: groups * per_group, cuts_groups: false, quads_per_step, nr }
+    }
+
+    /// Words it needs: codes, scales, zero points and minima.
+    fn room(self) -> usize {
+        self.nr * (self.steps * self.quads_per_step + 3 * self.groups)
+    }
+}
+
+/// Some rows with one strip.
+struct Work<'a> {
+    cpu: &'a CpuBackend,
+    weight: &'a QuantStrips,
+    packed: &'a Rows<'a>,
+    rows: Range<usize>,
+    /// First column of the strip, vectors of a row of it, and their lanes.
+    start: usize,
+    vectors: usize,
+    width: usize,
+}
+
+impl Work<'_> {
+    /// Adds the sums over all groups to `sums`, [rows, width].
+    /// `partial` is work space for as many, where the panel cuts groups.
+    fn sum<C: Code>(&self, panel: Panel, room: &mut [f32], partial: &mut [f32], sums: &mut [f32]) {
+        let (isa, width, groups) = (self.cpu.isa, self.width, self.weight.groups);
+        let rows = self.rows.len();
+        let direct = rows <= DIRECT_ROWS || (C::PLAIN && rows <= 8);
+        let (codes_room, rest) = room.split_at_mut(panel.steps * panel.quads_per_step * panel.nr);
+        let (scales_room, rest) = rest.split_at_mut(panel.groups * panel.nr);
+        let (zeros_room, minima_room) = rest.split_at_mut(panel.groups * panel.nr);
+        for first in (0..groups.count()).step_by(panel.groups) {
+            let these = first..(first + panel.groups).min(groups.count());
+            let step = first * groups.steps_per_group;
+            let steps = (these.len() * groups.steps_per_group).min(groups.steps() - step);
+            let scales = self.weight.scales.expanded(isa, (self.start, width), these.clone(), scales_room);
+            let zeros = self.weight.zeros(self.start, width).map(|zeros| {
+                let zeros = &zeros[these.start * width..these.end * width];
+                widen_bytes(isa, zeros, &mut zeros_room[..zeros.len()]);
+                zeros_room.as_ptr()
+            });
+            let (starts, x_sums) = self.packed.starts(self.rows.start, first);
+            let minima = self.weight.minima.as_ref().map(|minima| {
+                let minima = minima.expanded(isa, (self.start, width), these.clone(), minima_room);
+                (minima.as_ptr(), x_sums)
+            });
+            // What every tile of rows reads again is cut to the size of the panel.
+            let piece = if panel.cuts_groups && !direct { panel.steps } else { steps };
+            for done in (0..steps).step_by(piece.max(1)) {
+                let (some, words) = (piece.min(steps - done), self.weight.words(self.start, width, step + done));
+                let last = done + some == steps;
+                let tile = Tile {
+                    x: self.packed.words(self.rows.start, (step + done) * groups.quads),
+                    x_stride: self.packed.stride,
+                    starts,
+                    group_stride: self.packed.groups,
+                    zeros,
+                    short: groups.size <= 255,
+                    resume: (done > 0).then_some(partial.as_ptr()),
+                    codes: words.as_ptr(),
+                    stream: true,
+                    width,
+                    steps: some,
+                    steps_per_group: groups.steps_per_group.min(piece),
+                    finish: if last { Finish::Scaled { scales: scales.as_ptr(), minima } } else { Finish::Exact },
+                    out: if last { sums.as_mut_ptr() } else { partial.as_mut_ptr() },
+                };
+                if C::PLAIN || direct {
+                    // SAFETY: the weight's strip and the packed rows hold these groups; factors have been expanded for them; the
+                    // sums, and the partial ones where groups are cut, have as many rows as this work.
+                    unsafe { sum_tile::<C>(isa, rows, self.vectors, tile) };
+                    continue;
+                }
+                // SAFETY: the strip has these steps, and the panel room for as many; the rest as above.
+                unsafe {
+                    unpack::<C>(isa, words.as_ptr(), some, width, codes_room.as_mut_ptr());
+                    let (steps, steps_per_group) = (some * C::QUADS, tile.steps_per_group * C::QUADS);
+                    let tile = Tile { codes: codes_room.as_ptr(), stream: false, steps, steps_per_group, ..tile };
+                    sum_tile::<Bytes>(isa, rows, self.vectors, tile);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixtures::{Noise, backends, buffer, values};
+    use kernels::ops::{Act, LinearInt8, Upload};
+    use kernels::weight::{Bits, Coded, Quant, QuantScheme, Zero};
+    use kernels::{DType, Memory, Op, Weight};
+
+    /// Scales of 1 make the result a sum of integers, which is exact below 2²⁴.
+    #[test]
+    fn groups_longer_than_a_panel_are_exact() {
+        let (m, n, k) = (20, 53, 2501);
+        for (bits, zero) in [(Bits::Int8, Zero::Symmetric), (Bits::Int4, Zero::Symmetric), (Bits::Int4, Zero::Asymmetric)] {
+            let scheme = QuantScheme { bits, group_size: usize::MAX, zero };
+            let mut noise = Noise::new(3);
+            let codes = (0..n * scheme.row_bytes(k)).map(|_| noise.below(256) as u8).collect();
+            let zeros = if zero == Zero::Asymmetric { (0..n).map(|_| noise.below(16) as u8).collect() } else { Vec::new() };
+            let quant = Quant::new(n, k, scheme, codes, vec![1.0; n], zeros).unwrap();
+            let x: Vec<i8> = (0..m * k).map(|_| (noise.below(31) as i8) - 15).collect();
+            let coded = Coded::Quant(&quant);
+            let want: Vec<f32> = (0..m * n)
+                .map(|at| {
+                    let (i, j) = (at / n, at % n);
+                    let zero = i32::from(coded.group(j, 0).zero);
+                    (0..k).map(|p| i32::from(x[i * k + p]) * (i32::from(coded.code(j, p)) - zero)).sum::<i32>() as f32
+                })
+                .collect();
+            for cpu in backends(&[1, 3]) {
+                let packed = cpu.pack(&Weight::Quant(quant.clone())).unwrap();
+                let mut q = cpu.alloc(DType::I8, m * k).unwrap();
+                Upload::new(&x, q.view_mut([m * k]).unwrap()).run(&cpu).unwrap();
+                let (scale, mut out) = (buffer::<f32>(&cpu, &vec![1.0; m]), cpu.alloc(DType::F32, m * n).unwrap());
+                for rows in [m, 2] {
+                    let (x, x_scale) = (q.view([rows, k]).unwrap(), scale.view([rows]).unwrap());
+                    let out = out.view_mut([rows, n]).unwrap();
+                    LinearInt8 { x, x_scale, weight: &packed, bias: None, act: Act::None, out }.run(&cpu).unwrap();
+                }
+                assert_eq!(values::<f32>(&out), want, "{scheme} {}", cpu.isa().name());
             }
         }
     }

@@ -45,26 +45,36 @@ fn quantize<T: Float>(cpu: &CpuBackend, args: Quantize<'_>) -> Result<()> {
 simd_fn! {
     /// Writes the codes of a row and returns its scale.
     fn quantize_row[T: Float](s, x: &[T], codes: &mut [i8]) -> f32 {
-        let (mut max, mut not_finite) = (s.zero(), s.zero());
-        for at in (0..x.len()).step_by(S::LANES) {
-            let v = load(s, x, at);
-            max = s.max(s.abs(v), max);
-            not_finite = not_finite + v * s.zero(); // ±0 for every finite v, else NaN
+        assert!(x.len() == codes.len());
+        // Four chains each, as one alone waits for itself.
+        let (mut max, mut not_finite) = ([s.zero(); 4], [s.zero(); 4]);
+        for at in (0..x.len()).step_by(4 * S::LANES) {
+            for (chain, (max, not_finite)) in max.iter_mut().zip(&mut not_finite).enumerate() {
+                let v = load(s, x, at + chain * S::LANES);
+                *max = s.max(s.abs(v), *max);
+                *not_finite = s.fma(v, s.zero(), *not_finite); // ±0 for every finite v, else NaN
+            }
         }
-        let max = s.reduce_max(max);
-        if s.reduce_add(not_finite) != 0.0 || max == 0.0 {
+        let max = s.reduce_max(s.max(s.max(max[0], max[1]), s.max(max[2], max[3])));
+        let finite = s.reduce_add((not_finite[0] + not_finite[1]) + (not_finite[2] + not_finite[3])) == 0.0;
+        if !finite || max == 0.0 {
             codes.fill(0);
-            return if max == 0.0 && s.reduce_add(not_finite) == 0.0 { 0.0 } else { f32::NAN };
+            return if finite { 0.0 } else { f32::NAN };
         }
         // 127 / max overflows for a subnormal max: then both are made larger first.
         let (lift, max_lifted) = if max < f32::MIN_POSITIVE * 256.0 { (16_777_216.0, max * 16_777_216.0) } else { (1.0, max) };
         let (lift, factor) = (s.splat(lift), s.splat(127.0 / max_lifted));
-        for at in (0..x.len()).step_by(S::LANES) {
-            let mut lanes = [0f32; 16];
-            crate::simd::store(s, &mut lanes, 0, s.round(load(s, x, at) * lift * factor));
-            for (code, &v) in codes[at..].iter_mut().zip(&lanes[..S::LANES]) {
-                *code = v as i8;
-            }
+        let mut at = 0;
+        while at + S::LANES <= x.len() {
+            // SAFETY: LANES codes follow `at`.
+            unsafe { s.store_i8(codes.as_mut_ptr().add(at), s.to_int(load(s, x, at) * lift * factor)) };
+            at += S::LANES;
+        }
+        if at < x.len() {
+            let mut lanes = [0i8; 16];
+            // SAFETY: no vector has more lanes.
+            unsafe { s.store_i8(lanes.as_mut_ptr(), s.to_int(load(s, x, at) * lift * factor)) };
+            codes[at..].copy_from_slice(&lanes[..x.len() - at]);
         }
         max / 127.0
     }

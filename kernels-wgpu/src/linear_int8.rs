@@ -1,4 +1,4 @@
-//! Fully connected layer in 8-bit integers.
+//! Fully connected layer in integers of 8 bits.
 
 use crate::copy::GROUP_SIZE;
 use crate::linear::{activation, bias};
@@ -9,7 +9,7 @@ use crate::weight::{Form, PackedWeight};
 use crate::{NAME, WgpuBackend};
 use bytemuck::{Pod, Zeroable};
 use kernels::ops::LinearInt8;
-use kernels::weight::Zero;
+use kernels::weight::{Bits, Zero};
 use kernels::{Checked, DType, Error, Launch, Op, Result, Support};
 
 static SHADER: Shader =
@@ -37,7 +37,8 @@ struct Params {
     scales: u32,
     zeros: u32,
     asymmetric: u32,
-    unused: [u32; 2],
+    nibbles: u32,
+    unused: u32,
 }
 
 impl Launch<LinearInt8<'_>> for WgpuBackend {
@@ -56,9 +57,9 @@ impl Launch<LinearInt8<'_>> for WgpuBackend {
             return Ok(());
         }
         let packed = args.weight.storage::<PackedWeight>().ok_or(Error::Device { op: OP, arg: "weight", backend: NAME })?;
-        let Form::Quant { zero, group_size, groups, scales, zeros, .. } = packed.form else {
+        let Form::Quant { bits, zero, group_size, groups, scales, zeros } = packed.form else {
             let got = args.weight.format().to_owned();
-            return Err(Error::Value { op: OP, arg: "weight", wanted: "of an int8 format", got });
+            return Err(Error::Value { op: OP, arg: "weight", wanted: "of integer codes", got });
         };
         let outputs = count(OP, "elements of out", out.numel())?;
         let (m, n) = (count(OP, "M", out.shape()[0])?, count(OP, "N", out.shape()[1])?);
@@ -85,7 +86,8 @@ impl Launch<LinearInt8<'_>> for WgpuBackend {
             scales,
             zeros,
             asymmetric: u32::from(zero == Zero::Asymmetric),
-            unused: [0; 2],
+            nibbles: u32::from(bits == Bits::Int4),
+            unused: 0,
         };
         self.queue.dispatch(&Dispatch {
             op: OP,

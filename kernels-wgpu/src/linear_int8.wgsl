@@ -20,7 +20,8 @@ struct Params {
     scales: u32, // first word
     zeros: u32, // first word
     asymmetric: u32,
-    unused: vec2<u32>,
+    nibbles: u32,
+    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -29,6 +30,12 @@ struct Params {
 @group(0) @binding(3) var<storage, read> w: array<u32>; // [N, K]
 @group(0) @binding(4) var<storage, read> bias: array<f32>; // [N]
 @group(0) @binding(5) var<storage, read_write> out: array<f32>; // [M, N]
+
+// Codes of a row begin a byte; even inputs are in low nibbles.
+fn code(column: u32, p: u32) -> i32 {
+    if (params.nibbles == 0u) { return i32(byte(0u, column * params.k + p)); }
+    return i32((byte(0u, column * ((params.k + 1u) / 2u) + p / 2u) >> ((p & 1u) << 2u)) & 15u);
+}
 
 fn byte(first: u32, i: u32) -> u32 { return (w[first + (i >> 2u)] >> ((i & 3u) << 3u)) & 255u; }
 
@@ -45,7 +52,7 @@ fn linear_int8(
     let x_row = params.x_first + row * params.x_row;
     var total = 0.0;
     for (var g = 0u; g < params.groups; g++) {
-        var zero = 128i;
+        var zero = select(128i, 8i, params.nibbles != 0u);
         if (params.asymmetric != 0u) { zero = i32(byte(params.zeros, column * params.groups + g)); }
         let first = g * params.group_size;
         let end = first + min(params.group_size, params.k - first);
@@ -53,7 +60,7 @@ fn linear_int8(
         for (var p = first; p < end; p++) {
             let at = x_row + p;
             let value = bitcast<i32>((x[at >> 2u] >> ((at & 3u) << 3u)) << 24u) >> 24u;
-            sum += value * (i32(byte(0u, column * params.k + p)) - zero);
+            sum += value * (code(column, p) - zero);
         }
         total += bitcast<f32>(w[params.scales + column * params.groups + g]) * f32(sum);
     }

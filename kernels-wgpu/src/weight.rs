@@ -1,8 +1,8 @@
 //! Weights as the kernels of linear layers read them: as they are stored, section after section in one buffer.
 
-use crate::WgpuBackend;
 use crate::memory::{KERNELS, Storage};
 use crate::operand::{Operand, count};
+use crate::{NAME, WgpuBackend};
 use kernels::weight::{Bits, Pattern, Sparse, Values, Zero};
 use kernels::{Backend, DType, Error, Packed, Result, Weight};
 
@@ -107,6 +107,10 @@ pub(crate) fn pack(on: &WgpuBackend, weight: &Weight) -> Result<Packed> {
                 scales: sections.add(bytemuck::cast_slice(quant.scales()))?,
                 zeros: sections.add(quant.zero_points())?,
             }
+        }
+        Weight::Blocks(_) => {
+            let reason = "the block formats of GGUF have no kernels yet";
+            return Err(Error::Unsupported { op: OP, dtype: DType::U8, backend: NAME, reason });
         }
         Weight::Sparse(of) => sparse(&mut sections, of)?,
     };

@@ -1,13 +1,14 @@
 //! Weights in a model file: dense, quantized or sparse, each as the tensors it consists of.
 //!
-//! Tensor `w` of form quant becomes `w.codes`, `w.scales`, `w.zero_points`; sparse forms become `w.values` and `w.row_ptr`, `w.col`
+//! Tensor `w` of form quant becomes `w.codes`, `w.scales`, `w.zero_points`; a block format of GGUF stays one tensor of bytes; sparse
+//! forms become `w.values` and `w.row_ptr`, `w.col`
 //! or `w.places`. A loaded weight has passed the constructors' own checks, whatever the file said.
 
 use crate::Result;
 use crate::container::Container;
 use crate::weights::{Tensor, Weights};
 use half::{bf16, f16};
-use kernels::weight::{Bits, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
+use kernels::weight::{Bits, BlockFormat, Blocks, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
 use kernels::{DType, Weight};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,15 @@ pub enum Form {
         group_size: Option<usize>,
         /// Whether groups have zero points of their own.
         asymmetric: bool,
+    },
+    /// A matrix `[n, k]` in a block format of GGUF.
+    Gguf {
+        /// Rows.
+        n: usize,
+        /// Columns.
+        k: usize,
+        /// `q8_0`, `q4_0`, `q4_k`, `q5_k` or `q6_k`.
+        format: String,
     },
     /// Compressed rows of a matrix `[n, k]`.
     Csr {
@@ -109,6 +119,11 @@ impl Container {
                     group_size: (group_size != usize::MAX).then_some(group_size),
                     asymmetric: zero == Zero::Asymmetric,
                 })
+            }
+            Weight::Blocks(blocks) => {
+                let row_bytes = k / blocks.format().block_size() * blocks.format().block_bytes();
+                self.insert(name, &[n, row_bytes], blocks.bytes())?;
+                Ok(Form::Gguf { n, k, format: blocks.format().name().into() })
             }
             Weight::Sparse(sparse) => {
                 let values = sparse.values();
@@ -194,6 +209,12 @@ impl Container {
                 let (codes, scales) = (self.values(&part("codes"), &[None, None])?, self.values(&part("scales"), &[None, None])?);
                 Ok(Weight::Quant(Quant::new(n, k, scheme, codes, scales, zero_points).map_err(damaged)?))
             }
+            Form::Gguf { n, k, ref format } => {
+                let known = BlockFormat::ALL.into_iter().find(|known| known.name() == format);
+                let format = known.ok_or_else(|| self.damage(name, format!("the block format {format:?} is not known")))?;
+                let bytes = self.values(name, &[None, None])?;
+                Ok(Weight::Blocks(Blocks::new(n, k, format, bytes).map_err(damaged)?))
+            }
             Form::Csr { n, k } => {
                 let (row_ptr, col) = rows()?;
                 sparse(n, k, Pattern::Csr { row_ptr, col })
@@ -228,6 +249,10 @@ mod tests {
         for pruning in [Pruning::Unstructured { zeros: 0.7 }, Pruning::TwoOfFour, blocks] {
             put(&pruning.to_string(), prune(&dense, pruning).unwrap());
         }
+        for format in BlockFormat::ALL {
+            let bytes = vec![0x11; 2 * format.block_bytes()];
+            put(format.name(), Weight::Blocks(Blocks::new(2, format.block_size(), format, bytes).unwrap()));
+        }
         put("bf16", Weight::dense(7, 9, Values::from_f32(DType::Bf16, &values).unwrap()).unwrap());
         put("dense", dense);
         weights.insert("norm", Tensor::Dense { shape: vec![3, 3, 7], values: Values::F32(values) });
@@ -254,6 +279,9 @@ mod tests {
             ("pruned-4x2-50", Form::Block { n: 7, k: 9, rows: 0, cols: 2 }),
             ("int8-channel", Form::Quant { n: 7, k: 9, bits: 3, group_size: None, asymmetric: false }),
             ("int8-channel", Form::Quant { n: 7, k: 9, bits: 8, group_size: Some(0), asymmetric: false }),
+            ("q4_k", Form::Gguf { n: 2, k: 512, format: "q4_k".into() }),
+            ("q4_k", Form::Gguf { n: 2, k: 256, format: "q4_0".into() }),
+            ("q8_0", Form::Gguf { n: 2, k: 32, format: "q9_0".into() }),
             ("dense", Form::Csr { n: 7, k: 9 }),
             ("norm", Form::Dense),
         ];

@@ -222,11 +222,11 @@ launch! {
     }
     LinearInt8(args, op) {
         let (x, k, scale) = (read(op, &args.x)?, args.x.shape()[1], read(op, &args.x_scale)?);
-        let Some(Weight::Quant(quant)) = args.weight.storage::<Weight>() else { return Err(foreign(op)) };
-        let n = quant.n();
+        let Some(codes) = args.weight.storage::<Weight>().and_then(Weight::coded) else { return Err(foreign(op)) };
+        let n = codes.n();
         let weight: Vec<Vec<(usize, f64)>> = (0..n).map(|n| (0..k).map(|at| {
-            let (scale, zero) = quant.group(n, at / quant.scheme().group_size);
-            (at, f64::from(scale) * (f64::from(quant.code(n, at)) - f64::from(zero)))
+            let group = codes.group(n, at / codes.group_size());
+            (at, f64::from(group.scale) * (f64::from(codes.code(n, at)) - f64::from(group.zero)) - f64::from(group.min))
         }).collect()).collect();
         let bias = args.bias.as_ref().map(|bias| read(op, bias)).transpose()?;
         let mut out = vec![0.0; args.out.numel()];

@@ -28,9 +28,11 @@ pub(crate) trait Stored: Sync {
 impl<T: Stored> Right for T {
     fn panel_end(&self, start: usize, depth: usize) -> usize {
         let step = KC / T::UNIT_ROWS;
-        let last = (self.unit_at(start) + step).min(self.units(depth)) - 1;
-        let (first_row, rows) = self.span(last);
-        first_row + rows
+        let first = self.unit_at(start);
+        // Units that only fill up a group hold no row; the first holds `start`.
+        let units = (first..(first + step).min(self.units(depth))).rev();
+        let end = units.map(|unit| self.span(unit)).find(|&(_, rows)| rows > 0).map(|(first_row, rows)| first_row + rows);
+        end.unwrap_or(depth)
     }
 
     fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32] {

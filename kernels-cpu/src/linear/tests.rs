@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fixtures::{Noise, backends, buffer, values};
-use kernels::weight::{Pattern, Quant, QuantScheme, Sparse, Values, Zero};
+use kernels::weight::{Bits, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
 use kernels::{Memory, Weight};
 
 fn quant(noise: &mut Noise, n: usize, k: usize, bits: Bits, group_size: usize, zero: Zero) -> Weight {

@@ -22,7 +22,7 @@ const LANES: usize = 8;
 #[derive(Clone, Copy)]
 pub(crate) struct F(__m256);
 #[derive(Clone, Copy)]
-pub(crate) struct I(__m256i);
+pub(crate) struct I(pub(super) __m256i);
 
 macro_rules! operator {
     ($($ty:ident $trait:ident $method:ident $f:ident;)*) => {$(
@@ -72,6 +72,7 @@ impl Simd for Avx2 {
     type V = F;
     type I = I;
     type M = F;
+    type Table = [F; 2];
     const LANES: usize = LANES;
 
     #[inline(always)]
@@ -155,6 +156,21 @@ impl Simd for Avx2 {
             let high = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(rounded, quiet, nan));
             let packed = _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256::<1>(high));
             _mm_storeu_si128(to.cast(), packed);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(self, from: *const u8) -> I {
+        // SAFETY: token; contract.
+        I(unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())) })
+    }
+    #[inline(always)]
+    unsafe fn store_i8(self, to: *mut i8, i: I) {
+        // SAFETY: token; contract. The lowest bytes gather in the lowest word of each half.
+        unsafe {
+            let lowest = _mm256_set1_epi64x(0x0c08_0400 | -1 << 32);
+            let words = _mm256_shuffle_epi8(i.0, lowest);
+            let pair = _mm_unpacklo_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_storel_epi64(to.cast(), pair);
         }
     }
     #[inline(always)]
@@ -322,6 +338,20 @@ impl Simd for Avx2 {
     fn swap_pairs(self, v: F) -> F {
         // SAFETY: token.
         F(unsafe { _mm256_permute_ps::<0b10_11_00_01>(v.0) })
+    }
+
+    #[inline(always)]
+    fn table(self, values: &[f32; 16]) -> [F; 2] {
+        // SAFETY: token; sixteen floats are readable.
+        unsafe { [F(_mm256_loadu_ps(values.as_ptr())), F(_mm256_loadu_ps(values.as_ptr().add(8)))] }
+    }
+    #[inline(always)]
+    fn lookup(self, table: [F; 2], i: I) -> F {
+        // SAFETY: token. Permutations look at three bits; the fourth, shifted to the sign, chooses between them.
+        unsafe {
+            let (low, high) = (_mm256_permutevar8x32_ps(table[0].0, i.0), _mm256_permutevar8x32_ps(table[1].0, i.0));
+            F(_mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32::<28>(i.0))))
+        }
     }
 
     #[inline(always)]

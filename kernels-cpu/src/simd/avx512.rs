@@ -23,7 +23,6 @@ impl Avx512 {
     }
 
     /// Whether there are also dot products of bytes (`vpdpbusd`).
-    #[allow(dead_code, reason = "asked by the int8 kernels")]
     pub(crate) fn has_vnni(self) -> bool {
         is_x86_feature_detected!("avx512vnni")
     }
@@ -40,7 +39,7 @@ const LANES: usize = 16;
 #[derive(Clone, Copy)]
 pub(crate) struct F(__m512);
 #[derive(Clone, Copy)]
-pub(crate) struct I(__m512i);
+pub(crate) struct I(pub(super) __m512i);
 
 macro_rules! operator {
     ($($ty:ident $trait:ident $method:ident $f:ident;)*) => {$(
@@ -86,6 +85,7 @@ impl Simd for Avx512 {
     type V = F;
     type I = I;
     type M = __mmask16;
+    type Table = F;
     const LANES: usize = LANES;
 
     #[inline(always)]
@@ -168,6 +168,16 @@ impl Simd for Avx512 {
             let kept = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x40_0000));
             _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(kept)));
         }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(self, from: *const u8) -> I {
+        // SAFETY: token; contract.
+        I(unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) })
+    }
+    #[inline(always)]
+    unsafe fn store_i8(self, to: *mut i8, i: I) {
+        // SAFETY: token; contract.
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(i.0)) }
     }
     #[inline(always)]
     unsafe fn load_f16(self, from: *const u16) -> F {
@@ -332,6 +342,17 @@ impl Simd for Avx512 {
     fn swap_pairs(self, v: F) -> F {
         // SAFETY: token.
         F(unsafe { _mm512_permute_ps::<0b10_11_00_01>(v.0) })
+    }
+
+    #[inline(always)]
+    fn table(self, values: &[f32; 16]) -> F {
+        // SAFETY: token; sixteen floats are readable.
+        F(unsafe { _mm512_loadu_ps(values.as_ptr()) })
+    }
+    #[inline(always)]
+    fn lookup(self, table: F, i: I) -> F {
+        // SAFETY: token.
+        F(unsafe { _mm512_permutexvar_ps(i.0, table.0) })
     }
 
     #[inline(always)]

@@ -110,6 +110,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type I: Words;
     /// One truth value per lane.
     type M: Copy;
+    /// Sixteen f32 to choose from.
+    type Table: Copy;
     /// Lanes of a vector: a power of two, at most 16.
     const LANES: usize;
 
@@ -168,6 +170,16 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// As `store`.
     unsafe fn store_bf16(self, to: *mut u16, v: Self::V);
+    /// `LANES` bytes, widened without sign.
+    ///
+    /// # Safety
+    /// As `load`.
+    unsafe fn load_u8(self, from: *const u8) -> Self::I;
+    /// The lowest byte of each lane.
+    ///
+    /// # Safety
+    /// As `store`.
+    unsafe fn store_i8(self, to: *mut i8, i: Self::I);
     /// `LANES` f16, widened.
     ///
     /// # Safety
@@ -240,6 +252,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn wide_product(self, i: Self::I, factor: u32) -> (Self::I, Self::I);
     /// Lanes 2i and 2i + 1 exchanged.
     fn swap_pairs(self, v: Self::V) -> Self::V;
+
+    /// Sixteen floats as a table.
+    fn table(self, values: &[f32; 16]) -> Self::Table;
+    /// The entry each lane's lowest four bits name.
+    fn lookup(self, table: Self::Table, i: Self::I) -> Self::V;
 
     /// Sum of the lanes in a fixed tree: lane i with lane i + LANES/2, then with half as many, to the last.
     fn reduce_add(self, v: Self::V) -> f32;

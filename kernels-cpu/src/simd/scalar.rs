@@ -13,7 +13,7 @@ const LANES: usize = 8;
 #[derive(Clone, Copy)]
 pub(crate) struct F([f32; LANES]);
 #[derive(Clone, Copy)]
-pub(crate) struct I([i32; LANES]);
+pub(crate) struct I(pub(super) [i32; LANES]);
 
 #[inline(always)]
 fn each<A: Copy, B: Copy + Default>(f: impl Fn(A) -> B, a: [A; LANES]) -> [B; LANES] {
@@ -76,6 +76,7 @@ impl Simd for Scalar {
     type V = F;
     type I = I;
     type M = [bool; LANES];
+    type Table = [f32; 16];
     const LANES: usize = LANES;
 
     #[inline(always)]
@@ -134,6 +135,22 @@ impl Simd for Scalar {
     unsafe fn store_bf16(self, to: *mut u16, v: F) {
         // SAFETY: writable for LANES elements by contract.
         unsafe { to.cast::<[u16; LANES]>().write(each(|x| bf16::from_f32(x).to_bits(), v.0)) }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(self, from: *const u8) -> I {
+        let mut lanes = [0; LANES];
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            // SAFETY: contract.
+            *lane = i32::from(unsafe { *from.add(i) });
+        }
+        I(lanes)
+    }
+    #[inline(always)]
+    unsafe fn store_i8(self, to: *mut i8, i: I) {
+        for (at, lane) in i.0.into_iter().enumerate() {
+            // SAFETY: contract.
+            unsafe { *to.add(at) = lane as i8 };
+        }
     }
     #[inline(always)]
     unsafe fn load_f16(self, from: *const u16) -> F {
@@ -257,6 +274,14 @@ impl Simd for Scalar {
         F(std::array::from_fn(|i| v.0[i ^ 1]))
     }
 
+    #[inline(always)]
+    fn table(self, values: &[f32; 16]) -> [f32; 16] {
+        *values
+    }
+    #[inline(always)]
+    fn lookup(self, table: [f32; 16], i: I) -> F {
+        F(each(|i| table[i as usize & 15], i.0))
+    }
     #[inline(always)]
     fn reduce_add(self, v: F) -> f32 {
         let [a, b, c, d, e, f, g, h] = v.0;

@@ -35,6 +35,17 @@ simd_fn! {
             store(s, out, j * S::LANES, v);
         }
     }
+    /// Bytes to words and back, and the table's entry for each.
+    fn bytes(s, x: &[u8], table: &[f32; 16], back: &mut [i8], found: &mut [f32]) {
+        for at in (0..x.len()).step_by(S::LANES) {
+            // SAFETY: the tests below use whole vectors.
+            unsafe {
+                let words = s.load_u8(x.as_ptr().add(at));
+                s.store_i8(back.as_mut_ptr().add(at), words);
+                s.store(found.as_mut_ptr().add(at), s.lookup(s.table(table), words));
+            }
+        }
+    }
     fn fused(s, a: &[f32], b: &[f32], c: &[f32], out: &mut [f32]) {
         for at in (0..a.len()).step_by(S::LANES) {
             store(s, out, at, s.fma(load(s, a, at), load(s, b, at), load(s, c, at)));
@@ -95,6 +106,19 @@ fn columns_are_transposed() {
         check::<f32>(isa, lanes);
         check::<bf16>(isa, lanes);
         check::<f16>(isa, lanes);
+    }
+}
+
+#[test]
+fn bytes_widen_narrow_and_choose() {
+    let x: Vec<u8> = (0..=255).collect();
+    let table: [f32; 16] = std::array::from_fn(|i| (i * i) as f32 - 8.0);
+    for isa in Isa::available() {
+        let (mut back, mut found) = (vec![0i8; 256], vec![0f32; 256]);
+        bytes(isa, &x, &table, &mut back, &mut found);
+        for i in 0..256 {
+            assert_eq!((back[i] as u8, found[i]), (x[i], table[i % 16]), "{isa:?}");
+        }
     }
 }
 

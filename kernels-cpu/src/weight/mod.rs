@@ -1,14 +1,16 @@
 //! Weights as the kernels read them: packed once, in strips of output columns that follow each other in memory as a
 //! matrix-vector product reads them.
 
+pub(crate) mod code;
 pub(crate) mod dense;
+pub(crate) mod factors;
 pub(crate) mod quant;
 pub(crate) mod sparse;
 
 use crate::CpuBackend;
 use dense::DenseStrips;
 use half::{bf16, f16};
-use kernels::weight::Values;
+use kernels::weight::{Coded, Values};
 use kernels::{Packed, Result, Weight};
 use quant::QuantStrips;
 use sparse::SparseWeight;
@@ -18,7 +20,7 @@ pub(crate) enum PackedWeight {
     F32(DenseStrips<f32>),
     Bf16(DenseStrips<bf16>),
     F16(DenseStrips<f16>),
-    Quant(QuantStrips),
+    Quant(Box<QuantStrips>),
     Sparse(SparseWeight),
 }
 
@@ -33,8 +35,13 @@ pub(crate) fn pack(cpu: &CpuBackend, weight: &Weight) -> Result<Packed> {
             Values::Bf16(values) => DenseStrips::pack(cpu, *n, *k, values).map(|(w, bytes)| (PackedWeight::Bf16(w), bytes)),
             Values::F16(values) => DenseStrips::pack(cpu, *n, *k, values).map(|(w, bytes)| (PackedWeight::F16(w), bytes)),
         },
-        Weight::Quant(quant) => QuantStrips::pack(cpu, quant).map(|(w, bytes)| (PackedWeight::Quant(w), bytes)),
+        Weight::Quant(quant) => coded(cpu, Coded::Quant(quant)),
+        Weight::Blocks(blocks) => coded(cpu, Coded::Blocks(blocks)),
         Weight::Sparse(sparse) => SparseWeight::pack(cpu, sparse).map(|(w, bytes)| (PackedWeight::Sparse(w), bytes)),
     }?;
     Ok(Packed::new(cpu.id, weight, bytes as u64, storage))
+}
+
+fn coded(cpu: &CpuBackend, weight: Coded<'_>) -> Result<(PackedWeight, usize)> {
+    QuantStrips::pack(cpu, weight).map(|(w, bytes)| (PackedWeight::Quant(Box::new(w)), bytes))
 }

@@ -1,77 +1,62 @@
-//! A quantized weight [N, K] as strips of words: 32 bits hold the codes of 4 (int8) or 8 (int4) inputs for one output.
+//! A weight of integer codes [N, K] as strips of words: 32 bits belong to one output, see [`code`](super::code).
 //!
-//! A strip is [units, NR] words; a unit is the inputs one word holds. Every group starts a new unit, so that the last unit of a
-//! group may be partly filled. Scales and zero points are [groups, NR] per strip.
+//! A strip is [steps · words of a step, NR] words. Scales, zero points and minima are [groups, NR] per strip.
 
+use super::code::{Code, CodeKind, Groups, STEP_INPUTS, STEP_WORDS, with_code};
+use super::factors::{FactorRows, Factors, Source};
 use crate::CpuBackend;
 use crate::gemm::blocking::{Strips, lanes, nr};
 use crate::gemm::micro::Strip;
 use crate::gemm::stored::Stored;
 use crate::memory::CpuStorage;
 use crate::simd::Simd;
-use half::bf16;
+use crate::simd::dot::prefetch;
 use kernels::Result;
-use kernels::weight::{Bits, Quant, Zero};
-use std::ops::Range;
+use kernels::weight::{Bits, BlockFormat, Coded, Zero};
+use std::marker::PhantomData;
 
-/// Where the units of a row lie.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Units {
-    k: usize,
-    group_size: usize,
-    per_group: usize,
-    /// Inputs in a unit.
-    rows: usize,
+/// Bytes by which a strip is fetched ahead, as in the kernels of integers.
+const AHEAD_BYTES: usize = 3 << 10;
+
+/// Where the columns of a weight lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Placed {
+    pub strips: Strips,
+    pub lanes: usize,
 }
 
-impl Units {
-    /// Units of `rows` inputs for a row of depth `k` in groups.
-    pub fn new(k: usize, group_size: usize, rows: usize) -> Self {
-        let group_size = group_size.min(k).max(1);
-        Units { k, group_size, per_group: group_size.div_ceil(rows), rows }
-    }
-    /// Number of groups.
-    pub fn groups(self) -> usize {
-        self.k.div_ceil(self.group_size)
-    }
-    /// Number of units.
-    pub fn count(self) -> usize {
-        let whole = self.k / self.group_size;
-        whole * self.per_group + (self.k - whole * self.group_size).div_ceil(self.rows)
-    }
-    /// Units of group `group`.
-    pub fn of_group(self, group: usize) -> Range<usize> {
-        group * self.per_group..((group + 1) * self.per_group).min(self.count())
-    }
-    /// The unit that holds input `k`.
-    pub fn at(self, k: usize) -> usize {
-        let group = k / self.group_size;
-        group * self.per_group + (k - group * self.group_size) / self.rows
-    }
-    /// First input of a unit, and how many it holds.
-    #[inline(always)]
-    pub fn span(self, unit: usize) -> (usize, usize) {
-        let group = unit / self.per_group;
-        let start = group * self.group_size + (unit - group * self.per_group) * self.rows;
-        let end = ((group + 1) * self.group_size).min(self.k);
-        (start, self.rows.min(end - start))
-    }
-    #[inline(always)]
-    fn group(self, unit: usize) -> usize {
-        unit / self.per_group
+impl Placed {
+    /// [strips, rows, NR] values of (n, row).
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn fill<T: bytemuck::Pod>(self, cpu: &CpuBackend, rows: usize, value: &dyn Fn(usize, usize) -> T) -> Result<CpuStorage> {
+        let mut storage = cpu.heap.alloc(self.strips.padded().saturating_mul(rows).saturating_mul(size_of::<T>()))?;
+        let all = storage.as_mut_slice::<T>();
+        for index in 0..self.strips.count() {
+            let (columns, width) = (self.strips.columns(index), self.strips.vectors(index) * self.lanes);
+            let strip = &mut all[columns.start * rows..][..rows * width];
+            for (j, n) in columns.enumerate() {
+                (0..rows).for_each(|row| strip[row * width + j] = value(n, row));
+            }
+        }
+        Ok(storage)
     }
 }
 
-/// A packed quantized weight.
+/// A packed weight of integer codes.
 pub(crate) struct QuantStrips {
-    pub bits: Bits,
-    pub units: Units,
-    /// i32 [strips, units, NR].
+    pub kind: CodeKind,
+    pub groups: Groups,
+    /// The code of zero, where groups have none of their own.
+    pub zero: u8,
+    /// u32 [strips, steps, words of a step, NR].
     words: CpuStorage,
-    /// f32 [strips, groups, NR].
-    scales: CpuStorage,
-    /// bf16 [strips, groups, NR], exact; `None` if symmetric.
-    zeros: Option<CpuStorage>,
+    words_per_step: usize,
+    pub scales: Factors,
+    /// u8 [strips, groups, NR].
+    pub zeros: Option<CpuStorage>,
+    pub minima: Option<Factors>,
 }
 
 impl QuantStrips {
@@ -79,143 +64,210 @@ impl QuantStrips {
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub fn pack(cpu: &CpuBackend, quant: &Quant) -> Result<(Self, usize)> {
-        let (n, k, scheme) = (quant.n(), quant.k(), quant.scheme());
-        let (rows, bits) = match scheme.bits {
-            Bits::Int8 => (4, 8),
-            Bits::Int4 => (8, 4),
-        };
-        let units = Units::new(k, scheme.group_size, rows);
-        let lanes = lanes(cpu.isa);
-        let strips = Strips::new(n, lanes);
-        let per_unit = strips.padded().saturating_mul(4);
-        let mut words = cpu.heap.alloc(per_unit.saturating_mul(units.count()))?;
-        let mut scales = cpu.heap.alloc(per_unit.saturating_mul(units.groups()))?;
-        let mut zeros = match scheme.zero {
-            Zero::Symmetric => None,
-            Zero::Asymmetric => Some(cpu.heap.alloc((per_unit / 2).saturating_mul(units.groups()))?),
-        };
-        for index in 0..strips.count() {
-            let columns = strips.columns(index);
-            let width = strips.vectors(index) * lanes;
-            let words = &mut words.as_mut_slice::<u32>()[columns.start * units.count()..];
-            let scales = &mut scales.as_mut_slice::<f32>()[columns.start * units.groups()..];
-            for (j, n) in columns.clone().enumerate() {
-                for unit in 0..units.count() {
-                    let (start, count) = units.span(unit);
-                    let word = (0..count).fold(0, |word, i| word | (quant.code(n, start + i) as u32) << (bits * i));
-                    words[unit * width + j] = word;
-                }
-                for group in 0..units.groups() {
-                    scales[group * width + j] = quant.group(n, group).0;
-                }
+    pub fn pack(cpu: &CpuBackend, coded: Coded<'_>) -> Result<(Self, usize)> {
+        let (n, k) = (coded.n(), coded.k());
+        let (kind, zero) = match coded {
+            Coded::Quant(quant) => {
+                let kind = if quant.scheme().bits == Bits::Int8 { CodeKind::Bytes } else { CodeKind::Nibbles };
+                (kind, quant.scheme().middle())
             }
-            if let Some(zeros) = &mut zeros {
-                let zeros = &mut zeros.as_mut_slice::<bf16>()[columns.start * units.groups()..];
-                for (j, n) in columns.enumerate() {
-                    for group in 0..units.groups() {
-                        zeros[group * width + j] = bf16::from_f32(quant.group(n, group).1 as f32);
-                    }
-                }
+            Coded::Blocks(blocks) => {
+                let kind = match blocks.format() {
+                    BlockFormat::Q8_0 => CodeKind::Bytes,
+                    BlockFormat::Q4_0 | BlockFormat::Q4K => CodeKind::Nibbles,
+                    BlockFormat::Q5K => CodeKind::Fives,
+                    BlockFormat::Q6K => CodeKind::Sixes,
+                };
+                (kind, blocks.format().codes().1)
             }
-        }
-        let bytes = words.bytes() + scales.bytes() + zeros.as_ref().map_or(0, CpuStorage::bytes);
-        Ok((QuantStrips { bits: scheme.bits, units, words, scales, zeros }, bytes))
+        };
+        let (groups, words_per_step) = with_code!(kind, C => (Groups::new(k, coded.group_size(), C::QUADS), C::WORDS));
+        let placed = Placed { strips: Strips::new(n, lanes(cpu.isa)), lanes: lanes(cpu.isa) };
+        let words = with_code!(kind, C => words::<C>(cpu, placed, coded, groups))?;
+        let (scales, minima) = factors(cpu, coded)?;
+        let zeros = match coded {
+            Coded::Quant(quant) if quant.scheme().zero == Zero::Asymmetric => {
+                Some(placed.fill::<u8>(cpu, groups.count(), &|n, g| quant.group(n, g).1)?)
+            }
+            _ => None,
+        };
+        let side = scales.bytes() + zeros.as_ref().map_or(0, CpuStorage::bytes) + minima.as_ref().map_or(0, Factors::bytes);
+        let bytes = words.bytes() + side;
+        Ok((QuantStrips { kind, groups, zero, words, words_per_step, scales, zeros, minima }, bytes))
     }
 
-    /// Words [units, width], scales and zero points [groups, width] of the strip that begins at column `start`.
-    pub fn strip(&self, start: usize, width: usize) -> (&[i32], &[f32], Option<&[bf16]>) {
-        let (units, groups) = (self.units.count(), self.units.groups());
-        let words = &self.words.as_slice::<i32>()[start * units..][..units * width];
-        let scales = &self.scales.as_slice::<f32>()[start * groups..][..groups * width];
-        let zeros = self.zeros.as_ref().map(|zeros| &zeros.as_slice::<bf16>()[start * groups..][..groups * width]);
-        (words, scales, zeros)
+    /// Words of the strip that begins at column `start`, rows of `width`, from step `step` on, as f32 of the same bits.
+    pub fn words(&self, start: usize, width: usize, step: usize) -> &[f32] {
+        let first = (start * self.groups.steps() + step * width) * self.words_per_step;
+        let count = (self.groups.steps() - step) * self.words_per_step * width;
+        &self.words.as_slice::<f32>()[first..first + count]
     }
 
-    /// This weight as a factor of BITS bits.
-    pub fn factor<const BITS: u32>(&self) -> QuantFactor<'_, BITS> {
-        QuantFactor(self)
+    /// Zero points [groups, width] of a strip, if groups have their own.
+    pub fn zeros(&self, start: usize, width: usize) -> Option<&[u8]> {
+        let groups = self.groups.count();
+        self.zeros.as_ref().map(|zeros| &zeros.as_slice::<u8>()[start * groups..][..groups * width])
     }
 
-    /// Strip `index`, whose rows are `vectors` vectors. `BITS` must be those of the weight.
-    #[inline(always)]
-    pub fn rows<S: Simd, const BITS: u32>(&self, index: usize, vectors: usize) -> QuantRows<BITS> {
-        let start = index * nr(S::LANES);
-        let zeros = self.zeros.as_ref();
-        QuantRows {
-            units: self.units,
-            words: self.words.as_slice::<f32>().as_ptr().wrapping_add(start * self.units.count()),
-            scales: self.scales.as_slice::<f32>().as_ptr().wrapping_add(start * self.units.groups()),
-            zeros: zeros.map(|z| z.as_slice::<u16>().as_ptr().wrapping_add(start * self.units.groups())),
-            width: vectors * S::LANES,
-        }
+    /// This weight as a factor whose codes are of kind `C`, which must be that of the weight.
+    pub fn factor<C: Code>(&self) -> QuantFactor<'_, C> {
+        QuantFactor(self, PhantomData)
     }
 }
 
-/// A quantized weight as right factor of the product.
-pub(crate) struct QuantFactor<'a, const BITS: u32>(&'a QuantStrips);
+/// Words of all strips.
+fn words<C: Code>(cpu: &CpuBackend, placed: Placed, coded: Coded<'_>, groups: Groups) -> Result<CpuStorage> {
+    let (strips, per_step) = (placed.strips, 4 * C::QUADS);
+    let rows = groups.steps().saturating_mul(C::WORDS);
+    let mut storage = cpu.heap.alloc(strips.padded().saturating_mul(rows).saturating_mul(4))?;
+    let all = storage.as_mut_slice::<u32>();
+    for index in 0..strips.count() {
+        let (columns, width) = (strips.columns(index), strips.vectors(index) * placed.lanes);
+        let strip = &mut all[columns.start * rows..][..rows * width];
+        for (j, n) in columns.enumerate() {
+            for step in 0..groups.steps() {
+                let (start, count) = groups.span(step, per_step);
+                let (mut codes, mut words) = ([0; STEP_INPUTS], [0; STEP_WORDS]);
+                codes.iter_mut().take(count).enumerate().for_each(|(i, code)| *code = coded.code(n, start + i));
+                C::pack(&codes, &mut words);
+                for (w, &word) in words[..C::WORDS].iter().enumerate() {
+                    strip[(step * C::WORDS + w) * width + j] = word;
+                }
+            }
+        }
+    }
+    Ok(storage)
+}
 
-impl<const BITS: u32> Stored for QuantFactor<'_, BITS> {
-    type Rows<S: Simd> = QuantRows<BITS>;
-    const UNIT_ROWS: usize = 32 / BITS as usize;
+/// Scales and minima, as wide as the format stores them.
+fn factors(cpu: &CpuBackend, coded: Coded<'_>) -> Result<(Factors, Option<Factors>)> {
+    let (n, groups) = (coded.n(), coded.groups());
+    let pack = |source| Factors::pack(cpu, n, groups, source);
+    let blocks = match coded {
+        Coded::Quant(quant) => return Ok((pack(Source::Wide(&|n, g| quant.group(n, g).0))?, None)),
+        Coded::Blocks(blocks) => blocks,
+    };
+    let format = blocks.format();
+    let shift = (format.block_size() / format.group_size()).ilog2();
+    let scale = |n, block| blocks.scales(n, block).0;
+    Ok(match format {
+        BlockFormat::Q8_0 | BlockFormat::Q4_0 => (pack(Source::Half(&scale))?, None),
+        BlockFormat::Q6K => {
+            let bytes = |n, g| (blocks.factors(n, g).0 as u8) ^ 0x80;
+            (pack(Source::Fine { values: &scale, bytes: &bytes, shift, bias: 128 })?, None)
+        }
+        BlockFormat::Q4K | BlockFormat::Q5K => {
+            let bytes = |n, g| blocks.factors(n, g).0 as u8;
+            let scales = pack(Source::Fine { values: &scale, bytes: &bytes, shift, bias: 0 })?;
+            let (min, bytes) = (|n, block| blocks.scales(n, block).1, |n, g| blocks.factors(n, g).1);
+            (scales, Some(pack(Source::Fine { values: &min, bytes: &bytes, shift, bias: 0 })?))
+        }
+    })
+}
+
+/// A weight of integer codes as right factor of the product.
+pub(crate) struct QuantFactor<'a, C>(&'a QuantStrips, PhantomData<C>);
+
+/// Inputs of a unit, two quads where a step has as many.
+const fn unit_rows<C: Code>() -> usize {
+    if C::QUADS == 1 { 4 } else { 8 }
+}
+
+impl<C: Code> Stored for QuantFactor<'_, C> {
+    type Rows<S: Simd> = QuantRows<C>;
+    const UNIT_ROWS: usize = unit_rows::<C>();
 
     fn units(&self, _: usize) -> usize {
-        self.0.units.count()
+        self.0.groups.steps() * (4 * C::QUADS / Self::UNIT_ROWS)
     }
     fn unit_at(&self, k: usize) -> usize {
-        self.0.units.at(k)
+        self.0.groups.unit_at(k, Self::UNIT_ROWS)
     }
     fn span(&self, unit: usize) -> (usize, usize) {
-        self.0.units.span(unit)
+        self.0.groups.span(unit, Self::UNIT_ROWS)
     }
     #[inline(always)]
-    fn strip<S: Simd>(&self, index: usize, vectors: usize) -> QuantRows<BITS> {
-        self.0.rows::<S, BITS>(index, vectors)
+    fn strip<S: Simd>(&self, index: usize, vectors: usize) -> QuantRows<C> {
+        let (weight, start, width) = (self.0, index * nr(S::LANES), vectors * S::LANES);
+        let zero = if weight.zeros.is_some() { 0.0 } else { f32::from(weight.zero) };
+        let mut nibbles = [0.0; 16];
+        nibbles.iter_mut().enumerate().for_each(|(code, value)| *value = code as f32 - zero);
+        QuantRows {
+            nibbles,
+            groups: weight.groups,
+            words: weight.words(start, width, 0).as_ptr(),
+            scales: weight.scales.rows(start, width),
+            zeros: weight.zeros(start, width).map(<[u8]>::as_ptr),
+            zero,
+            minima: weight.minima.as_ref().map(|minima| minima.rows(start, width)),
+            width,
+            code: PhantomData,
+        }
     }
 }
 
-/// A strip of a quantized weight. Each value is `scale · (code − zero)`, rounded once, as in `Quant::to_f32`.
+/// A strip of a weight of integer codes. Each value is as [`Group::value`](kernels::weight::Group::value) has it, rounded once.
 #[derive(Clone, Copy)]
-pub(crate) struct QuantRows<const BITS: u32> {
-    pub units: Units,
-    /// Words, as the f32 of the same bits, [units, width].
-    pub words: *const f32,
-    /// [groups, width]
-    pub scales: *const f32,
-    /// bf16 [groups, width]
-    pub zeros: Option<*const u16>,
-    pub width: usize,
+pub(crate) struct QuantRows<C> {
+    groups: Groups,
+    words: *const f32,
+    scales: FactorRows,
+    zeros: Option<*const u8>,
+    /// The code of zero where `zeros` has none.
+    zero: f32,
+    /// code − zero for every code of four bits.
+    nibbles: [f32; 16],
+    minima: Option<FactorRows>,
+    width: usize,
+    code: PhantomData<C>,
 }
 
-/// One word per output, with its group's scale and zero point.
+/// Quads (of nibbles, the word they share) of as many outputs as there are lanes, with their group's scale, zero point and minimum
+/// (negative).
 #[derive(Clone, Copy)]
 pub(crate) struct QuantUnit<S: Simd, const NV: usize> {
-    words: [S::I; NV],
+    quads: [[S::I; 2]; NV],
+    nibbles: S::Table,
     scales: [S::V; NV],
     zeros: [S::V; NV],
+    minima: [S::V; NV],
 }
 
-impl<S: Simd, const BITS: u32> Strip<S> for QuantRows<BITS> {
-    const ROWS: usize = 32 / BITS as usize;
+impl<S: Simd, C: Code> Strip<S> for QuantRows<C> {
+    const ROWS: usize = unit_rows::<C>();
     type Unit<const NV: usize> = QuantUnit<S, NV>;
 
     #[inline(always)]
     fn span(self, unit: usize) -> (usize, usize) {
-        self.units.span(unit)
+        self.groups.span(unit, unit_rows::<C>())
     }
     #[inline(always)]
     unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> QuantUnit<S, NV> {
-        let group = self.units.group(unit);
-        let mut all =
-            QuantUnit { words: [s.int(0); NV], scales: [s.zero(); NV], zeros: [s.splat((1u32 << (BITS - 1)) as f32); NV] };
+        let per_step = 4 * C::QUADS / unit_rows::<C>();
+        let (step, part) = (unit / per_step, unit % per_step);
+        let group = step / self.groups.steps_per_group;
+        let (scales, zeros, minima) = ([s.zero(); NV], [s.splat(self.zero); NV], [s.splat(-0.0); NV]);
+        let mut all = QuantUnit { quads: [[s.int(0); 2]; NV], nibbles: s.table(&self.nibbles), scales, zeros, minima };
         for j in 0..NV {
-            let at = group * self.width + j * S::LANES;
+            let column = j * S::LANES;
             // SAFETY: by contract the unit, and so its group, exists; rows are whole vectors.
             unsafe {
-                all.words[j] = s.bits(s.load(self.words.add(unit * self.width + j * S::LANES)));
-                all.scales[j] = s.load(self.scales.add(at));
+                let words = self.words.add(step * C::WORDS * self.width + column);
+                prefetch(words.wrapping_byte_add(AHEAD_BYTES));
+                all.quads[j] = match part {
+                    _ if C::QUADS == 2 => [s.bits(s.load(words)); 2],
+                    _ if C::QUADS == 1 => [C::quad::<S, 0>(s, words, self.width), s.int(0)],
+                    0 => [C::quad::<S, 0>(s, words, self.width), C::quad::<S, 1>(s, words, self.width)],
+                    1 => [C::quad::<S, 2>(s, words, self.width), C::quad::<S, 3>(s, words, self.width)],
+                    2 => [C::quad::<S, 4>(s, words, self.width), C::quad::<S, 5>(s, words, self.width)],
+                    _ => [C::quad::<S, 6>(s, words, self.width), C::quad::<S, 7>(s, words, self.width)],
+                };
+                all.scales[j] = self.scales.at(s, group, column);
                 if let Some(zeros) = self.zeros {
-                    all.zeros[j] = s.load_bf16(zeros.add(at));
+                    all.zeros[j] = s.to_float(s.load_u8(zeros.add(group * self.width + column)));
+                }
+                if let Some(minima) = self.minima {
+                    all.minima[j] = -minima.at(s, group, column);
                 }
             }
         }
@@ -225,20 +277,41 @@ impl<S: Simd, const BITS: u32> Strip<S> for QuantRows<BITS> {
     fn row<const NV: usize, const ROW: usize>(self, s: S, unit: QuantUnit<S, NV>) -> [S::V; NV] {
         let mut row = [s.zero(); NV];
         for (j, value) in row.iter_mut().enumerate() {
-            let word = unit.words[j];
-            let shifted = match (BITS as usize * ROW) as u32 {
-                4 => s.shr::<4>(word),
-                8 => s.shr::<8>(word),
-                12 => s.shr::<12>(word),
-                16 => s.shr::<16>(word),
-                20 => s.shr::<20>(word),
-                24 => s.shr::<24>(word),
-                28 => s.shr::<28>(word),
-                _ => word,
-            };
-            let code = s.to_float(shifted & s.int((1 << BITS) - 1));
-            *value = (code - unit.zeros[j]) * unit.scales[j];
+            let quad = unit.quads[j][ROW / 4];
+            let mut code = if C::QUADS == 2 { nibble::<S, ROW>(s, unit.nibbles, quad) } else { byte::<S, ROW>(s, quad) };
+            if C::QUADS != 2 || self.zeros.is_some() {
+                code = code - unit.zeros[j];
+            }
+            *value = s.fma(code, unit.scales[j], unit.minima[j]);
         }
         row
     }
+}
+
+/// Byte ROW % 4.
+#[inline(always)]
+fn byte<S: Simd, const ROW: usize>(s: S, quad: S::I) -> S::V {
+    let code = match ROW % 4 {
+        0 => quad,
+        1 => s.shr::<8>(quad),
+        2 => s.shr::<16>(quad),
+        _ => s.shr::<24>(quad),
+    };
+    s.to_float(code & s.int(0xff))
+}
+
+/// What the table has for the code of input ROW of a step of nibbles.
+#[inline(always)]
+fn nibble<S: Simd, const ROW: usize>(s: S, table: S::Table, word: S::I) -> S::V {
+    let code = match ROW {
+        0 => word,
+        1 => s.shr::<8>(word),
+        2 => s.shr::<16>(word),
+        3 => s.shr::<24>(word),
+        4 => s.shr::<4>(word),
+        5 => s.shr::<12>(word),
+        6 => s.shr::<20>(word),
+        _ => s.shr::<28>(word),
+    };
+    s.lookup(table, code)
 }

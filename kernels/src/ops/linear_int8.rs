@@ -1,27 +1,31 @@
-//! Fully connected layer in 8-bit integers.
+//! Fully connected layer in integers of 8 bits.
 
 use super::{Act, Check, Window, bytes_of};
 use crate::op::operands;
 use crate::{Cost, DType, Error, Op, Packed, Result, View, ViewMut};
 
-/// Fully connected layer on quantized rows and an int8 weight (W8A8).
+/// Fully connected layer on quantized rows and a weight of integer codes (W8A8, W4A8, GGUF's blocks).
 ///
-/// out[m, n] = act(x_scale\[m\] · Σ_g scale[n, g] · Σ_{k ∈ g} x[m, k] · (code[n, k] − zero[n, g]) + bias\[n\])
+/// out[m, n] = act(x_scale\[m\] · Σ_g (scale[n, g] · Σ_{k ∈ g} x[m, k] · (code[n, k] − zero[n, g]) − min[n, g] · Σ_{k ∈ g} x[m, k])
+/// + bias\[n\])
+///
+/// Scales, zero points and minima are those of the weight's groups ([`Group`](crate::weight::Group)); only `q4_k` and `q5_k` have
+/// minima.
 ///
 /// | argument | shape | dtype |
 /// |---|---|---|
 /// | `x` | [M, K], last stride 1 (from [`Quantize`](super::Quantize)) | i8 |
 /// | `x_scale` | \[M\] | f32 |
-/// | `weight` | [N, K] packed, an int8 scheme | |
+/// | `weight` | [N, K] packed, of integer codes: int8, int4, or a block format of GGUF | |
 /// | `bias` | \[N\], optional | f32 |
 /// | `out` | [M, N], last stride 1; overwritten | f32 |
 ///
-/// Precision: the inner sum of a group is exact in i32; groups are added in f32 (γ_G of the group sums). K is at most 65,536, so
-/// that no sum can overflow.
+/// Precision: the inner sums of a group are exact in i32; groups are added in f32 (γ of the products of group sums with scales and
+/// minima). K is at most 65,536, so that no sum can overflow.
 /// Cost: 2·M·N·K operations.
 ///
 /// # Errors
-/// `Shape`, `DType`, `Layout`; `Limit` if K > 65,536; `Value` if the weight is not int8.
+/// `Shape`, `DType`, `Layout`; `Limit` if K > 65,536; `Value` if the weight is not of integer codes.
 ///
 /// # Source
 /// Dynamic activation quantization as in Dettmers et al., *LLM.int8()* (2022), without outlier columns.
@@ -58,7 +62,7 @@ impl Op for LinearInt8<'_> {
         if k > 1 << 16 {
             return Err(Error::Limit { op: Self::NAME, what: "K", limit: 1 << 16, got: k as u64 });
         }
-        check.value("weight", self.weight.format().starts_with("int8"), "of an int8 format", self.weight.format())?;
+        check.value("weight", self.weight.is_coded(), "of integer codes", self.weight.format())?;
         if let Some(bias) = &self.bias {
             check.shape("bias", bias, &[n])?;
             check.dtype("bias", bias, DType::F32)?;

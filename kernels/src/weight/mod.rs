@@ -1,12 +1,16 @@
-//! Weights are values, not types: a matrix `[N, K]` that may be dense, quantized or sparse.
+//! Weights are values, not types: a matrix `[N, K]` that may be dense, quantized, in GGUF's blocks, or sparse.
 //!
 //! Shrinking a model maps `Weight` to `Weight`; [`Memory::pack`](crate::Memory::pack) turns one into what a device reads.
 
+mod blocks;
+mod coded;
 mod dense;
 mod packed;
 mod quant;
 mod sparse;
 
+pub use blocks::{BlockFormat, Blocks};
+pub use coded::{Coded, Group};
 pub use dense::Values;
 pub use packed::{Packed, WeightRef};
 pub use quant::{Bits, Quant, QuantScheme, Zero};
@@ -28,6 +32,8 @@ pub enum Weight {
     },
     /// Integer codes with a scale per group.
     Quant(Quant),
+    /// A block format of GGUF.
+    Blocks(Blocks),
     /// Some values stored, with their places.
     Sparse(Sparse),
 }
@@ -47,6 +53,7 @@ impl Weight {
         match self {
             Weight::Dense { n, .. } => *n,
             Weight::Quant(quant) => quant.n(),
+            Weight::Blocks(blocks) => blocks.n(),
             Weight::Sparse(sparse) => sparse.n(),
         }
     }
@@ -56,16 +63,27 @@ impl Weight {
         match self {
             Weight::Dense { k, .. } => *k,
             Weight::Quant(quant) => quant.k(),
+            Weight::Blocks(blocks) => blocks.k(),
             Weight::Sparse(sparse) => sparse.k(),
         }
     }
 
-    /// Format as reports print it: `f32`, `int8-g64`, `int4-g32-asym`, `csr-f32`, `block16x1-f32`, `2:4-bf16`.
+    /// Format as reports print it: `f32`, `int8-g64`, `int4-g32-asym`, `q4_k`, `csr-f32`, `block16x1-f32`, `2:4-bf16`.
     pub fn format(&self) -> String {
         match self {
             Weight::Dense { values, .. } => values.dtype().to_string(),
             Weight::Quant(quant) => quant.scheme().to_string(),
+            Weight::Blocks(blocks) => blocks.format().to_string(),
             Weight::Sparse(sparse) => sparse.format(),
+        }
+    }
+
+    /// The weight as integer codes, if it is one.
+    pub fn coded(&self) -> Option<Coded<'_>> {
+        match self {
+            Weight::Quant(quant) => Some(Coded::Quant(quant)),
+            Weight::Blocks(blocks) => Some(Coded::Blocks(blocks)),
+            Weight::Dense { .. } | Weight::Sparse(_) => None,
         }
     }
 
@@ -74,6 +92,7 @@ impl Weight {
         match self {
             Weight::Dense { values, .. } => values.size_bytes(),
             Weight::Quant(quant) => quant.stored_bytes(),
+            Weight::Blocks(blocks) => blocks.bytes().len(),
             Weight::Sparse(sparse) => sparse.stored_bytes(),
         }
     }
@@ -82,7 +101,7 @@ impl Weight {
     pub fn nonzeros(&self) -> usize {
         match self {
             Weight::Dense { values, .. } => values.nonzeros(),
-            Weight::Quant(quant) => quant.to_f32().iter().filter(|&&w| w != 0.0).count(),
+            Weight::Quant(_) | Weight::Blocks(_) => self.to_f32().iter().filter(|&&w| w != 0.0).count(),
             Weight::Sparse(sparse) => sparse.values().nonzeros(),
         }
     }
@@ -93,6 +112,7 @@ impl Weight {
         match self {
             Weight::Dense { values, .. } => values.to_f32(),
             Weight::Quant(quant) => quant.to_f32(),
+            Weight::Blocks(blocks) => blocks.to_f32(),
             Weight::Sparse(sparse) => sparse.to_f32(),
         }
     }

@@ -10,13 +10,15 @@ pub struct Packed {
     n: usize,
     k: usize,
     format: String,
+    coded: bool,
     bytes: u64,
 }
 
 impl Packed {
     /// For backends: wraps the device's own layout of `weight`, which occupies `bytes` of its memory.
     pub fn new<S: Any + Send + Sync>(device: DeviceId, weight: &Weight, bytes: u64, storage: S) -> Self {
-        Packed { storage: Box::new(storage), device, n: weight.n(), k: weight.k(), format: weight.format(), bytes }
+        let (format, coded) = (weight.format(), weight.coded().is_some());
+        Packed { storage: Box::new(storage), device, n: weight.n(), k: weight.k(), format, coded, bytes }
     }
 
     /// Device it was packed for.
@@ -34,6 +36,10 @@ impl Packed {
     /// [`Weight::format`] of what was packed.
     pub fn format(&self) -> &str {
         &self.format
+    }
+    /// Whether it is a weight of integer codes: [`Weight::coded`].
+    pub fn is_coded(&self) -> bool {
+        self.coded
     }
     /// Bytes it occupies on the device: what a matrix-vector product must read.
     pub fn size_bytes(&self) -> u64 {

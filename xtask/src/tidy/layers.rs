@@ -18,7 +18,7 @@ const LAYERS: [Layer; 2] = [
     },
     Layer {
         below: &["model-zoo/src/large/", "model-zoo/src/small/"],
-        names: &["QuantScheme", "Weight::Dense", "Weight::Quant", "Weight::Sparse"],
+        names: &["QuantScheme", "Weight::Dense", "Weight::Quant", "Weight::Blocks", "Weight::Sparse"],
         why: "a model does not know how its weights are stored",
     },
 ];

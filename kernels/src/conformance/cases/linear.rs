@@ -1,4 +1,4 @@
-//! Cases of [`Linear`]: dense views, dense, quantized and sparse packed weights; and of [`LinearInt8`].
+//! Cases of [`Linear`]: dense views, dense, quantized, block and sparse packed weights; and of [`LinearInt8`].
 
 use super::{Suite, abs, fit};
 use crate::conformance::bounds::{Model, U, Want, activation_error};
@@ -7,7 +7,7 @@ use crate::conformance::draw::{Draw, Strides};
 use crate::conformance::recipe::{Recipe, Spread};
 use crate::ops::{Act, Linear, LinearInt8};
 use crate::reference::{activate, linear, stored};
-use crate::weight::{Bits, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
+use crate::weight::{Bits, BlockFormat, Blocks, Coded, Group, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
 use crate::{DType, Op, Weight, WeightRef};
 
 /// How a suite stores its weight.
@@ -16,6 +16,7 @@ enum Stored {
     View,
     Dense,
     Quant(QuantScheme),
+    Blocks(BlockFormat),
     Sparse(Form, DType),
 }
 
@@ -35,9 +36,7 @@ const fn scheme(bits: Bits, group_size: usize, zero: Zero) -> Stored {
 
 pub(super) fn suites() -> Vec<Suite> {
     use {Bits::*, Zero::*};
-    let dense = [
-        ("view", Stored::View),
-        ("packed", Stored::Dense),
+    let coded = [
         ("int8-channel", scheme(Int8, usize::MAX, Symmetric)),
         ("int8-g64", scheme(Int8, 64, Symmetric)),
         ("int8-g32-asym", scheme(Int8, 32, Asymmetric)),
@@ -46,9 +45,12 @@ pub(super) fn suites() -> Vec<Suite> {
         ("int4-g64-asym", scheme(Int4, 64, Asymmetric)),
         ("int4-g5", scheme(Int4, 5, Symmetric)),
     ];
+    let blocks = BlockFormat::ALL.map(|format| (format.name(), Stored::Blocks(format)));
+    let dense: Vec<(&str, Stored)> =
+        [("view", Stored::View), ("packed", Stored::Dense)].into_iter().chain(coded).chain(blocks).collect();
     let mut suites = Vec::new();
     for dtype in DType::FLOATS {
-        for (name, form) in dense {
+        for &(name, form) in &dense {
             suites.push((dtype, name.to_string(), form, 1024 / 3 / dense.len()));
         }
         let sparse = [
@@ -74,9 +76,8 @@ pub(super) fn suites() -> Vec<Suite> {
                 .directed(directed())
         })
         .collect();
-    for (name, group_size, zero) in [("channel", usize::MAX, Symmetric), ("g64", 64, Symmetric), ("g32-asym", 32, Asymmetric)] {
-        let scheme = QuantScheme { bits: Int8, group_size, zero };
-        all.push(Suite::new(LinearInt8::NAME, DType::I8, 128, move |draw| int8(draw, scheme)).group(name).directed(directed()));
+    for (name, form) in coded.into_iter().chain(blocks) {
+        all.push(Suite::new(LinearInt8::NAME, DType::I8, 64, move |draw| int8(draw, form)).group(name).directed(directed()));
     }
     all
 }
@@ -107,6 +108,48 @@ fn quantized(draw: &mut Draw<'_>, n: usize, k: usize, scheme: QuantScheme) -> We
     let zeros = if scheme.zero == Zero::Asymmetric { n * groups } else { 0 };
     let zero_points = draw.words(zeros).map(zero).collect();
     Weight::Quant(Quant::new(n, k, scheme, codes, scales, zero_points).unwrap_or_else(|e| unreachable!("{e}")))
+}
+
+/// Blocks of random codes whose scales are as a calibrated weight has them. In exact mode scales are powers of two and everything else
+/// is so small that sums are exact.
+fn blocks(draw: &mut Draw<'_>, n: usize, k: usize, format: BlockFormat) -> Weight {
+    let (exact, size) = (draw.exact(), format.block_bytes());
+    let mut bytes: Vec<u8> = draw.words(n * (k / format.block_size()) * size).map(|w| (w >> 13) as u8).collect();
+    let scales: Vec<u32> = draw.words(2 * n * (k / format.block_size())).collect();
+    for (block, words) in bytes.chunks_exact_mut(size).zip(scales.chunks_exact(2)) {
+        if exact {
+            let signed = |byte: &mut u8, below: u8| *byte = (*byte % below).wrapping_sub(below / 2);
+            match format {
+                BlockFormat::Q4_0 => {}
+                BlockFormat::Q8_0 => block[2..].iter_mut().for_each(|q| signed(q, 16)),
+                BlockFormat::Q4K | BlockFormat::Q5K => block[4..16].iter_mut().for_each(|factors| *factors &= 0x33),
+                BlockFormat::Q6K => block[192..208].iter_mut().for_each(|factor| signed(factor, 4)),
+            }
+        }
+        let scale = |w: u32| if exact { [0.5, 1.0][w as usize % 2] } else { (1 + w % 1024) as f32 / (1u32 << 17) as f32 };
+        let at = if format == BlockFormat::Q6K { 208 } else { 0 };
+        for (i, &word) in words.iter().enumerate().take(1 + usize::from(format.has_minima())) {
+            block[at + 2 * i..][..2].copy_from_slice(&half::f16::from_f32(scale(word)).to_le_bytes());
+        }
+    }
+    Weight::Blocks(Blocks::new(n, k, format, bytes).unwrap_or_else(|e| unreachable!("{e}")))
+}
+
+/// A weight of integer codes, and K as its format allows it.
+fn coded(draw: &mut Draw<'_>, n: usize, k: usize, form: Stored) -> Weight {
+    match form {
+        Stored::Quant(scheme) => quantized(draw, n, k, scheme),
+        Stored::Blocks(format) => blocks(draw, n, k, format),
+        _ => unreachable!("not a form of integer codes"),
+    }
+}
+
+/// The nearest K above that a form allows.
+fn allowed_k(k: usize, form: Stored) -> usize {
+    match form {
+        Stored::Blocks(format) => k.next_multiple_of(format.block_size()),
+        _ => k,
+    }
 }
 
 /// In exact mode one that does not round.
@@ -166,18 +209,19 @@ fn activated(model: Model, act: Act, x: f64, bound: f64, size: f64) -> Want {
 }
 
 fn case(draw: &mut Draw<'_>, dtype: DType, form: Stored) -> Case {
-    if matches!(form, Stored::Quant(_)) {
+    if matches!(form, Stored::Quant(_) | Stored::Blocks(_)) {
         // Scales are finite and of a calibrated weight's size.
         draw.only(|spread| !matches!(spread, Spread::Largest));
     }
     let [m, k, n] = fit([draw.dim(257), draw.dim(513), draw.dim(257)], 1 << 18);
+    let k = allowed_k(k, form);
     let act = activation(draw);
     let with_bias = draw.pick(2) == 1;
     let x = draw.input("x", dtype, [m, k], Strides::LastDense);
     let view = matches!(form, Stored::View).then(|| draw.input("weight", dtype, [n, k], Strides::Any));
     let weight = match form {
         Stored::View | Stored::Dense => Weight::dense(n, k, values(draw, dtype, n * k)).unwrap_or_else(|e| unreachable!("{e}")),
-        Stored::Quant(scheme) => quantized(draw, n, k, scheme),
+        Stored::Quant(_) | Stored::Blocks(_) => coded(draw, n, k, form),
         Stored::Sparse(form, stored) => sparse(draw, n, k, form, stored),
     };
     let bias = with_bias.then(|| draw.input("bias", dtype, [n], Strides::Any));
@@ -197,17 +241,12 @@ fn case(draw: &mut Draw<'_>, dtype: DType, form: Stored) -> Case {
     let mut size = vec![0.0; m * n];
     linear(&abs(&xv), k, &abs_rows, bv.as_deref().map(abs).as_deref(), &mut size);
     let (model, exact) = (draw.model(), draw.exact() && matches!(act, Act::None | Act::Relu));
-    // Kernels may take the zero point and the scale out of the sum over a group, scale·(Σ x·code − zero·Σ x): the terms are then
-    // as large as the codes, not as the differences, and each group adds its roundings.
-    let (terms, growth) = match form {
-        Stored::Quant(scheme) => (2 * k + 2 * scheme.groups(k) + 1, quant_growth(&weight)),
-        _ => (k + 1, 1.0),
-    };
+    // Kernels may take scale, zero point and minimum out of the sum over a group, scale·(Σ x·code − zero·Σ x) − min·Σ x. With
+    // w = scale·(code − zero) − min the terms' sizes sum to at most Σ|x·w| + 2·(scale·zero + |min|)·Σ|x|, and each group adds three
+    // roundings.
+    let (terms, growth) = weight.coded().map_or((k + 1, 0.0), |coded| (2 * k + 3 * coded.groups() + 1, growth(coded)));
     let wants = value.into_iter().zip(size).enumerate().map(|(i, (c, s))| {
-        let s = match form {
-            Stored::Quant(_) => s + growth * row_size(&xv, i / n, k),
-            _ => s,
-        };
+        let s = if growth > 0.0 { s + growth * row_size(&xv, i / n, k) } else { s };
         if exact { Want::exactly(activate(act, c)) } else { activated(model, act, c, model.sum(terms, s), s) }
     });
     let wants = if m * n == 0 { Vec::new() } else { wants.collect() };
@@ -232,48 +271,46 @@ fn row_size(x: &[f64], m: usize, k: usize) -> f64 {
     x[m * k..(m + 1) * k].iter().map(|x| x.abs()).sum()
 }
 
-/// Largest scale · code of a quantized weight.
-fn quant_growth(weight: &Weight) -> f64 {
-    match weight {
-        Weight::Quant(quant) => {
-            let scale = quant.scales().iter().fold(0f64, |max, &s| max.max(f64::from(s.abs())));
-            scale * f64::from(quant.scheme().middle())
-        }
-        _ => 0.0,
-    }
+/// Largest 2·(scale·zero + |min|) of a group.
+fn growth(coded: Coded<'_>) -> f64 {
+    let groups = (0..coded.n()).flat_map(|n| (0..coded.groups()).map(move |g| coded.group(n, g)));
+    let size = |group: Group| f64::from(group.scale.abs()) * f64::from(group.zero) + f64::from(group.min.abs());
+    2.0 * groups.map(size).fold(0.0, f64::max)
 }
 
-fn int8(draw: &mut Draw<'_>, scheme: QuantScheme) -> Case {
+fn int8(draw: &mut Draw<'_>, form: Stored) -> Case {
     let [m, k, n] = fit([draw.dim(129), draw.dim(513), draw.dim(257)], 1 << 18);
+    let k = allowed_k(k, form);
     draw.only(|spread| spread == Spread::Integers || spread == Spread::Normal);
     let act = activation(draw);
     let with_bias = draw.pick(2) == 1;
     let x = draw.input("x", DType::I8, [m, k], Strides::LastDense);
     let x_scale = draw.input("x_scale", DType::F32, [m], Strides::Any);
-    let weight = quantized(draw, n, k, scheme);
+    let weight = coded(draw, n, k, form);
     let bias = with_bias.then(|| draw.input("bias", DType::F32, [n], Strides::Any));
     let out = draw.output("out", DType::F32, [m, n], Strides::LastDense);
 
     let (xv, sv, bv) = (x.values(), x_scale.values(), bias.as_ref().map(|b| b.values()));
-    let Weight::Quant(quant) = &weight else { unreachable!("`quantized` makes quantized weights") };
-    let groups = scheme.groups(k);
+    let Some(codes) = weight.coded() else { unreachable!("`coded` makes weights of integer codes") };
+    let (groups, group_size) = (codes.groups(), codes.group_size());
     let (model, exact) = (draw.model(), draw.exact() && matches!(act, Act::None | Act::Relu));
     let mut wants = Vec::new();
     for i in 0..m {
         for j in 0..n {
             let (mut sum, mut size) = (0.0, 0.0);
             for g in 0..groups {
-                let (scale, zero) = quant.group(j, g);
-                let end = k.min(g.saturating_add(1).saturating_mul(scheme.group_size));
-                let term = |at: usize| xv[i * k + at] * (f64::from(quant.code(j, at)) - f64::from(zero));
-                let dot: f64 = (g * scheme.group_size.min(k)..end).map(term).sum();
-                sum += f64::from(scale) * dot;
-                size += (f64::from(scale) * dot).abs();
+                let group = codes.group(j, g);
+                let span = g * group_size..k.min((g + 1) * group_size);
+                let term = |at: usize| xv[i * k + at] * (f64::from(codes.code(j, at)) - f64::from(group.zero));
+                let dot = f64::from(group.scale) * span.clone().map(term).sum::<f64>();
+                let min = f64::from(group.min) * span.map(|at| xv[i * k + at]).sum::<f64>();
+                sum += dot - min;
+                size += dot.abs() + min.abs();
             }
             let b = bv.as_ref().map_or(0.0, |b| b[j]);
             let (c, s) = (sv[i] * sum + b, (sv[i] * size).abs() + b.abs());
-            // Per group: conversion of the i32, product with the scale, sum; then x_scale and the bias.
-            let bound = model.sum(groups + 4, s) + 3.0 * U * s;
+            // Per group: conversions of two i32, products with scale and minimum, sums; then x_scale and the bias.
+            let bound = model.sum(2 * groups + 4, s) + 3.0 * U * s;
             wants.push(if exact { Want::exactly(activate(act, c)) } else { activated(model, act, c, bound, s) });
         }
     }
