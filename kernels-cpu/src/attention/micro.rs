@@ -244,8 +244,8 @@ simd_fn! {
             for (at, query) in query.chunks_exact(8).enumerate() {
                 for row in first + at * ahead..first + (at + 1) * ahead {
                     for line in (0..d).step_by(64 / size_of::<T>()) {
-                        s.prefetch(keys.at(row + 2 * S::LANES, line));
-                        s.prefetch(values.at(row, line));
+                        s.prefetch_l2(keys.at(row + 2 * S::LANES, line));
+                        s.prefetch_l2(values.at(row, line));
                     }
                 }
                 for (sum, start) in sums.iter_mut().zip(starts) {

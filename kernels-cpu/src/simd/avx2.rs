@@ -207,7 +207,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch<T>(self, from: *const T) {
+    fn prefetch_l2<T>(self, from: *const T) {
         // SAFETY: token; a prefetch of any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
     }

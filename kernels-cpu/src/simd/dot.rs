@@ -195,15 +195,3 @@ pub(crate) unsafe fn interleave(rows: [*const i8; 4], flip: i8, to: *mut i32) {
         unsafe { *to.add(j) = i32::from_le_bytes(rows.map(|row| (*row.add(j) ^ flip) as u8)) };
     }
 }
-
-/// Asks for the cache line at an address, which need not be readable.
-#[inline(always)]
-pub(crate) fn prefetch(at: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE is part of the target; a prefetch accesses nothing.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
-}

@@ -40,6 +40,8 @@ pub(crate) trait Float: Element {
         // SAFETY: same contract.
         unsafe { Self::store(s, to, v) }
     }
+    /// Whether this is f32 itself.
+    const IS_F32: bool = false;
     /// The slice itself where its elements are f32.
     fn as_f32s(_: &[Self]) -> Option<&[f32]> {
         None
@@ -51,6 +53,7 @@ pub(crate) trait Float: Element {
 }
 
 impl Float for f32 {
+    const IS_F32: bool = true;
     fn as_f32s(slice: &[f32]) -> Option<&[f32]> {
         Some(slice)
     }

@@ -73,7 +73,7 @@ simd_fn! {
 
 simd_fn! {
     fn powers(s, x: &[f32], out: &mut [f32]) {
-        map(s, [x], out, #[inline(always)] |[x]| math::exp2(s, x));
+        map(s, Stores::Cached, [x], out, #[inline(always)] |[x]| math::exp2(s, x));
     }
 }
 

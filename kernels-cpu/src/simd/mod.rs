@@ -198,7 +198,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn load_columns(self, from: *const u8, stride_bytes: usize) -> [Self::V; 4];
     /// Brings the cache line of an address to L2, where there is such an instruction. Any address will do.
     #[inline(always)]
-    fn prefetch<T>(self, _from: *const T) {}
+    fn prefetch_l2<T>(self, _from: *const T) {}
 
     /// a·b + c, rounded once.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;

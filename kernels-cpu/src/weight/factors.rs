@@ -4,7 +4,7 @@ use super::quant::Placed;
 use crate::CpuBackend;
 use crate::gemm::blocking::{Strips, lanes};
 use crate::memory::CpuStorage;
-use crate::simd::dot::prefetch;
+use crate::simd::prefetch;
 use crate::simd::{Simd, simd_fn};
 use half::f16;
 use kernels::Result;
@@ -129,10 +129,10 @@ impl FactorRows {
         let at = (group >> self.shift) * self.width;
         match self.values {
             Values::Wide(values) => prefetch(values.wrapping_add(at)),
-            Values::Half(values) => prefetch(values.wrapping_add(at).cast()),
+            Values::Half(values) => prefetch(values.wrapping_add(at)),
         }
         if let Some(bytes) = self.bytes {
-            prefetch(bytes.wrapping_add(group * self.width).cast());
+            prefetch(bytes.wrapping_add(group * self.width));
         }
     }
     /// Those of group `group` for the outputs from column `j` of the strip on, exact.

@@ -10,7 +10,7 @@ use crate::gemm::micro::Strip;
 use crate::gemm::stored::Stored;
 use crate::memory::CpuStorage;
 use crate::simd::Simd;
-use crate::simd::dot::prefetch;
+use crate::simd::prefetch;
 use kernels::Result;
 use kernels::weight::{Bits, BlockFormat, Coded, Zero};
 use std::marker::PhantomData;

@@ -7,8 +7,8 @@
 //! has 8 rows: 3 loads of codes and 8 broadcasts of x per 24 dot products. Codes of fewer than eight bits are unpacked in registers
 //! for one or two rows; for more they are unpacked once into a panel of bytes in L1.
 
-use crate::simd::dot::{Dot, dot_fn, prefetch};
-use crate::simd::{Simd, simd_fn};
+use crate::simd::dot::{Dot, dot_fn};
+use crate::simd::{Simd, prefetch, simd_fn};
 use crate::weight::code::Code;
 
 /// Quads of a group from which on it is long: the scaled sums may then leave their registers in between.
