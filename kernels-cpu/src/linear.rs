@@ -99,36 +99,43 @@ impl<T: Float> Epilogue for LinearOut<'_, T> {
     }
 }
 
+/// Vectors of a row that are stored before the next row is.
+const ABREAST: usize = 4;
+
 simd_fn! {
     fn store[T: Float](s, op: &LinearOut<'_, T>, rows: Range<usize>, columns: Range<usize>, sums: &[f32], vectors: usize) {
         assert!(sums.len() >= rows.len() * vectors * S::LANES && columns.len() <= vectors * S::LANES);
-        for j in (0..columns.len()).step_by(S::LANES) {
-            let count = (columns.len() - j).min(S::LANES);
-            // SAFETY: rows and columns are within the output and the bias, whose layouts are within their buffers; this task alone
-            // writes them. Sums are readable to whole vectors.
-            unsafe {
-                let bias = op.bias.map(|bias| {
-                    let mut lanes = [0f32; 16];
-                    for (i, lane) in lanes.iter_mut().enumerate().take(count) {
-                        *lane = (*bias.at(0, columns.start + j + i)).to_f32();
+        // SAFETY: rows and columns are within the output and the bias, whose layouts are within their buffers; this task alone writes
+        // them. Sums are readable to whole vectors, and the lanes hold all vectors of the bias.
+        unsafe {
+            for first in (0..columns.len()).step_by(ABREAST * S::LANES) {
+                let width = (columns.len() - first).min(ABREAST * S::LANES);
+                let mut lanes = [0f32; ABREAST * 16];
+                if let Some(bias) = op.bias {
+                    for (i, lane) in lanes.iter_mut().enumerate().take(width) {
+                        *lane = (*bias.at(0, columns.start + first + i)).to_f32();
                     }
-                    lanes
-                });
-                let bias = bias.map_or(s.zero(), |lanes| s.load(lanes.as_ptr()));
+                }
+                // Row by row, since neighbours in a row share pages and those in a column do not.
                 for (i, row) in rows.clone().enumerate() {
-                    let mut v = s.load(sums.as_ptr().add(i * vectors * S::LANES + j));
-                    if let Some(scale) = op.scale {
-                        v = v * s.splat(*scale.at(row, 0));
-                    }
-                    if op.bias.is_some() {
-                        v = v + bias;
-                    }
-                    let v = gemm::one_nan(s, activate(s, op.act, v));
-                    let to = op.out.as_ptr().add(op.offset + row * op.row_stride + columns.start + j);
-                    if count == S::LANES {
-                        T::store(s, to, v);
-                    } else {
-                        T::store_part(s, to, count, v);
+                    let scale = op.scale.map(|scale| s.splat(*scale.at(row, 0)));
+                    let from = sums.as_ptr().add(i * vectors * S::LANES + first);
+                    let to = op.out.as_ptr().add(op.offset + row * op.row_stride + columns.start + first);
+                    for j in (0..width).step_by(S::LANES) {
+                        let mut v = s.load(from.add(j));
+                        if let Some(scale) = scale {
+                            v = v * scale;
+                        }
+                        if op.bias.is_some() {
+                            v = v + s.load(lanes.as_ptr().add(j));
+                        }
+                        let v = gemm::one_nan(s, activate(s, op.act, v));
+                        let count = (width - j).min(S::LANES);
+                        if count == S::LANES {
+                            T::store(s, to.add(j), v);
+                        } else {
+                            T::store_part(s, to.add(j), count, v);
+                        }
                     }
                 }
             }

@@ -24,6 +24,9 @@ use std::ops::Range;
 /// Vectors in a row of the result tile.
 pub(crate) const NV: usize = 3;
 
+/// f32 elements of a cache line.
+const LINE: usize = 16;
+
 /// Depth of a panel: it fills three quarters of an L1 cache of 48 KiB, and streams well from the L2 behind one of 32 KiB.
 pub(crate) const KC: usize = 192;
 
@@ -103,17 +106,17 @@ impl Cuts {
     pub fn shares(self) -> bool {
         self.shares
     }
-    /// f32 elements of the packed block.
+    /// f32 elements of the packed block: whole cache lines, as everything here, so that what follows begins one.
     pub fn left_floats(self) -> usize {
-        self.block_rows * self.k
+        (self.block_rows * self.k).next_multiple_of(LINE)
     }
     /// f32 elements of the shared panels.
     pub fn shared_floats(self) -> usize {
-        if self.shares { self.shared_strips * nr(self.lanes) * self.k } else { 0 }
+        if self.shares { (self.shared_strips * nr(self.lanes) * self.k).next_multiple_of(LINE) } else { 0 }
     }
     /// f32 elements a task needs: a panel and its sums.
     pub fn task_floats(self) -> usize {
-        nr(self.lanes) * (KC + self.task_strips * self.task_rows)
+        (nr(self.lanes) * (KC + self.task_strips * self.task_rows)).next_multiple_of(LINE)
     }
 }
 
