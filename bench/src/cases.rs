@@ -3,8 +3,17 @@
 use crate::report::{Arithmetic, KernelRow, Work};
 use half::{bf16, f16};
 use kernels::ops::{AdamW, Attention, Binary, BinaryOp, Linear, LinearInt8, Mask, Matmul, Quantize, RmsNorm, Softmax, Upload};
-use kernels::weight::{Bits, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
+use kernels::weight::{Bits, BlockFormat, Blocks, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
 use kernels::{Backend, Buffer, Cost, DType, Error, Op, Packed, Result, Weight, WeightRef};
+
+/// Where the f16 scales lie in a block.
+fn scales_of(format: BlockFormat) -> Vec<usize> {
+    match format {
+        BlockFormat::Q8_0 | BlockFormat::Q4_0 => vec![0],
+        BlockFormat::Q4K | BlockFormat::Q5K => vec![0, 2],
+        BlockFormat::Q6K => vec![format.block_bytes() - 2],
+    }
+}
 
 /// How the weight of a linear case is stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,6 +22,8 @@ pub(crate) enum Storage {
     Dense,
     /// Integer codes.
     Quant(QuantScheme),
+    /// A block format of GGUF.
+    Blocks(BlockFormat),
     /// Compressed rows with this share of zeros.
     Csr(f64),
     /// Blocks of 16 outputs × 1 input with this share of zeros.
@@ -26,6 +37,7 @@ impl Storage {
         match self {
             Storage::Dense => "dense".into(),
             Storage::Quant(scheme) => scheme.to_string(),
+            Storage::Blocks(format) => format.to_string(),
             Storage::Csr(zeros) => format!("csr-{:.0}", zeros * 100.0),
             Storage::Block16(zeros) => format!("block16x1-{:.0}", zeros * 100.0),
             Storage::TwoOfFour => "2:4".into(),
@@ -43,7 +55,7 @@ pub(crate) enum Kind {
     /// The same in 8-bit integers.
     LinearInt8 { m: usize, n: usize, k: usize },
     /// The same from float activations, quantized in the call.
-    DynamicInt8 { m: usize, n: usize, k: usize },
+    DynamicInt8 { m: usize, n: usize, k: usize, storage: Storage },
     /// Causal attention of one sequence.
     Attention { heads: usize, head_dim: usize, seq_q: usize, seq_k: usize },
     /// `[rows, d]`.
@@ -65,7 +77,7 @@ pub struct Case {
     pub(crate) kind: Kind,
 }
 
-const INT8: QuantScheme = QuantScheme::per_channel(Bits::Int8);
+pub(crate) const INT8: QuantScheme = QuantScheme::per_channel(Bits::Int8);
 const INT4: QuantScheme = QuantScheme { bits: Bits::Int4, group_size: 64, zero: Zero::Symmetric };
 
 /// The cases of a run. `full` adds the larger shapes.
@@ -92,7 +104,7 @@ pub fn cases(full: bool) -> Vec<Case> {
     if full {
         list.extend([1024, 2048].map(|size| f32(square(size))));
         list.push(bf16(square(1024)));
-        list.push(f32(Kind::DynamicInt8 { m: 32, n: 3072, k: 768 }));
+        list.push(f32(Kind::DynamicInt8 { m: 32, n: 3072, k: 768, storage: Storage::Quant(INT8) }));
         for storage in [Storage::Dense, Storage::Quant(INT8), Storage::Quant(INT4)] {
             list.extend([1, 8, 128].map(|m| f32(linear(m, 4096, 4096, storage))));
         }
@@ -126,9 +138,9 @@ impl Case {
             Kind::Matmul { .. } => Some("matmul"),
             Kind::Attention { .. } => Some("attention"),
             Kind::Linear { storage: Storage::Dense, .. } => Some("matmul"),
-            Kind::Linear { storage: Storage::Quant(_), .. } | Kind::LinearInt8 { .. } | Kind::DynamicInt8 { .. } => {
-                Some("quantized")
-            }
+            Kind::Linear { storage: Storage::Quant(_) | Storage::Blocks(_), .. }
+            | Kind::LinearInt8 { .. }
+            | Kind::DynamicInt8 { .. } => Some("quantized"),
             Kind::Linear { .. } => Some("sparse"),
             Kind::RmsNorm { .. } | Kind::Softmax { .. } | Kind::AdamW { .. } | Kind::Door => None,
         }
@@ -138,7 +150,7 @@ impl Case {
         match self.kind {
             Kind::Linear { storage, .. } => storage.name(),
             Kind::LinearInt8 { .. } => INT8.to_string(),
-            Kind::DynamicInt8 { .. } => format!("{INT8}-dynamic"),
+            Kind::DynamicInt8 { storage, .. } => format!("{}-dynamic", storage.name()),
             _ => "dense".into(),
         }
     }
@@ -148,7 +160,7 @@ impl Case {
             Kind::Matmul { m, n, k }
             | Kind::Linear { m, n, k, .. }
             | Kind::LinearInt8 { m, n, k }
-            | Kind::DynamicInt8 { m, n, k } => &[("m", m), ("n", n), ("k", k)],
+            | Kind::DynamicInt8 { m, n, k, .. } => &[("m", m), ("n", n), ("k", k)],
             Kind::Attention { heads, head_dim, seq_q, seq_k } => {
                 &[("heads", heads), ("head_dim", head_dim), ("seq_q", seq_q), ("seq_k", seq_k)]
             }
@@ -198,8 +210,8 @@ impl Case {
                 buffers.push(values.upload(on, DType::F32, m)?);
                 buffers.push(on.alloc(DType::F32, m * n)?);
             }
-            Kind::DynamicInt8 { m, n, k } => {
-                packed = Some(on.pack(&values.weight(DType::F32, n, k, Storage::Quant(INT8))?)?);
+            Kind::DynamicInt8 { m, n, k, storage } => {
+                packed = Some(on.pack(&values.weight(DType::F32, n, k, storage)?)?);
                 buffers.push(values.upload(on, self.dtype, m * k)?);
                 buffers.push(on.alloc(DType::I8, m * k)?);
                 buffers.push(on.alloc(DType::F32, m)?);
@@ -282,7 +294,7 @@ impl Prepared<'_> {
                 let out = last.view_mut([m, n])?;
                 action.on(on, LinearInt8 { x, x_scale, weight, bias: None, act: Default::default(), out })
             }
-            (Kind::DynamicInt8 { m, n, k }, Some(weight)) => {
+            (Kind::DynamicInt8 { m, n, k, .. }, Some(weight)) => {
                 let [x, q, scale] = inputs else {
                     return Ok(Cost::default());
                 };
@@ -397,6 +409,17 @@ impl Source {
                     Zero::Asymmetric => (0..n * scheme.groups(k)).map(|_| self.0.u8(..=scheme.max_code())).collect(),
                 };
                 Ok(Weight::Quant(Quant::new(n, k, scheme, codes, scales, zero_points)?))
+            }
+            Storage::Blocks(format) => {
+                let mut bytes = vec![0; n * (k / format.block_size()) * format.block_bytes()];
+                self.0.fill(&mut bytes);
+                let scale = f16::from_f32(0.01).to_le_bytes();
+                for block in bytes.chunks_exact_mut(format.block_bytes()) {
+                    for at in scales_of(format) {
+                        block[at..at + 2].copy_from_slice(&scale);
+                    }
+                }
+                Ok(Weight::Blocks(Blocks::new(n, k, format, bytes)?))
             }
             Storage::Csr(zeros) => {
                 let (row_ptr, col) = self.rows(n, k, zeros);

@@ -3,11 +3,11 @@
 use candle_core::DType as CandleDType;
 use candle_core::quantized::GgmlDType;
 use kernels::DType;
-use kernels::weight::{Bits, QuantScheme, Zero};
+use kernels::weight::BlockFormat;
 
 use super::dense::{self, Operands, Right};
 use super::{Absent, Peer, candle};
-use crate::cases::{Case, Kind, Storage};
+use crate::cases::{Case, INT8, Kind, Storage};
 
 /// How many of the shapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,17 +30,9 @@ pub struct Cell {
 /// Outputs and inputs of the linear layers: GPT-2's, then those of models of 7 · 10⁹ parameters.
 const WEIGHTS: [(usize, usize); 6] = [(768, 768), (2304, 768), (3072, 768), (768, 3072), (4096, 4096), (11008, 4096)];
 
-/// Groups of 32 inputs, as in llama.cpp's formats.
-const fn groups_of_32(bits: Bits, zero: Zero) -> Storage {
-    Storage::Quant(QuantScheme { bits, group_size: 32, zero })
-}
-
-/// Our storage beside each of candle's formats: as many bits, and a zero point where it has one.
-const FORMATS: [(Storage, GgmlDType); 3] = [
-    (groups_of_32(Bits::Int4, Zero::Symmetric), GgmlDType::Q4_0),
-    (groups_of_32(Bits::Int4, Zero::Asymmetric), GgmlDType::Q4K),
-    (groups_of_32(Bits::Int8, Zero::Symmetric), GgmlDType::Q8_0),
-];
+/// GGUF's formats, with candle's names for them.
+const FORMATS: [(BlockFormat, GgmlDType); 3] =
+    [(BlockFormat::Q4_0, GgmlDType::Q4_0), (BlockFormat::Q4K, GgmlDType::Q4K), (BlockFormat::Q8_0, GgmlDType::Q8_0)];
 
 /// The cells, in the order they are measured.
 pub fn cells(sizes: Sizes) -> Vec<Cell> {
@@ -70,13 +62,18 @@ pub fn cells(sizes: Sizes) -> Vec<Cell> {
     for &(n, k) in weights {
         for &m in some(&[1, 8, 32, 512], &[1, 8, 128]) {
             push("int8 × int8", DType::F32, Kind::LinearInt8 { m, n, k });
-            push("int8 linear, activations quantized in the call", DType::F32, Kind::DynamicInt8 { m, n, k });
+            push(
+                "int8 linear, activations quantized in the call",
+                DType::F32,
+                Kind::DynamicInt8 { m, n, k, storage: Storage::Quant(INT8) },
+            );
         }
     }
-    for (storage, _) in FORMATS {
+    for (format, _) in FORMATS {
         for &(n, k) in weights {
             for &m in some(&[1, 8, 32, 512], &[1, 8, 128]) {
-                push("quantized linear", DType::F32, Kind::Linear { m, n, k, storage });
+                let kind = Kind::DynamicInt8 { m, n, k, storage: Storage::Blocks(format) };
+                push("quantized linear, activations quantized in the call", DType::F32, kind);
             }
         }
     }
@@ -113,8 +110,8 @@ impl Cell {
             (Kind::Linear { m, n, k, storage: Storage::Dense }, DType::Bf16) => {
                 vec![candle::matmul(&Operands::new(m, n, k, Right::Weight), CandleDType::BF16)]
             }
-            (Kind::Linear { m, n, k, storage }, _) => {
-                let formats = FORMATS.iter().filter(|(ours, _)| *ours == storage);
+            (Kind::DynamicInt8 { m, n, k, storage: Storage::Blocks(format) }, _) => {
+                let formats = FORMATS.iter().filter(|(ours, _)| *ours == format);
                 formats.map(|(_, theirs)| candle::quantized(m, n, k, *theirs)).collect()
             }
             (Kind::Attention { heads, head_dim, seq_q, seq_k }, DType::F32) => {

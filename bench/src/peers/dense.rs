@@ -137,8 +137,8 @@ mod tests {
                     assert!((f64::from(*got) - wanted).abs() <= 7.0 * 7.0 * f64::from(f32::EPSILON), "{name} {right:?}");
                 }
             };
-            let products: [(&str, fn(&Operands, &mut [f32], usize)); 3] =
-                [("faer", faer), ("gemm", gemm), ("matrixmultiply", matrixmultiply)];
+            type Product = fn(&Operands, &mut [f32], usize);
+            let products: [(&str, Product); 3] = [("faer", faer), ("gemm", gemm), ("matrixmultiply", matrixmultiply)];
             for (name, product) in products {
                 let mut out = [f32::NAN; 15];
                 product(&x, &mut out, 1);
