@@ -280,7 +280,7 @@ mod tests {
             ("int8-channel", Form::Quant { n: 7, k: 9, bits: 3, group_size: None, asymmetric: false }),
             ("int8-channel", Form::Quant { n: 7, k: 9, bits: 8, group_size: Some(0), asymmetric: false }),
             ("q4_k", Form::Gguf { n: 2, k: 512, format: "q4_k".into() }),
-            ("q4_k", Form::Gguf { n: 2, k: 256, format: "q4_0".into() }),
+            ("q4_k", Form::Gguf { n: 2, k: 256, format: "q8_0".into() }),
             ("q8_0", Form::Gguf { n: 2, k: 32, format: "q9_0".into() }),
             ("dense", Form::Csr { n: 7, k: 9 }),
             ("norm", Form::Dense),
