@@ -105,6 +105,9 @@ pub fn cases(full: bool) -> Vec<Case> {
         list.extend([1024, 2048].map(|size| f32(square(size))));
         list.push(bf16(square(1024)));
         list.push(f32(Kind::DynamicInt8 { m: 32, n: 3072, k: 768, storage: Storage::Quant(INT8) }));
+        for storage in [BlockFormat::Q4_0, BlockFormat::Q4K, BlockFormat::Q8_0].map(Storage::Blocks) {
+            list.extend([1, 32].map(|m| f32(Kind::DynamicInt8 { m, n: 4096, k: 4096, storage })));
+        }
         for storage in [Storage::Dense, Storage::Quant(INT8), Storage::Quant(INT4)] {
             list.extend([1, 8, 128].map(|m| f32(linear(m, 4096, 4096, storage))));
         }
