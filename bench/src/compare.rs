@@ -1,6 +1,6 @@
 //! Two runs, row by row: what changed beyond noise.
 //!
-//! A time has changed when the ratio of the medians exceeds the noise floor *and* the rows' own p10–p90 spreads do
+//! A time has changed when the ratio of the medians exceeds the noise floor *and* the rows' own 95 % intervals do
 //! not overlap; a quality, when the 95 % intervals do not overlap. The floor is the larger of the two runs'
 //! `--null` floors; where neither run measured one, [`ASSUMED_FLOOR`], and the comparison says so.
 
@@ -78,6 +78,8 @@ pub struct Comparison {
     pub floor: f64,
     /// Rows found in both runs.
     pub matched: usize,
+    /// Those VALID in both, whose times were compared.
+    pub timed: usize,
     /// What changed, worst kind first.
     pub differences: Vec<Difference>,
     /// Why the two runs may not be comparable, and rows without a partner.
@@ -107,7 +109,10 @@ pub fn compare(before: &Report, after: &Report) -> Comparison {
         Change::Other => 1,
         Change::Better => 2,
     });
-    Comparison { floor, matched: kernels.len() + models.len(), differences, warnings }
+    let valid = [Verdict::Valid; 2];
+    let timed = kernels.iter().filter(|(old, new)| [old.verdict, new.verdict] == valid).count()
+        + models.iter().filter(|(old, new)| [old.verdict, new.verdict] == valid).count();
+    Comparison { floor, matched: kernels.len() + models.len(), timed, differences, warnings }
 }
 
 impl Comparison {
@@ -125,9 +130,8 @@ impl Comparison {
         for warning in &self.warnings {
             text += &format!("warning: {warning}\n");
         }
-        let floor = figures::percent(self.floor);
         if self.differences.is_empty() {
-            return text + &format!("no change beyond noise in {} rows (noise floor {floor})\n", self.matched);
+            return text + &format!("no change beyond noise in {}\n", self.extent());
         }
         let mut table = Table::new(&["row", "figure", "before", "after", "by", "change"]);
         for difference in &self.differences {
@@ -137,13 +141,22 @@ impl Comparison {
         let count = |change| self.differences.iter().filter(|difference| difference.change == change).count();
         text += &table.markdown();
         text += &format!(
-            "\n{} worse, {} better, {} changed otherwise, of {} rows (noise floor {floor})\n",
+            "\n{} worse, {} better, {} changed otherwise, in {}\n",
             count(Change::Worse),
             count(Change::Better),
             count(Change::Other),
-            self.matched
+            self.extent()
         );
         text
+    }
+
+    /// What the comparison covers.
+    fn extent(&self) -> String {
+        let rows = format!("{} rows (noise floor {})", self.matched, figures::percent(self.floor));
+        match self.matched - self.timed {
+            0 => rows,
+            untimed => format!("{rows}; the times of {untimed} were not compared, as they are not VALID in both runs"),
+        }
     }
 }
 
@@ -206,10 +219,10 @@ fn pair<'a, T>(
 
 fn compare_kernel(old: &KernelRow, new: &KernelRow, floor: f64, found: &mut Vec<Difference>) {
     if compare_verdicts(&old.id, (old.verdict, new.verdict), &new.reason, found) == Ranking::Allowed
-        && let (Some(old_ns), Some(new_ns), Some(old_spread), Some(new_spread)) =
-            (old.median_ns, new.median_ns, old.spread(), new.spread())
+        && let (Some(old_ns), Some(new_ns), Some(old_interval), Some(new_interval)) =
+            (old.median_ns, new.median_ns, old.interval(), new.interval())
     {
-        compare_times(&old.id, "median", (old_ns, old_spread), (new_ns, new_spread), floor, found);
+        compare_times(&old.id, "median", (old_ns, old_interval), (new_ns, new_interval), floor, found);
     }
 }
 
@@ -217,7 +230,7 @@ fn compare_model(old: &ModelRow, new: &ModelRow, floor: f64, found: &mut Vec<Dif
     let ranking = compare_verdicts(&old.id, (old.verdict, new.verdict), &new.reason, found);
     if let (Ranking::Allowed, Some(old_ms), Some(new_ms)) = (ranking, &old.latency_ms, &new.latency_ms) {
         let ns = |interval: Interval| Interval { low: interval.low * 1e6, high: interval.high * 1e6 };
-        let (before, after) = ((old_ms.p50 * 1e6, ns(old_ms.spread())), (new_ms.p50 * 1e6, ns(new_ms.spread())));
+        let (before, after) = ((old_ms.p50 * 1e6, ns(old_ms.interval())), (new_ms.p50 * 1e6, ns(new_ms.interval())));
         compare_times(&old.id, "latency", before, after, floor, found);
     }
     // Quality does not depend on how quiet the machine was: NOISY rows are compared, too.
@@ -283,15 +296,15 @@ fn compare_verdicts(id: &str, (old, new): (Verdict, Verdict), reason: &str, foun
 fn compare_times(
     id: &str,
     figure: &'static str,
-    (before_ns, before_spread): (f64, Interval),
-    (after_ns, after_spread): (f64, Interval),
+    (before_ns, before_interval): (f64, Interval),
+    (after_ns, after_interval): (f64, Interval),
     floor: f64,
     found: &mut Vec<Difference>,
 ) {
     let ratio = after_ns / before_ns;
-    let change = if after_ns > before_ns * (1.0 + floor) && before_spread.below(after_spread) {
+    let change = if after_ns > before_ns * (1.0 + floor) && before_interval.below(after_interval) {
         Change::Worse
-    } else if before_ns > after_ns * (1.0 + floor) && after_spread.below(before_spread) {
+    } else if before_ns > after_ns * (1.0 + floor) && after_interval.below(before_interval) {
         Change::Better
     } else {
         return;
@@ -315,7 +328,7 @@ mod tests {
     fn slowed(factor: f64) -> Report {
         let mut report = fixture::report();
         let row = report.kernels.iter_mut().find(|row| row.verdict == Verdict::Valid).unwrap();
-        for time in [&mut row.p10_ns, &mut row.median_ns, &mut row.p90_ns] {
+        for time in [&mut row.p10_ns, &mut row.median_low_ns, &mut row.median_ns, &mut row.median_high_ns, &mut row.p90_ns] {
             *time = time.map(|ns| ns * factor);
         }
         report
@@ -342,6 +355,19 @@ mod tests {
     }
 
     #[test]
+    fn times_that_were_not_compared_are_counted() {
+        let before = fixture::report();
+        let mut after = slowed(3.0);
+        let id = compare(&before, &after).differences[0].id.clone();
+        let row = after.kernels.iter_mut().find(|row| row.id == id).unwrap();
+        (row.verdict, row.reason) = (Verdict::Noisy, "drifted".into());
+        let (itself, comparison) = (compare(&before, &before), compare(&before, &after));
+        assert_eq!(comparison.timed + 1, itself.timed);
+        let untimed = format!("the times of {} were not compared", comparison.matched - comparison.timed);
+        assert!(comparison.text().contains(&untimed), "{}", comparison.text());
+    }
+
+    #[test]
     fn a_change_below_the_floor_is_noise() {
         let floor = |share| Some(NoiseFloor { share, pairs: 4 });
         let (mut before, mut after) = (fixture::report(), slowed(1.5));
@@ -352,11 +378,11 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_spreads_are_noise_whatever_the_floor() {
+    fn overlapping_intervals_are_noise_whatever_the_floor() {
         let (before, mut after) = (fixture::report(), slowed(2.0));
         let id = compare(&before, &after).differences[0].id.clone();
         let row = after.kernels.iter_mut().find(|row| row.id == id).unwrap();
-        row.p10_ns = Some(0.0);
+        row.median_low_ns = Some(0.0);
         assert_eq!(compare(&before, &after).outcome(), Outcome::NoRegression);
     }
 

@@ -95,7 +95,7 @@ fn large_or_small_by_latency(task: &str, rows: &[&ModelRow], found: &mut Vec<Fin
         .filter(|(_, quality, _)| quality.clearly_better_than(small_quality))
         .min_by(|a, b| a.2.p50.total_cmp(&b.2.p50));
     let Some((turning, quality, latency)) = turning else { return };
-    if !small_latency.spread().below(latency.spread()) {
+    if !small_latency.interval().below(latency.interval()) {
         return;
     }
     let unit = figures::time_ns(latency.p50 * 1e6);
@@ -171,7 +171,7 @@ fn variants_by_batch(task: &str, rows: &[&ModelRow], found: &mut Vec<Finding>) {
             .iter()
             .filter_map(|(batch, dense)| {
                 let shrunk = shrunk.get(batch)?;
-                let (dense_ms, shrunk_ms) = (dense.latency_ms?.spread(), shrunk.latency_ms?.spread());
+                let (dense_ms, shrunk_ms) = (dense.latency_ms?.interval(), shrunk.latency_ms?.interval());
                 Some(Point { at: *batch, winner: faster(dense_ms, shrunk_ms), first: &dense.id, second: &shrunk.id })
             })
             .collect();
@@ -211,7 +211,7 @@ fn weights_by_dimension(rows: &[KernelRow], found: &mut Vec<Finding>) {
                 .iter()
                 .filter_map(|(size, dense)| {
                     let packed = packed.get(size)?;
-                    let (dense_ns, packed_ns) = (dense.spread()?, packed.spread()?);
+                    let (dense_ns, packed_ns) = (dense.interval()?, packed.interval()?);
                     Some(Point { at: *size, winner: faster(dense_ns, packed_ns), first: &dense.id, second: &packed.id })
                 })
                 .collect();

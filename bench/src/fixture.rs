@@ -56,6 +56,7 @@ fn tasks() -> Vec<Task> {
             train: 1437,
             test: 360,
             classes: Some(10),
+            majority: Some(0.11),
         },
         Task {
             name: "rust-snippets".into(),
@@ -67,6 +68,7 @@ fn tasks() -> Vec<Task> {
             train: 6120,
             test: 1544,
             classes: Some(5),
+            majority: Some(0.11),
         },
         Task {
             name: "rust-lm".into(),
@@ -78,6 +80,7 @@ fn tasks() -> Vec<Task> {
             train: 3_411_200,
             test: 402_117,
             classes: None,
+            majority: None,
         },
     ]
 }
@@ -108,6 +111,8 @@ impl Sketch {
             p10: self.p50_ms * (1.0 - self.spread / 2.0),
             p50: self.p50_ms,
             p90: self.p50_ms * (1.0 + self.spread),
+            p50_low: Some(self.p50_ms * (1.0 - self.spread / 4.0)),
+            p50_high: Some(self.p50_ms * (1.0 + self.spread / 2.0)),
             p99: (self.p50_ms < 5.0).then_some(self.p50_ms * (1.0 + 3.0 * self.spread)),
             samples: if self.p50_ms < 5.0 { 400 } else { 31 },
             calls_per_sample: (0.2 / self.p50_ms).ceil().max(1.0) as u64,
@@ -225,6 +230,7 @@ fn kernels() -> Vec<KernelRow> {
     let row = |op: &str, dtype: &str, weight: &str, shape: &[(&str, u64)], median_ns: f64, rate: (f64, f64), share: f64, budget: f64| {
         let mut row = KernelRow::new(op, "cpu", dtype, weight, shape, 2);
         (row.median_ns, row.p10_ns, row.p90_ns) = (Some(median_ns), Some(median_ns * 0.98), Some(median_ns * 1.04));
+        (row.median_low_ns, row.median_high_ns) = (Some(median_ns * 0.99), Some(median_ns * 1.01));
         (row.gflop_per_s, row.gb_per_s) = (Some(rate.0), Some(rate.1));
         (row.share_of_limit, row.error_budget_used, row.samples) = (Some(share), Some(budget), 120);
         (row.verdict, row.reason) = (Verdict::Valid, String::new());

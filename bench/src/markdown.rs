@@ -48,12 +48,13 @@ pub fn report(report: &Report) -> String {
 }
 
 /// How the figures were made, for the method section of every report.
-pub const METHOD: [&str; 6] = [
+pub const METHOD: [&str; 7] = [
     "Samples are interleaved: every round visits all rows of a set in a seeded random order, then in its reverse. Each row is warmed up until its times settle. Calls shorter than 200 µs are timed in batches, so their percentiles are those of batch means.",
     "NOISY: too few samples, or a 95 % interval of the median wider than ±5 %, or a drift of more than 10 % while measuring (rank test, p < 0.01). SKIP: not run, with the reason. FAIL: should have run and did not.",
     "Quality is measured on the held-out split. Intervals are 95 %: Wilson score for accuracy, bootstrap over held-out windows for bits per byte.",
-    "Only VALID rows are ranked, and overlapping intervals count as ties. A Pareto front holds the rows to choose from: every other row has one on the front that is at least as good on both axes and clearly better on one.",
-    "Limits are measured on this machine in this run. The share of the limit is the roofline time, the larger of operations over peak rate and bytes over bandwidth, divided by the median time.",
+    "Only VALID rows are ranked, and overlapping intervals count as ties: of times the 95 % interval of the median, by order statistics. A Pareto front holds the rows to choose from: every other row has one on the front that is at least as good on both axes and clearly better on one.",
+    "Limits are measured on this machine in this run. The share of the limit is the roofline time, the larger of operations over peak rate and bytes over bandwidth, divided by the median time. Bytes are counted as if each operand came from memory once, so operands that stay in a cache take a row beyond 100 %; rates of sparse weights count the multiplications by zero that are left out.",
+    "Error: the largest error over its derived bound among a few generated cases of the op and dtype, computed on this backend in this run and compared with f64; not of the row's own shape. Process peak: resident memory of the whole process while the model predicted, the models before it included. Training time of a model made from another is its own, plus that of the model it was made from.",
     "A figure without a counter or a measurement is a dash. p99 needs 100 samples. Nothing is estimated and shown as measured. Raw samples are in samples.jsonl beside this file.",
 ];
 
@@ -91,8 +92,17 @@ pub fn machine_lines(report: &Report) -> String {
     lines.iter().map(flat).collect()
 }
 
+/// `, 10 classes, the commonest 10 % of the held-out side`, if it has classes.
+pub fn classes(task: &Task) -> String {
+    let Some(classes) = task.classes else {
+        return String::new();
+    };
+    let share = task.majority.map(|share| format!(", the commonest {} of the held-out side", figures::percent(share)));
+    format!(", {classes} classes{}", share.unwrap_or_default())
+}
+
 fn task_line(task: &Task) -> String {
-    let classes = task.classes.map_or(String::new(), |classes| format!(", {classes} classes"));
+    let classes = classes(task);
     format!(
         "{} training and {} held-out {}{classes}; digest {}",
         figures::grouped(task.train),
@@ -136,7 +146,7 @@ pub fn models(report: &Report, task: &Task, detail: Detail) -> String {
     });
     let rate = format!("{}s/s", task.kind.unit());
     let brief = ["model", "family", "backend", &quality, "p50", &rate, "size", "pareto", "verdict"];
-    let full = ["p99", "params", "nonzero", "memory", "train", "J/million", "cost/million"];
+    let full = ["p99", "params", "nonzero", "process peak", "train", "J/million", "cost/million"];
     let columns = brief.iter().chain(if detail == Detail::Full { full.iter() } else { [].iter() });
     let mut table = Table::new(&columns.copied().collect::<Vec<_>>());
     for row in rows {
@@ -156,13 +166,23 @@ pub fn models(report: &Report, task: &Task, detail: Detail) -> String {
             or_absent(row.params, |params| figures::count(params as f64)),
             or_absent(row.nonzero_params, |params| figures::count(params as f64)),
             or_absent(row.peak_memory_bytes, figures::bytes),
-            or_absent(row.train_s, |seconds| figures::time_ns(seconds * 1e9)),
+            training(report, row),
             or_absent(row.energy_j, |joules| figures::significant(joules * 1e6)),
             or_absent(row.cost_per_million, figures::significant),
         ];
         table.push(cells);
     }
     table.collapsed_markdown()
+}
+
+/// Time of training: `718 ms + 20.1 s` for a model made from one that took 20.1 s.
+pub fn training(report: &Report, row: &ModelRow) -> String {
+    let own = or_absent(row.train_s, |seconds| figures::time_ns(seconds * 1e9));
+    let parent = report.models.iter().find(|other| row.made_from.as_ref() == Some(&other.id));
+    match parent.and_then(|parent| parent.train_s) {
+        Some(seconds) => format!("{own} + {}", figures::time_ns(seconds * 1e9)),
+        None => own,
+    }
 }
 
 /// `latency, size` for the fronts a row is on.
@@ -199,7 +219,7 @@ pub fn dimensions(shape: &BTreeMap<String, u64>) -> String {
 
 /// The kernel rows in the order measured.
 pub fn kernels(rows: &[KernelRow], detail: Detail) -> String {
-    let brief = ["op", "shape", "dtype", "weight", "backend", "median", "GFLOP/s", "of limit", "error budget", "verdict"];
+    let brief = ["op", "shape", "dtype", "weight", "backend", "median", "GFLOP/s", "of limit", "error/bound", "verdict"];
     let full = ["p10", "p90", "GB/s", "threads", "samples"];
     let columns = brief.iter().chain(if detail == Detail::Full { full.iter() } else { [].iter() });
     let mut table = Table::new(&columns.copied().collect::<Vec<_>>());

@@ -58,7 +58,7 @@ pub fn mark(report: &mut Report) {
             .filter_map(|row| {
                 let (quality, latency) = row.ranked()?;
                 let (quality, bytes) = (upward(quality), row.file_bytes? as f64);
-                let by_latency = Candidate { quality, cost: latency.spread() };
+                let by_latency = Candidate { quality, cost: latency.interval() };
                 let by_bytes = Candidate { quality, cost: Interval { low: bytes, high: bytes } };
                 Some((by_latency, by_bytes, &mut row.pareto))
             })

@@ -85,11 +85,15 @@ impl<'a> Standing<'a> {
             Some(ratio) => format!("takes {} as long", figures::times(ratio)),
             None => "takes as long within noise".into(),
         };
+        let gain = best.quality.gain_over(pick.quality);
+        if gain == 0.0 {
+            return format!("No row has a higher value; {} has the same, and it {price}.", best.row.label());
+        }
         format!(
             "The highest value, {} of {}, is {} better, which {} held-out {units} cannot tell from chance, and it {price}.",
             figures::quality_value(best.quality.metric, best.quality.value),
             best.row.label(),
-            figures::quality_difference(best.quality.metric, best.quality.gain_over(pick.quality)),
+            figures::quality_difference(best.quality.metric, gain),
             figures::grouped(best.quality.n),
         )
     }
@@ -109,11 +113,22 @@ fn outdone<'a>(report: &'a Report, task: &str, best: &Quality) -> Option<(&'a Mo
     by_quality(report, task).into_iter().find(|(row, quality)| row.verdict == Verdict::Noisy && quality.clearly_better_than(best))
 }
 
-/// The fastest by median; among rows as fast within noise, the smallest file.
+/// Files that differ by less are as good as equal in size.
+const SAME_SIZE: f64 = 1.1;
+
+/// The fastest by median; among rows as fast within noise, those with the smallest files; among these the highest value, and a
+/// model trained as it is before one made from another.
 fn cheapest<'r, 'a: 'r>(rows: impl Iterator<Item = &'r Ranked<'a>> + Clone) -> Option<Ranked<'a>> {
     let fastest = rows.clone().min_by(|a, b| a.latency.p50.total_cmp(&b.latency.p50))?;
-    rows.filter(|row| row.latency.spread().overlaps(fastest.latency.spread()))
-        .min_by_key(|row| row.row.file_bytes.unwrap_or(u64::MAX))
+    let tied = rows.filter(|row| row.latency.interval().overlaps(fastest.latency.interval()));
+    let bytes = |row: &Ranked<'_>| row.row.file_bytes.map_or(f64::INFINITY, |bytes| bytes as f64);
+    let smallest = tied.clone().map(bytes).fold(f64::INFINITY, f64::min);
+    tied.filter(|row| bytes(row) <= smallest * SAME_SIZE)
+        .max_by(|a, b| {
+            let trained_itself = |row: &Ranked<'_>| row.row.made_from.is_none();
+            let by_value = a.quality.upward().total_cmp(&b.quality.upward());
+            by_value.then_with(|| trained_itself(a).cmp(&trained_itself(b))).then_with(|| b.row.id.cmp(&a.row.id))
+        })
         .copied()
 }
 
@@ -129,6 +144,7 @@ pub fn advice(report: &Report) -> Vec<Finding> {
             }
             None => found.push(no_recommendation(report, task)),
         }
+        found.extend(no_better_than_the_commonest_class(report, task));
         found.extend(large_against_small(report, task));
         found.extend(shrinking(report, task));
     }
@@ -171,7 +187,7 @@ fn recommendation(task: &Task, standing: &Standing<'_>) -> Finding {
 
 /// How many times as long `b` takes as `a`, unless that is within noise.
 fn slowdown(a: Ranked<'_>, b: Ranked<'_>) -> Option<f64> {
-    let apart = !a.latency.spread().overlaps(b.latency.spread()) && a.latency.p50 > 0.0;
+    let apart = !a.latency.interval().overlaps(b.latency.interval()) && a.latency.p50 > 0.0;
     apart.then(|| b.latency.p50 / a.latency.p50)
 }
 
@@ -237,6 +253,20 @@ fn no_recommendation(report: &Report, task: &Task) -> Finding {
             finding(task, Topic::Use, "no advice, because no model row is VALID.".into(), &rows)
         }
     }
+}
+
+/// Says so if even the best row does not clearly beat a model that always answers the commonest class.
+fn no_better_than_the_commonest_class(report: &Report, task: &Task) -> Option<Finding> {
+    let (row, quality) = *by_quality(report, &task.name).first()?;
+    let share = task.majority.filter(|share| quality.metric == Metric::Accuracy && quality.ci_low <= *share)?;
+    let text = format!(
+        "no model clearly beats answering always with the commonest class, which is right in {} of the held-out examples: the best, \
+         {}, reaches {}. Accuracy says little here.",
+        figures::percent(share),
+        row.label(),
+        figures::quality(quality),
+    );
+    Some(finding(task, Topic::Doubt, text, &[row]))
 }
 
 fn large_against_small(report: &Report, task: &Task) -> Option<Finding> {
@@ -328,10 +358,10 @@ fn shrinking(report: &Report, task: &Task) -> Vec<Finding> {
 fn shrink_effect<'a>(parent: Ranked<'a>, row: &'a ModelRow) -> Option<Shrunk<'a>> {
     let (quality, latency) = row.ranked()?;
     let size = match (parent.row.file_bytes, row.file_bytes) {
-        (Some(before), Some(after)) if after > 0 && before > after => {
+        (Some(before), Some(after)) if after > 0 && before as f64 > after as f64 * 1.05 => {
             format!("{} smaller", figures::times(before as f64 / after as f64))
         }
-        (Some(before), Some(after)) if before > 0 && after > before => {
+        (Some(before), Some(after)) if before > 0 && after as f64 > before as f64 * 1.05 => {
             format!("{} as large", figures::times(after as f64 / before as f64))
         }
         _ => "no smaller".into(),
@@ -394,7 +424,7 @@ mod tests {
         let standing = Standing::of(&report, "digits").unwrap();
         for other in &standing.ranked {
             let as_good = !standing.best.quality.clearly_better_than(other.quality);
-            let faster = other.latency.spread().below(standing.recommended.latency.spread());
+            let faster = other.latency.interval().below(standing.recommended.latency.interval());
             assert!(!(as_good && faster), "{} is as good and faster", other.row.id);
         }
         assert!(!standing.best.quality.clearly_better_than(standing.recommended.quality));
@@ -446,11 +476,41 @@ mod tests {
     }
 
     #[test]
+    fn of_rows_tied_in_time_and_size_the_better_is_recommended_and_never_a_copy() {
+        let mut report = fixture::report();
+        let standing = Standing::of(&report, "digits").unwrap();
+        let (pick, value) = (standing.recommended.row.clone(), standing.recommended.quality.value);
+        let mut better = pick.clone();
+        (better.id, better.variant) = ("digits/better/f32/cpu".into(), "better".into());
+        better.made_from = None;
+        better.file_bytes = pick.file_bytes.map(|bytes| bytes + 72);
+        if let Some(quality) = &mut better.quality {
+            quality.value = (value + quality.ci_high) / 2.0;
+        }
+        let mut copy = better.clone();
+        (copy.id, copy.made_from) = ("digits/a copy/f32/cpu".into(), Some(pick.id.clone()));
+        report.models.extend([better, copy]);
+        let standing = Standing::of(&report, "digits").unwrap();
+        assert_eq!(standing.recommended.row.id, "digits/better/f32/cpu");
+    }
+
+    #[test]
+    fn an_accuracy_that_the_commonest_class_explains_is_said_to_be() {
+        let mut report = fixture::report();
+        assert!(!texts(&report).contains("commonest"), "{}", texts(&report));
+        for task in &mut report.tasks {
+            task.majority = task.majority.map(|_| 0.99);
+        }
+        assert!(texts(&report).contains("always with the commonest class, which is right in 99 %"), "{}", texts(&report));
+    }
+
+    #[test]
     fn shrinking_that_slows_down_is_said_to() {
         let mut report = fixture::report();
         for row in report.models.iter_mut().filter(|row| row.task == "digits" && row.variant == "int8") {
             if let Some(latency) = &mut row.latency_ms {
                 (latency.p10, latency.p50, latency.p90) = (90.0, 100.0, 101.0);
+                (latency.p50_low, latency.p50_high) = (Some(99.0), Some(100.5));
                 latency.p99 = None;
             }
         }

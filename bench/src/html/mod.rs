@@ -115,7 +115,12 @@ fn card(page: &mut String, report: &Report, task: &Task, index: usize) {
             }
             let _ = write!(page, r#"</dl><p class="grounds">{}</p>"#, esc(standing.grounds()));
         }
-        None => page.push_str("<h3>No advice</h3>"),
+        None => {
+            page.push_str("<h3>No advice</h3>");
+            let of_task = |finding: &&Finding| finding.topic == Topic::Use && finding.task.as_deref() == Some(task.name.as_str());
+            let why: Vec<&Finding> = report.advice.iter().filter(of_task).collect();
+            finding_list(page, report, &why, Some(task));
+        }
     }
     // What the head of the card says already, and what has a table of its own, is not repeated.
     let shown = |finding: &&Finding| !matches!(finding.topic, Topic::Use | Topic::Shrinking);
@@ -204,7 +209,7 @@ fn setting(page: &mut String, report: &Report) {
 
 fn task_section(page: &mut String, report: &Report, task: &Task, index: usize) {
     let _ = write!(page, r#"<section id="t{index}"><h2>{}</h2>"#, esc(&task.name));
-    let classes = task.classes.map_or(String::new(), |classes| format!(", {classes} classes"));
+    let classes = markdown::classes(task);
     let unit = if task.kind == TaskKind::LanguageModel { "bytes" } else { "examples" };
     let _ = write!(
         page,

@@ -134,7 +134,7 @@ pub(super) fn models(report: &Report, task: &Task) -> String {
         (&format!("{unit}s/s"), Align::Number),
         ("file", Align::Number),
         ("params", Align::Number),
-        ("memory", Align::Number),
+        ("process peak", Align::Number),
         ("training", Align::Number),
         (&format!("energy/{unit}"), Align::Number),
         ("cost/million", Align::Number),
@@ -143,11 +143,11 @@ pub(super) fn models(report: &Report, task: &Task) -> String {
         ("verdict", Align::Text),
     ];
     let columns = columns.map(|(name, align)| (name.to_string(), align)).into();
-    let rows = rows.into_iter().map(|(index, row)| (Some(anchor::model(index)), model_cells(row))).collect();
+    let rows = rows.into_iter().map(|(index, row)| (Some(anchor::model(index)), model_cells(report, row))).collect();
     Grid { columns, rows }.markup(&format!("Models on {} · intervals 95 %", task.name))
 }
 
-fn model_cells(row: &ModelRow) -> Vec<Cell> {
+fn model_cells(report: &Report, row: &ModelRow) -> Vec<Cell> {
     let latency = row.latency_ms.as_ref();
     let time = |ms: Option<f64>| Cell::number(ms, |ms| figures::time_ns(ms * 1e6));
     let family = row.family.as_str();
@@ -176,7 +176,7 @@ fn model_cells(row: &ModelRow) -> Vec<Cell> {
         Cell::bytes(row.file_bytes),
         parameters(row),
         Cell::bytes(row.peak_memory_bytes),
-        Cell::number(row.train_s, |seconds| figures::time_ns(seconds * 1e9)),
+        Cell::number(row.train_s, |_| markdown::training(report, row)),
         Cell::number(row.energy_j, |joules| format!("{} µJ", figures::significant(joules * 1e6))),
         Cell::number(row.cost_per_million, figures::significant),
         Cell::text(&row.backend),
@@ -231,7 +231,7 @@ pub(super) fn kernels(rows: &[KernelRow]) -> String {
         ("GFLOP/s", Align::Number),
         ("GB/s", Align::Number),
         ("of limit", Align::Number),
-        ("error budget", Align::Number),
+        ("error/bound", Align::Number),
         ("verdict", Align::Text),
         ("p10", Align::Number),
         ("p90", Align::Number),
@@ -239,7 +239,8 @@ pub(super) fn kernels(rows: &[KernelRow]) -> String {
     ];
     let columns = columns.map(|(name, align)| (name.to_string(), align)).into();
     let rows = rows.iter().enumerate().map(|(index, row)| (Some(anchor::kernel(index)), kernel_cells(row))).collect();
-    Grid { columns, rows }.markup("Error budget: largest error over its derived bound")
+    Grid { columns, rows }
+        .markup("Error/bound: the largest error over its derived bound among a few checked cases of the op and dtype")
 }
 
 fn kernel_cells(row: &KernelRow) -> Vec<Cell> {

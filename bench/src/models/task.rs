@@ -14,15 +14,15 @@ pub fn load_tasks(names: &[String], label: Option<&str>, seed: u64) -> Result<Ve
 /// A task as the report describes it.
 pub fn describe(task: &Task) -> report::Task {
     let provenance = task.provenance();
-    let (kind, train, test, classes) = match task {
+    let (kind, train, test, classes, majority) = match task {
         Task::Classification(task) => {
             let kind = match task.train.inputs {
                 Inputs::Table(_) => report::TaskKind::ClassifyRows,
                 Inputs::Text(_) => report::TaskKind::ClassifyText,
             };
-            (kind, task.train.labels.len(), task.test.labels.len(), Some(task.classes.len() as u32))
+            (kind, task.train.labels.len(), task.test.labels.len(), Some(task.classes.len() as u32), majority(&task.test.labels))
         }
-        Task::Language(task) => (report::TaskKind::LanguageModel, task.train.len(), task.test.len(), None),
+        Task::Language(task) => (report::TaskKind::LanguageModel, task.train.len(), task.test.len(), None, None),
     };
     report::Task {
         name: task.name().into(),
@@ -34,5 +34,13 @@ pub fn describe(task: &Task) -> report::Task {
         train: train as u64,
         test: test as u64,
         classes,
+        majority,
     }
+}
+
+/// Share of the commonest label.
+fn majority(labels: &[u32]) -> Option<f64> {
+    let mut counts = std::collections::BTreeMap::new();
+    labels.iter().for_each(|label| *counts.entry(label).or_insert(0u64) += 1);
+    counts.into_values().max().map(|most| most as f64 / labels.len() as f64)
 }

@@ -81,13 +81,16 @@ fn check_timing(id: &str, timing: &Timing) -> Result<(), String> {
 }
 
 fn check_kernel(row: &KernelRow) -> Result<(), String> {
-    check_verdict(&row.id, row.verdict, &row.reason, row.median_ns.is_some() && row.spread().is_some())?;
+    check_verdict(&row.id, row.verdict, &row.reason, row.median_ns.is_some() && row.interval().is_some())?;
     finite(&row.id, "gflop_per_s", row.gflop_per_s)?;
     finite(&row.id, "gb_per_s", row.gb_per_s)?;
     finite(&row.id, "share_of_limit", row.share_of_limit)?;
     finite(&row.id, "error_budget_used", row.error_budget_used)?;
     if let (Some(p10), Some(median), Some(p90)) = (row.p10_ns, row.median_ns, row.p90_ns) {
         ordered(&row.id, "p10 ≤ median ≤ p90", &[0.0, p10, median, p90])?;
+    }
+    if let (Some(low), Some(median), Some(high)) = (row.median_low_ns, row.median_ns, row.median_high_ns) {
+        ordered(&row.id, "interval of the median holds it", &[0.0, low, median, high])?;
     }
     Ok(())
 }
@@ -105,6 +108,8 @@ fn check_model(row: &ModelRow) -> Result<(), String> {
     if let Some(latency) = &row.latency_ms {
         let p99 = latency.p99.unwrap_or(latency.p90);
         ordered(&row.id, "p10 ≤ p50 ≤ p90 ≤ p99", &[0.0, latency.p10, latency.p50, latency.p90, p99])?;
+        let interval = latency.interval();
+        ordered(&row.id, "interval of the median holds it", &[0.0, interval.low, latency.p50, interval.high])?;
     }
     Ok(())
 }

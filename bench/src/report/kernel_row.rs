@@ -54,6 +54,12 @@ pub struct KernelRow {
     pub p10_ns: Option<f64>,
     /// 90th percentile.
     pub p90_ns: Option<f64>,
+    /// Lower end of the 95 % interval of the median; null in reports of older programs.
+    #[serde(default)]
+    pub median_low_ns: Option<f64>,
+    /// Upper end of the same.
+    #[serde(default)]
+    pub median_high_ns: Option<f64>,
     /// Number of samples.
     pub samples: u64,
     /// Operations over median time, 10⁹/s.
@@ -85,6 +91,8 @@ impl KernelRow {
             median_ns: None,
             p10_ns: None,
             p90_ns: None,
+            median_low_ns: None,
+            median_high_ns: None,
             samples: 0,
             gflop_per_s: None,
             gb_per_s: None,
@@ -104,6 +112,8 @@ impl KernelRow {
         self.median_ns = Some(summary.median);
         self.p10_ns = Some(summary.p10);
         self.p90_ns = Some(summary.p90);
+        self.median_low_ns = Some(summary.median_interval.low);
+        self.median_high_ns = Some(summary.median_interval.high);
         self.samples = summary.samples as u64;
         if summary.median <= 0.0 {
             return;
@@ -117,9 +127,13 @@ impl KernelRow {
         });
     }
 
-    /// Times of the row as an interval, p10 to p90, for ranking.
-    pub fn spread(&self) -> Option<Interval> {
-        Some(Interval { low: self.p10_ns?, high: self.p90_ns? })
+    /// How well the median is known, for ranking: its 95 % interval, or p10 to p90 in a report without.
+    pub fn interval(&self) -> Option<Interval> {
+        let (low, high) = match (self.median_low_ns, self.median_high_ns) {
+            (Some(low), Some(high)) => (low, high),
+            _ => (self.p10_ns?, self.p90_ns?),
+        };
+        Some(Interval { low, high })
     }
 }
 

@@ -108,7 +108,8 @@ impl Limits {
     pub fn peak_gflop_per_s(&self, arithmetic: Arithmetic) -> Option<f64> {
         match arithmetic {
             Arithmetic::F32 => self.peak_f32_gflop_per_s,
-            Arithmetic::Bf16 => self.peak_bf16_gflop_per_s,
+            // Where the instruction for bf16 is slower than f32's, products of widened values bound it.
+            Arithmetic::Bf16 => self.peak_bf16_gflop_per_s.map(|peak| peak.max(self.peak_f32_gflop_per_s.unwrap_or(0.0))),
             Arithmetic::Int8 => self.peak_int8_gflop_per_s,
         }
     }
@@ -178,6 +179,10 @@ pub struct Task {
     pub test: u64,
     /// Number of classes; null for a language model.
     pub classes: Option<u32>,
+    /// Share of the commonest class among the held-out examples, which a model that always answers it gets right; null for a
+    /// language model.
+    #[serde(default)]
+    pub majority: Option<f64>,
 }
 
 /// Whether a row may be ranked.

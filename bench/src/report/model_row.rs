@@ -99,6 +99,12 @@ pub struct Latency {
     pub p50: f64,
     /// 90th percentile.
     pub p90: f64,
+    /// Lower end of the 95 % interval of the median; null in reports of older programs.
+    #[serde(default)]
+    pub p50_low: Option<f64>,
+    /// Upper end of the same.
+    #[serde(default)]
+    pub p50_high: Option<f64>,
     /// 99th percentile; null under 100 samples, where it would be a guess.
     pub p99: Option<f64>,
     /// Number of samples.
@@ -108,9 +114,12 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Times of the row as an interval, p10 to p90, for ranking.
-    pub fn spread(&self) -> Interval {
-        Interval { low: self.p10, high: self.p90 }
+    /// How well the median is known, for ranking: its 95 % interval, or p10 to p90 in a report without.
+    pub fn interval(&self) -> Interval {
+        match (self.p50_low, self.p50_high) {
+            (Some(low), Some(high)) => Interval { low, high },
+            _ => Interval { low: self.p10, high: self.p90 },
+        }
     }
 }
 
@@ -216,6 +225,8 @@ impl ModelRow {
             p10: summary.p10 * ms,
             p50: summary.median * ms,
             p90: summary.p90 * ms,
+            p50_low: Some(summary.median_interval.low * ms),
+            p50_high: Some(summary.median_interval.high * ms),
             p99: summary.p99.map(|p99| p99 * ms),
             samples: summary.samples as u64,
             calls_per_sample: measurement.calls_per_sample,
