@@ -154,6 +154,7 @@ impl Case {
             Kind::Linear { storage, .. } => storage.name(),
             Kind::LinearInt8 { .. } => INT8.to_string(),
             Kind::DynamicInt8 { storage, .. } => format!("{}-dynamic", storage.name()),
+            Kind::Door => "door: no elements".into(),
             _ => "dense".into(),
         }
     }
@@ -179,6 +180,14 @@ impl Case {
             (Kind::LinearInt8 { .. } | Kind::DynamicInt8 { .. }, _) | (_, DType::I8) => Arithmetic::Int8,
             (Kind::Matmul { .. } | Kind::Linear { storage: Storage::Dense, .. }, DType::Bf16) => Arithmetic::Bf16,
             _ => Arithmetic::F32,
+        }
+    }
+
+    /// The dtype the op is looked up by, in the support table and in the conformance suite.
+    pub fn op_dtype(&self) -> DType {
+        match self.kind {
+            Kind::LinearInt8 { .. } | Kind::DynamicInt8 { .. } => DType::I8,
+            _ => self.dtype,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The short form of the conformance suite: is what we are about to time also right, and how close to its bound?
 
-use kernels::Backend;
 use kernels::conformance::{Filter, Outcome, Report, run};
+use kernels::{Backend, DType};
 
 /// Share of the full suite's cases: seconds, not minutes.
 const SHARE: f64 = 0.02;
@@ -12,10 +12,46 @@ pub fn self_test(on: &(dyn Backend + 'static)) -> Report {
     run(on, &Filter { scale: SHARE * filter.scale, ..filter })
 }
 
-/// What a failed check says of an op and dtype; `None` if all was right.
-pub fn wrong<'r>(report: &'r Report, op: &str, dtype: &str) -> Option<&'r str> {
-    report.rows.iter().find_map(|row| match &row.outcome {
-        Outcome::Failed(what) if row.op == op && row.dtype.name() == dtype => Some(what.as_str()),
+/// What the check says of an op and dtype.
+#[derive(Debug, PartialEq)]
+pub enum Checked<'r> {
+    /// All cases within their bounds.
+    Right {
+        /// Largest error over bound; nothing if the bounds are exact.
+        budget_used: Option<f64>,
+    },
+    /// What went wrong.
+    Wrong(&'r str),
+    /// No case ran.
+    Not,
+}
+
+/// What `report` says of `op` on `dtype`.
+pub fn checked<'r>(report: &'r Report, op: &str, dtype: DType) -> Checked<'r> {
+    let mut rows = report.rows.iter().filter(|row| row.op == op && row.dtype == dtype).peekable();
+    if rows.peek().is_none() {
+        return Checked::Not;
+    }
+    let wrong = rows.find_map(|row| match &row.outcome {
+        Outcome::Failed(what) => Some(what.as_str()),
         _ => None,
-    })
+    });
+    let budget = || report.error_budget_used().into_iter().find(|(of, on, _)| *of == op && *on == dtype);
+    wrong.map_or_else(|| Checked::Right { budget_used: budget().map(|(.., used)| used) }, Checked::Wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cases::cases;
+
+    #[test]
+    fn every_op_that_is_timed_is_checked() {
+        let report = self_test(&kernels_cpu::CpuBackend::builder().build().unwrap());
+        for case in cases(true) {
+            let found = checked(&report, case.op(), case.op_dtype());
+            assert!(matches!(found, Checked::Right { .. }), "{} on {}: {found:?}", case.op(), case.op_dtype());
+        }
+        assert_eq!(checked(&report, "no such op", DType::F32), Checked::Not);
+    }
 }

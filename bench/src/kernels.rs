@@ -2,7 +2,7 @@
 
 use crate::backends::OpenError;
 use crate::cases::{Case, Prepared, cases};
-use crate::check::{self_test, wrong};
+use crate::check::{Checked, checked, self_test};
 use crate::measure::Subject;
 use crate::report::{KernelRow, NoiseFloor, Verdict};
 use crate::run::{Depth, Run};
@@ -28,6 +28,19 @@ pub enum Null {
     No,
     /// Twice; the report gets a noise floor.
     Twice,
+}
+
+/// Refuses a filter that no op matches, before anything is measured or written.
+///
+/// # Errors
+/// The filter, and the ops there are.
+pub fn check_filter(depth: Depth, filter: &Regex) -> Result<(), String> {
+    let mut ops: Vec<&str> = cases(depth == Depth::Full).iter().map(Case::op).collect();
+    ops.dedup();
+    match ops.iter().any(|op| filter.is_match(op)) {
+        true => Ok(()),
+        false => Err(format!("--ops {filter} matches no op; the ops measured are {}", ops.join(", "))),
+    }
 }
 
 /// Measures the kernels into `run.report`.
@@ -76,13 +89,14 @@ pub fn run(run: &mut Run, opened: &[Opened], ops: Option<&Regex>, null: Null) ->
         let medians = first.iter().zip(again).filter_map(|(a, b)| Some((a.summary()?.median, b.summary()?.median)));
         run.report.noise_floor = NoiseFloor::of_pairs(&medians.collect::<Vec<_>>());
     }
-    verify(run, opened, &mut rows);
+    verify(run, opened, &cases, &mut rows);
     run.report.kernels.extend(rows);
     run.save()
 }
 
-/// Runs the short conformance check, so that a fast kernel that is wrong does not pass for a fast kernel.
-fn verify(run: &Run, opened: &[Opened], rows: &mut [KernelRow]) {
+/// Runs the short conformance check, so that a fast kernel that is wrong does not pass for a fast kernel. Rows of a backend are in
+/// the order of the cases.
+fn verify(run: &Run, opened: &[Opened], cases: &[Case], rows: &mut [KernelRow]) {
     for Opened { name, backend } in opened {
         let Ok(on) = backend else {
             continue;
@@ -92,13 +106,18 @@ fn verify(run: &Run, opened: &[Opened], rows: &mut [KernelRow]) {
         }
         run.progress.step(&format!("kernels: checking a few cases of every op on {name} against f64"));
         let report = self_test(on.as_ref());
-        let budgets = report.error_budget_used();
-        for row in rows.iter_mut().filter(|row| row.backend == *name && row.median_ns.is_some()) {
-            let budget = budgets.iter().find(|(op, dtype, _)| *op == row.op && dtype.name() == row.dtype);
-            row.error_budget_used = budget.map(|(.., used)| *used);
-            if let Some(what) = wrong(&report, &row.op, &row.dtype) {
-                row.verdict = Verdict::Fail;
-                row.reason = format!("computes wrong: {what}");
+        let of_backend = rows.iter_mut().filter(|row| row.backend == *name);
+        for (row, case) in of_backend.zip(cases).filter(|(row, _)| row.median_ns.is_some()) {
+            match checked(&report, case.op(), case.op_dtype()) {
+                Checked::Right { budget_used } => row.error_budget_used = budget_used,
+                Checked::Wrong(what) => {
+                    row.verdict = Verdict::Fail;
+                    row.reason = format!("computes wrong: {what}");
+                }
+                Checked::Not => {
+                    row.verdict = Verdict::Fail;
+                    row.reason = "no case of the op was checked: its time may be that of wrong results".into();
+                }
             }
         }
     }
