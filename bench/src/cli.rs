@@ -71,7 +71,7 @@ pub struct Bench {
     /// Column of your own file that holds the class
     #[arg(long, value_name = "COLUMN")]
     pub label: Option<String>,
-    /// Small models and short measurements, about two minutes on two cores \[default\]
+    /// Small models and short measurements, about two minutes on two cores; the default
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
     /// Larger models, longer training, more samples

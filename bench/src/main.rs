@@ -14,6 +14,9 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// Exit status of a run that Ctrl-C ended, as shells have it: 128 and the number of SIGINT.
+const INTERRUPTED: u8 = 130;
+
 /// Raised by Ctrl-C; a second one ends the program at once.
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -61,14 +64,20 @@ fn measure(what: What, args: Bench) -> Outcome {
         What::Kernels => Vec::new(),
         What::Models | What::Both => models::load_tasks(&args.task, args.label.as_deref(), args.seed)?,
     };
+    let depth = if args.full { Depth::Full } else { Depth::Quick };
+    if let (Some(filter), true) = (&args.ops, what != What::Models) {
+        kernels::check_filter(depth, filter)?;
+    }
+    if let (Some(filter), true) = (&args.models, what != What::Kernels) {
+        models::check_filter(&opened, &tasks, depth, filter)?;
+    }
     ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+            std::process::exit(INTERRUPTED.into());
         }
         eprintln!("\nstopping: what was measured is kept (press Ctrl-C again to quit at once)");
     })?;
 
-    let depth = if args.full { Depth::Full } else { Depth::Quick };
     let mut run = start(&args, &opened, depth, what)?;
     run.save()?;
     if what != What::Models {
@@ -86,7 +95,8 @@ fn measure(what: What, args: Bench) -> Outcome {
     run.progress.finish();
     println!("{}", terminal::summary(&run.report, run.dir().path()));
     match baseline {
-        Some(before) => Ok(show(&before, &run.report)),
+        _ if run.stopped() => Ok(ExitCode::from(INTERRUPTED)),
+        Some(before) => show(&before, &run.report),
         None => Ok(ExitCode::SUCCESS),
     }
 }
@@ -131,13 +141,16 @@ fn start(args: &Bench, opened: &[Opened], depth: Depth, what: What) -> Result<Ru
 }
 
 fn compare_runs(before: &Path, after: &Path) -> Outcome {
-    Ok(show(&Report::read(before)?, &Report::read(after)?))
+    show(&Report::read(before)?, &Report::read(after)?)
 }
 
-fn show(before: &Report, after: &Report) -> ExitCode {
+fn show(before: &Report, after: &Report) -> Outcome {
     let comparison = compare::compare(before, after);
     println!("{}", comparison.text());
-    ExitCode::from(comparison.outcome().exit_code())
+    if comparison.matched == 0 {
+        return Err("the two runs have no row in common: nothing was compared".into());
+    }
+    Ok(ExitCode::from(comparison.outcome().exit_code()))
 }
 
 fn print_ops(names: &[String]) -> Outcome {

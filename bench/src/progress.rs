@@ -27,6 +27,12 @@ impl Progress {
         Progress { bar, lines, start: Instant::now(), expected }
     }
 
+    /// One that shows nothing.
+    pub fn silent() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        Progress { bar, lines: false, start: Instant::now(), expected: Duration::ZERO }
+    }
+
     /// A new step begins.
     pub fn step(&self, what: &str) {
         if self.lines {

@@ -54,3 +54,17 @@ fn a_mistake_in_a_table_is_named_by_line_and_column() {
     let (status, said) = refused(&["models", "--task", "no-such.csv", "--label", "label"]);
     assert!(status == 1 && said.contains("no-such.csv"), "{status}: {said}");
 }
+
+#[test]
+fn a_filter_that_matches_nothing_is_refused_with_the_names_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("runs");
+    let at = out.to_str().unwrap();
+    let (status, said) = refused(&["kernels", "--ops", "no-such-op", "--out", at]);
+    assert!(status == 1 && said.contains("no-such-op") && said.contains("attention"), "{status}: {said}");
+    let (status, said) = refused(&["models", "--task", "digits,rust-lm", "--models", "no-such-model", "--out", at]);
+    for name in ["no-such-model", "digits/logistic/f32/cpu", "digits/transformer/int8/cpu", "rust-lm/gpt/f32/cpu"] {
+        assert!(status == 1 && said.contains(name), "{status}: {said}");
+    }
+    assert!(!out.exists());
+}

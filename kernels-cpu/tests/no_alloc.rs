@@ -1,5 +1,4 @@
-//! Steady state allocates nothing: after one warm-up round, ops called through the door touch neither heap nor device memory. And
-//! the door is cheap.
+//! Steady state allocates nothing: after one warm-up round, ops called through the door touch neither heap nor device memory.
 
 use kernels::ops::*;
 use kernels::weight::{Bits, Quant, QuantScheme, Values, Zero};
@@ -7,7 +6,6 @@ use kernels::{Backend, Buffer, DType, Memory, Op, Result, Weight, WeightRef};
 use kernels_cpu::CpuBackend;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
-use std::time::Instant;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -92,7 +90,7 @@ impl Step {
 }
 
 #[test]
-fn steady_state_allocates_nothing_and_the_door_is_cheap() {
+fn steady_state_allocates_nothing() {
     for threads in [1, 2] {
         let cpu = CpuBackend::builder().threads(threads).build().unwrap();
         let mut step = Step::new(&cpu).unwrap();
@@ -107,18 +105,5 @@ fn steady_state_allocates_nothing_and_the_door_is_cheap() {
         });
         assert_eq!(rounds.min(), Some(0), "heap, {threads} threads");
         assert_eq!(cpu.memory_stats().allocations, device, "device, {threads} threads");
-
-        // What a call costs that has nothing to do: views, check, support and dispatch.
-        let mut best = f64::MAX;
-        for _ in 0..100 {
-            let start = Instant::now();
-            for _ in 0..100 {
-                let x = step.x.view([0, WIDTH]).unwrap();
-                Softmax { x, out: step.y.view_mut([0, WIDTH]).unwrap() }.run(&cpu).unwrap();
-            }
-            best = best.min(start.elapsed().as_nanos() as f64 / 100.0);
-        }
-        println!("door: {best:.0} ns on {threads} threads");
-        assert!(best < 1000.0, "an empty call takes {best} ns"); // ten times what it takes optimised
     }
 }

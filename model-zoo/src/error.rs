@@ -50,6 +50,12 @@ pub enum Error {
         /// The reason the system gave.
         source: std::io::Error,
     },
+    /// The user stopped it: what there is of the model is not finished.
+    #[error("{what} was stopped before its end")]
+    Stopped {
+        /// What was going on.
+        what: String,
+    },
     /// An op or a device failed.
     #[error(transparent)]
     Kernel(#[from] kernels::Error),

@@ -22,10 +22,11 @@ pub struct Entry {
 pub type Call = Box<dyn FnMut() -> Result<(), String>>;
 
 impl Entry {
-    /// A row that ends here: unsupported is SKIP, anything else FAIL.
+    /// A row that ends here: unsupported and stopped are SKIP, anything else FAIL.
     pub fn failed(mut row: ModelRow, error: &model_zoo::Error) -> Self {
         row.verdict = match error {
-            model_zoo::Error::Kernel(kernels::Error::Unsupported { .. } | kernels::Error::Unavailable { .. }) => Verdict::Skip,
+            model_zoo::Error::Kernel(kernels::Error::Unsupported { .. } | kernels::Error::Unavailable { .. })
+            | model_zoo::Error::Stopped { .. } => Verdict::Skip,
             _ => Verdict::Fail,
         };
         row.reason = error.to_string();

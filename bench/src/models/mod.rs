@@ -11,6 +11,7 @@ mod variants;
 pub use task::load_tasks;
 
 use crate::kernels::Opened;
+use crate::progress::Progress;
 use crate::report::Report;
 use crate::run::{Depth, Run};
 use crate::run_dir::RunDirError;
@@ -41,6 +42,27 @@ pub fn run(run: &mut Run, opened: &[Opened], tasks: &[Task], models: Option<&Reg
         }
     }
     Ok(())
+}
+
+/// Refuses a filter that no row matches, before anything is measured or written.
+///
+/// # Errors
+/// The filter, and the names there are.
+pub fn check_filter(opened: &[Opened], tasks: &[Task], depth: Depth, filter: &Regex) -> Result<(), String> {
+    let progress = Progress::silent();
+    let names = |task: &Task| {
+        let section = Section::lister(opened, depth, &progress)?;
+        match task {
+            Task::Classification(task) => drop(classification::entries(&section, task)),
+            Task::Language(task) => drop(language::entries(&section, task)),
+        }
+        Some(section.into_names())
+    };
+    let names: Vec<String> = tasks.iter().filter_map(names).flatten().collect();
+    match names.is_empty() || names.iter().any(|name| filter.is_match(name)) {
+        true => Ok(()),
+        false => Err(format!("--models {filter} matches no model; the models are\n  {}", names.join("\n  "))),
+    }
 }
 
 /// Times the entries of a task side by side and adds their rows to the report.

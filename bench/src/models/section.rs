@@ -12,6 +12,7 @@ use model_zoo::data::Examples;
 use model_zoo::model::Classify;
 use model_zoo::train::fit::Surroundings;
 use regex::Regex;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,8 @@ pub struct Section<'r> {
     energy: Option<Energy>,
     depth: Depth,
     seed: u64,
+    /// Where only the names of rows are wanted: those asked about so far.
+    names: Option<RefCell<Vec<String>>>,
 }
 
 /// Names a row before it exists.
@@ -63,18 +66,37 @@ pub struct Made {
 impl<'r> Section<'r> {
     /// For one task; nothing if no backend can be used.
     pub fn new(run: &'r Run, opened: &'r [Opened], filter: Option<&'r Regex>) -> Option<Self> {
-        let usable = || opened.iter().filter_map(|opened| opened.backend.as_ref().ok());
-        let first = usable().find(|on| on.name() == "cpu").or_else(|| usable().next())?;
+        let progress = &run.progress;
+        let energy = Energy::open();
+        let first = Self::usable(opened)?;
         Some(Section {
             opened,
-            first: Arc::clone(first),
+            first,
             filter,
-            progress: &run.progress,
+            progress,
             stop: run.stop_flag(),
-            energy: Energy::open(),
+            energy,
             depth: run.depth,
             seed: run.seed,
+            names: None,
         })
+    }
+
+    /// One that trains nothing and gathers the names of the rows it would make; nothing as for [`Section::new`].
+    pub fn lister(opened: &'r [Opened], depth: Depth, progress: &'r Progress) -> Option<Self> {
+        static GO_ON: AtomicBool = AtomicBool::new(false);
+        let (first, names) = (Self::usable(opened)?, Some(RefCell::default()));
+        Some(Section { opened, first, filter: None, progress, stop: &GO_ON, energy: None, depth, seed: 0, names })
+    }
+
+    /// The names gathered.
+    pub fn into_names(self) -> Vec<String> {
+        self.names.map(RefCell::into_inner).unwrap_or_default()
+    }
+
+    fn usable(opened: &[Opened]) -> Option<Arc<dyn Backend>> {
+        let usable = || opened.iter().filter_map(|opened| opened.backend.as_ref().ok());
+        usable().find(|on| on.name() == "cpu").or_else(|| usable().next()).cloned()
     }
 
     /// The backend models are trained on: the CPU if it is among those asked for.
@@ -97,6 +119,10 @@ impl<'r> Section<'r> {
 
     /// Whether any row of this name is asked for.
     pub fn wants(&self, named: &Named<'_>) -> bool {
+        if let Some(names) = &self.names {
+            names.borrow_mut().extend(self.opened.iter().map(|opened| named.row(&opened.name).id));
+            return false;
+        }
         self.filter.is_none_or(|filter| self.opened.iter().any(|opened| filter.is_match(&named.row(&opened.name).id)))
     }
 
@@ -126,6 +152,10 @@ impl<'r> Section<'r> {
         let mut around =
             Surroundings { progress: &mut progress, evaluate: None, stop: self.stop, time_budget: None, checkpoints: None };
         let made = fit(&mut around)?;
+        // A model half trained is no result.
+        if self.stopped() {
+            return Err(model_zoo::Error::Stopped { what: title.into() });
+        }
         Ok((made, start.elapsed().as_secs_f64()))
     }
 
@@ -177,10 +207,9 @@ impl<'r> Section<'r> {
 
     /// Adds an entry, with its energy where that can be read.
     pub fn push(&self, entries: &mut Vec<Entry>, mut entry: Entry) {
-        if self.stopped() {
-            entry.call = None;
+        if self.stopped() && entry.call.take().is_some() {
             entry.row.verdict = Verdict::Skip;
-            entry.row.reason = crate::report::NOT_REACHED.into();
+            entry.row.reason = "evaluated, not timed: the run was stopped".into();
         }
         entry.meter(self.energy.as_ref());
         entries.push(entry);

@@ -31,7 +31,7 @@ pub(super) enum Cells {
 pub(super) fn label_column(path: &Path, line: u64, names: &[String], label: &str) -> Result<usize> {
     let mut seen = BTreeSet::new();
     if let Some(twice) = names.iter().find(|name| !seen.insert(*name)) {
-        return Err(Error::data_in(path, Some(line), twice, "this name stands twice in the header"));
+        return Err(Error::data_in(path, Some(line), twice, "this name stands twice"));
     }
     names.iter().position(|name| name == label).ok_or_else(|| {
         let what = format!("there is no such label column; the columns are {}", quoted(names));
