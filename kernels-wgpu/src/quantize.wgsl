@@ -40,8 +40,9 @@ fn quantize(
     workgroupBarrier();
     for (var i = 0u; i < 64u; i++) { bits = max(bits, largest[i]); }
 
-    // A maximum so small that 127 / max would overflow is raised first, by 2¹⁰⁰.
-    let raise = select(1.0, 1.2676506e30, bits < 0x0d800000u);
+    // WGSL bounds the error of a quotient only for divisors within 2^±126, and a GPU may flush the reciprocal of a greater one to
+    // zero: maxima beyond 2^±100 are first brought nearer to 1 by 2^±100.
+    let raise = select(select(1.0, 7.8886091e-31, bits >= 0x71800000u), 1.2676506e30, bits < 0x0d800000u);
     let limit = bitcast<f32>(bits);
     let factor = 127.0 / (limit * raise);
     let usable = bits != 0u && bits < INFINITY;
