@@ -24,8 +24,21 @@ pub struct Limits {
     pub bandwidth_small_pages_gb_per_s: f64,
 }
 
-/// Bytes read per thread and pass: beyond any cache in sum.
-const READ_BYTES: usize = 128 << 20;
+/// Bytes each of `threads` threads reads per pass: in sum a quarter more than the last cache holds, so that each pass reads memory;
+/// servers share caches of hundreds of MiB.
+fn read_bytes(threads: usize) -> usize {
+    (last_cache_bytes().unwrap_or(0) / 4 * 5 / threads).clamp(128 << 20, 1 << 30)
+}
+
+/// Size of the largest cache, where the system tells.
+fn last_cache_bytes() -> Option<usize> {
+    let caches = std::fs::read_dir("/sys/devices/system/cpu/cpu0/cache").ok()?;
+    let sizes = caches.flatten().filter_map(|cache| {
+        let text = std::fs::read_to_string(cache.path().join("size")).ok()?;
+        text.trim().strip_suffix('K')?.parse::<usize>().ok()?.checked_mul(1024)
+    });
+    sizes.max()
+}
 
 /// Time spent on each figure.
 const TIME: Duration = Duration::from_millis(60);
@@ -62,10 +75,10 @@ fn measure(isa: Isa, threads: usize) -> Result<Limits> {
     let peak_f32 = rate(peak::f32_flop(isa), &|_| peak::run_f32(isa));
     let peak_bf16 = if peak::has_bf16(isa) { rate(peak::DOT_FLOP * 2.0, &|_| peak::run_bf16(isa)) } else { peak_f32 };
     let peak_int8 = if peak::has_int8(isa) { rate(peak::DOT_FLOP * 4.0, &|_| peak::run_int8(isa)) } else { peak_f32 };
-    let mut bandwidth = [0.0; 2];
+    let (mut bandwidth, bytes) = ([0.0; 2], read_bytes(threads));
     for (bandwidth, pages) in bandwidth.iter_mut().zip([Pages::Huge, Pages::Small]) {
-        let blocks = (0..threads).map(|_| memory(READ_BYTES, pages)).collect::<Result<Vec<_>>>()?;
-        *bandwidth = rate(READ_BYTES as f64, &|task| {
+        let blocks = (0..threads).map(|_| memory(bytes, pages)).collect::<Result<Vec<_>>>()?;
+        *bandwidth = rate(bytes as f64, &|task| {
             black_box(read(isa, blocks[task].as_slice()));
         });
     }

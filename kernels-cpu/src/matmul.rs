@@ -75,21 +75,20 @@ fn float<T: Float, O: Float>(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
     };
     let work = batch.saturating_mul(size.work());
     if T::DTYPE == DType::F32 && gemm::is_small(size, b_strides.1) {
-        let cuts = gemm::SmallCuts::new(cpu.isa, size);
-        // One matrix, or a part of its tiles or strips, is a task.
-        let (tiles, strips) = (cuts.tiles(), cuts.strips());
-        let wanted = if work < SERIAL_WORK { 1 } else { (2 * cpu.pool.threads()).div_ceil(batch.max(1)) };
-        let parts = wanted.min(tiles.max(strips)).max(1);
-        let part_of = |count: usize, part: usize| count * part / parts..count * (part + 1) / parts;
-        cpu.pool.run_sized(work, batch * parts, &|task| {
-            let (left, right, epilogue) = matrices(task / parts);
-            let part = task % parts;
-            let part = if tiles >= strips { (part_of(tiles, part), 0..strips) } else { (0..tiles, part_of(strips, part)) };
+        // One matrix, or a part of it, is a task.
+        let one = |index: usize, part: (usize, usize)| {
+            let (left, right, epilogue) = matrices(index);
             if let (Some(left), Some(right)) = (left.as_f32(), right.as_f32()) {
                 // SAFETY: the checked views have these sizes; `is_small` has seen the stride.
                 unsafe { gemm::multiply_small(cpu.isa, size, part, left, right, &epilogue) };
             }
-        });
+        };
+        if work < SERIAL_WORK {
+            (0..batch).for_each(|index| one(index, (0, 1)));
+            return Ok(());
+        }
+        let parts = gemm::small_parts(cpu.isa, size, (2 * cpu.pool.threads()).div_ceil(batch.max(1)));
+        cpu.pool.run(batch * parts, &|task| one(task / parts, (task % parts, parts)));
         return Ok(());
     }
     // Enough matrices to keep every thread busy: one thread per matrix. Else all threads on one after the other.

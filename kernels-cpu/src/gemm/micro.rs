@@ -211,7 +211,7 @@ unsafe fn tile_of_rows<S: Simd, A: LeftTile, B: Strip<S>, const NV: usize>(
 /// `c_stride` apart, and initialised if `before` is `Sum`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-unsafe fn run<S: Simd, A: LeftTile, B: Strip<S>>(
+pub(crate) unsafe fn run<S: Simd, A: LeftTile, B: Strip<S>>(
     s: S,
     (rows, vectors): (usize, usize),
     units: Range<usize>,

@@ -11,7 +11,7 @@ pub(crate) mod pack;
 mod small;
 pub(crate) mod stored;
 
-pub(crate) use small::{SmallCuts, add_product, is_small, multiply_small};
+pub(crate) use small::{add_product, is_small, multiply_small, small_parts};
 
 use crate::CpuBackend;
 use crate::simd::{Isa, Simd};

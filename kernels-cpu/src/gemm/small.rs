@@ -1,10 +1,11 @@
 //! Products too small to pack: the micro-kernel reads both factors where they lie.
 
-use super::blocking::{NV, Strips, lanes, mr};
-use super::micro::{Before, StridedLeft, run_strided};
+use super::blocking::{NV, Strips, lanes, mr, nr};
+use super::micro::{Before, DenseRows, StridedLeft, run, run_strided};
 use super::pack::Strided;
 use super::{Epilogue, Size};
-use crate::simd::Isa;
+use crate::simd::{Isa, simd_fn};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Largest product done here, in multiply-adds: both factors and the result stay in L2.
@@ -21,61 +22,92 @@ pub(crate) fn is_small(size: Size, right_col_stride: usize) -> bool {
     right_col_stride == 1 && (size.m <= FEW_ROWS || size.work() <= WORK && size.k <= DEPTH)
 }
 
-/// How a small product may be cut into tasks: tiles of rows, and strips of columns of about the same width.
+/// How a small product may be cut into tasks: tiles of MR rows, and strips of up to NR columns of about the same width.
 #[derive(Clone, Copy)]
-pub(crate) struct SmallCuts {
+struct SmallCuts {
     lanes: usize,
-    size: Size,
+    tiles: usize,
+    /// Vectors that hold a row of the result.
+    vectors: usize,
+    strips: usize,
 }
 
 impl SmallCuts {
-    pub fn new(isa: Isa, size: Size) -> Self {
-        SmallCuts { lanes: lanes(isa), size }
+    #[inline(always)]
+    fn new(lanes: usize, size: Size) -> Self {
+        let vectors = size.n.div_ceil(lanes);
+        SmallCuts { lanes, tiles: size.m.div_ceil(mr(lanes)), vectors, strips: vectors.div_ceil(NV) }
     }
-    /// Tiles of MR rows.
-    pub fn tiles(self) -> usize {
-        self.size.m.div_ceil(mr(self.lanes))
+
+    /// The tiles and strips of part `part` of `parts`: whichever there are more of are shared out.
+    #[inline(always)]
+    fn part(self, (part, parts): (usize, usize)) -> (Range<usize>, Range<usize>) {
+        let share = |count: usize| count * part / parts..count * (part + 1) / parts;
+        match (parts, self.tiles >= self.strips) {
+            (1, _) => (0..self.tiles, 0..self.strips),
+            (_, true) => (share(self.tiles), 0..self.strips),
+            (_, false) => (0..self.tiles, share(self.strips)),
+        }
     }
-    fn vectors(self) -> usize {
-        self.size.n.div_ceil(self.lanes)
-    }
-    /// Strips of up to NR columns.
-    pub fn strips(self) -> usize {
-        self.vectors().div_ceil(NV)
-    }
-    fn columns(self, strip: usize) -> Range<usize> {
-        let begin = |strip: usize| strip * self.vectors() / self.strips() * self.lanes;
-        begin(strip)..begin(strip + 1).min(self.size.n)
+
+    #[inline(always)]
+    fn columns(self, strip: usize, n: usize) -> Range<usize> {
+        if self.strips == 1 {
+            return 0..n;
+        }
+        let begin = |strip: usize| strip * self.vectors / self.strips * self.lanes;
+        begin(strip)..begin(strip + 1).min(n)
     }
 }
 
-/// The part `tiles` × `strips` of result = left · right through `epilogue`, without work space.
+simd_fn! {
+    /// Into how many parts, `wanted` at most, a small product can be cut.
+    pub(crate) fn small_parts(_s, size: Size, wanted: usize) -> usize {
+        let cuts = SmallCuts::new(S::LANES, size);
+        wanted.min(cuts.tiles.max(cuts.strips)).max(1)
+    }
+}
+
+/// Part `part.0` of `part.1` of result = left · right through `epilogue`, without work space.
 ///
 /// # Safety
 /// Both factors have the rows and columns of `size`; those of `right` have column stride 1.
 pub(crate) unsafe fn multiply_small(
     isa: Isa,
     size: Size,
-    (tiles, strips): (Range<usize>, Range<usize>),
+    part: (usize, usize),
     left: Strided<f32>,
     right: Strided<f32>,
     epilogue: &dyn Epilogue,
 ) {
-    let cuts = SmallCuts::new(isa, size);
-    let mut sums = [0f32; 8 * 48]; // [MR, NR]
-    for strip in strips {
-        let columns = cuts.columns(strip);
-        let vectors = columns.len().div_ceil(cuts.lanes);
-        let from = (right.at(0, columns.start), right.row_stride, columns.len() - (vectors - 1) * cuts.lanes);
-        for tile in tiles.clone() {
-            let rows = tile * mr(cuts.lanes)..((tile + 1) * mr(cuts.lanes)).min(size.m);
-            let start = StridedLeft { start: left.at(rows.start, 0), row_stride: left.row_stride, k_stride: left.col_stride };
-            let (to, stride) = (sums.as_mut_ptr(), vectors * cuts.lanes);
-            // SAFETY: tile and strip lie within the factors; the sums hold MR rows of NR.
-            unsafe { run_strided(isa, (rows.len(), vectors), size.k, start, from, to, stride, Before::Zero) };
-            epilogue.finish(isa, rows, columns.clone(), &sums, vectors);
+    // One function from here to the registers: every size that depends on the instruction set is a constant in it.
+    simd_fn! {
+        fn checked(s, isa_again: Isa, size: Size, part: (usize, usize), left: Strided<f32>, right: Strided<f32>, epilogue: &dyn Epilogue) {
+            let cuts = SmallCuts::new(S::LANES, size);
+            let (tiles, strips) = cuts.part(part);
+            let mut sums = [const { MaybeUninit::<f32>::uninit() }; 8 * 48]; // [MR, NR]
+            const { assert!(mr(S::LANES) * nr(S::LANES) <= 8 * 48) };
+            for strip in strips {
+                let columns = cuts.columns(strip, size.n);
+                let vectors = columns.len().div_ceil(S::LANES);
+                let tail = columns.len() - (vectors - 1) * S::LANES;
+                let strip = DenseRows { start: right.at(0, columns.start), stride: right.row_stride, tail };
+                for tile in tiles.clone() {
+                    let rows = tile * mr(S::LANES)..((tile + 1) * mr(S::LANES)).min(size.m);
+                    let start = StridedLeft { start: left.at(rows.start, 0), row_stride: left.row_stride, k_stride: left.col_stride };
+                    let (to, stride) = (sums.as_mut_ptr().cast(), vectors * S::LANES);
+                    // SAFETY: tile and strip lie within the factors by the contract of `multiply_small`, the only caller; the sums
+                    // hold MR rows of NR, and what is read of them has been written.
+                    let sums = unsafe {
+                        run(s, (rows.len(), vectors), 0..size.k, start, strip, to, stride, Before::Zero);
+                        std::slice::from_raw_parts(to, rows.len() * stride)
+                    };
+                    epilogue.finish(isa_again, rows, columns.clone(), sums, vectors);
+                }
+            }
         }
     }
+    checked(isa, isa, size, part, left, right, epilogue);
 }
 
 /// sums (+)= left · right, rows of `sums` being `stride` elements apart and padded to whole vectors.
