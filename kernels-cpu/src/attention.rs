@@ -4,6 +4,7 @@
 //! chunks may be spread over threads, and a query alone gets the same bits as among others, in a prompt or with a cache. Masked
 //! keys are never multiplied with values, and their scores are skipped by whole vectors.
 
+mod decode;
 mod micro;
 mod pack;
 mod softmax;
@@ -12,13 +13,12 @@ pub(crate) mod tiles;
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
 use crate::gemm::blocking::lanes;
-use crate::gemm::pack::Strided;
 use crate::memory::output;
 use crate::simd::{Float, Isa};
 use crate::threads::{Parts, SERIAL_WORK};
 use kernels::ops::Attention;
 use kernels::{Checked, DType, Launch, Layout, Op, Result, Support};
-use micro::{ROWS, Right, Rows, SMALL_ROWS, Scores, multiply, multiply_staircase, score_keys, tile_rows, vectors};
+use micro::{ROWS, Right, Rows, SMALL_ROWS, Scores, multiply, multiply_staircase, tile_rows, vectors};
 use pack::{band_floats, copy_rows, negate, pack_keys};
 use softmax::{Sums, finish, join, weigh};
 use std::f64::consts::LOG2_E;
@@ -54,6 +54,9 @@ fn attention<T: Float>(cpu: &CpuBackend, args: Attention<'_>) -> Result<()> {
         None => &mut no_lse[..],
     });
     let forward = Forward { isa: cpu.isa, problem, q, k, v, out: &out, out_layout, lse: &lse, lse_layout };
+    if forward.decodes() {
+        return forward.decode(cpu);
+    }
     let (rows, pairs) = (problem.rows(), problem.batch * problem.kv_heads);
     let wanted = TASKS * cpu.pool.threads();
     let serial = cpu.pool.threads() == 1 || problem.work() < SERIAL_WORK;
@@ -100,11 +103,9 @@ struct Space<'s> {
 }
 
 /// A chunk of keys and values.
-struct Chunk<'s, T> {
+struct Chunk<'s> {
     keys: Range<usize>,
     panels: &'s [f32],
-    /// Keys and values where they lie, for one query; then there are no panels.
-    unpacked: Option<(Strided<T>, Strided<T>)>,
     /// In f32, unless they are read where they lie.
     values: Right<f32>,
     in_place: bool,
@@ -247,17 +248,13 @@ impl<T: Float> Forward<'_, T> {
         panels: &'s mut [f32],
         values: &'s mut [f32],
         band: &mut [f32],
-    ) -> Chunk<'s, T> {
+    ) -> Chunk<'s> {
         let (d, width) = (self.problem.head_dim, self.width());
         let (k, v) = (self.k.matrix(pair.0, pair.1).from(keys.start, 0), self.v.matrix(pair.0, pair.1).from(keys.start, 0));
-        let direct = rows == 1 && d.is_multiple_of(8) && keys.len() >= lanes(self.isa) && self.problem.scale >= 0.0;
-        let unpacked = direct.then_some((k, v));
-        if !direct {
-            pack_keys(self.isa, k, keys.len(), d, band, panels);
-            // With the sign in the keys, the factor of the exponents is positive and the largest product has the largest weight.
-            if self.problem.scale < 0.0 {
-                negate(self.isa, panels);
-            }
+        pack_keys(self.isa, k, keys.len(), d, band, panels);
+        // With the sign in the keys, the factor of the exponents is positive and the largest product has the largest weight.
+        if self.problem.scale < 0.0 {
+            negate(self.isa, panels);
         }
         let in_place = self.in_place(rows);
         let values = if in_place {
@@ -266,7 +263,7 @@ impl<T: Float> Forward<'_, T> {
             copy_rows(self.isa, v, keys.len(), d, width, values);
             Right { start: values.as_ptr(), stride: width }
         };
-        Chunk { keys, panels, unpacked, values, in_place }
+        Chunk { keys, panels, values, in_place }
     }
 
     /// What `rows` are to the chunk of `keys`; `queries` are copies from row `first` on.
@@ -289,7 +286,7 @@ impl<T: Float> Forward<'_, T> {
     }
 
     /// Joins a chunk to the sums of a block over the keys before.
-    fn add(&self, block: &Block, chunk: &Chunk<'_, T>, scores: &mut [f32], space: &mut [f32], mut sums: Sums<'_>) {
+    fn add(&self, block: &Block, chunk: &Chunk<'_>, scores: &mut [f32], space: &mut [f32], mut sums: Sums<'_>) {
         let (count, width) = (block.rows.len(), self.width());
         if block.visible[count - 1] == 0 {
             return;
@@ -304,7 +301,7 @@ impl<T: Float> Forward<'_, T> {
     }
 
     /// Products of the rows of a block, from `blind` on, with the packed keys they see.
-    fn score(&self, block: &Block, chunk: &Chunk<'_, T>, blind: usize, scores: &mut [f32]) {
+    fn score(&self, block: &Block, chunk: &Chunk<'_>, blind: usize, scores: &mut [f32]) {
         let (isa, d, lanes) = (self.isa, self.problem.head_dim, lanes(self.isa));
         let (strip, count, visible) = (vectors(lanes) * lanes, block.rows.len(), &block.visible);
         for start in (0..chunk.keys.len()).step_by(strip) {
@@ -326,18 +323,12 @@ impl<T: Float> Forward<'_, T> {
     }
 
     /// The sums of a block over one chunk, for the rows that see any of it.
-    fn multiply(&self, block: &Block, chunk: &Chunk<'_, T>, scores: &mut [f32], sums: &mut Sums<'_>) {
-        let (isa, d, width) = (self.isa, self.problem.head_dim, self.width());
+    fn multiply(&self, block: &Block, chunk: &Chunk<'_>, scores: &mut [f32], sums: &mut Sums<'_>) {
+        let (isa, width) = (self.isa, self.width());
         let lanes = lanes(isa);
         let (count, visible) = (block.rows.len(), &block.visible[..block.rows.len()]);
         let blind = visible.iter().take_while(|&&visible| visible == 0).count();
-        if let Some((keys, values)) = chunk.unpacked {
-            // SAFETY: the query has D elements.
-            let query = unsafe { std::slice::from_raw_parts(block.queries[0], d) };
-            score_keys(isa, query, keys, values, visible[0], scores);
-        } else {
-            self.score(block, chunk, blind, scores);
-        }
+        self.score(block, chunk, blind, scores);
         let factor = (f64::from(self.problem.scale.abs()) * LOG2_E) as f32;
         let of = blind * CHUNK..count * CHUNK;
         weigh(isa, &mut scores[of], &visible[blind..], factor, &mut sums.max[blind..count], &mut sums.total[blind..count]);

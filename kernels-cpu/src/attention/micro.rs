@@ -8,7 +8,6 @@
 //! A sum is one chain of fused multiply-adds in rising k, whatever tile it falls in: no choice of tiles changes a bit.
 
 use super::tiles::CHUNK;
-use crate::gemm::pack::Strided;
 use crate::simd::{Float, Isa, Simd, simd_fn};
 
 /// Rows of a tile.
@@ -227,39 +226,4 @@ pub(crate) unsafe fn multiply_staircase<T: Float>(
         }
     }
     checked(isa, size, weights, right, ends, to, stride);
-}
-
-simd_fn! {
-    /// Scores of one query with `count` ≥ LANES rows of `keys` where they lie, for D a multiple of 8: the sums of [`multiply`] without
-    /// panels, two vectors at a time so that one chain does not wait for itself. Meanwhile the next keys, and the rows of `values`
-    /// that will be read after, are brought near: a step reads one line of each key, too many at once to wait for.
-    pub fn score_keys[T: Float](s, query: &[f32], keys: Strided<T>, values: Strided<T>, count: usize, scores: &mut [f32]) {
-        assert!(query.len().is_multiple_of(8) && (S::LANES..=scores.len()).contains(&count));
-        let d = query.len();
-        let ahead = (2 * S::LANES).div_ceil((d / 8).max(1)); // rows per step
-        for first in (0..count).step_by(2 * S::LANES) {
-            // Keys that have been before come again where fewer than a vector are left.
-            let starts = [first.min(count - S::LANES), (first + S::LANES).min(count - S::LANES)];
-            let mut sums = [s.zero(); 2];
-            for (at, query) in query.chunks_exact(8).enumerate() {
-                for row in first + at * ahead..first + (at + 1) * ahead {
-                    for line in (0..d).step_by(64 / size_of::<T>()) {
-                        s.prefetch_l2(keys.at(row + 2 * S::LANES, line));
-                        s.prefetch_l2(values.at(row, line));
-                    }
-                }
-                for (sum, start) in sums.iter_mut().zip(starts) {
-                    // SAFETY: LANES keys follow `start`, of D elements.
-                    let columns = unsafe { T::load_columns(s, keys.at(start, 8 * at), keys.row_stride) };
-                    for j in 0..8 {
-                        *sum = s.fma(s.splat(query[j]), columns[j], *sum);
-                    }
-                }
-            }
-            for (sum, start) in sums.into_iter().zip(starts) {
-                // SAFETY: start + LANES ≤ count ≤ scores.len().
-                unsafe { s.store(scores.as_mut_ptr().add(start), sum) };
-            }
-        }
-    }
 }

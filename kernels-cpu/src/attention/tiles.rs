@@ -37,10 +37,40 @@ impl<'a, T: Float> Heads<'a, T> {
         // Without elements (D = 0) a layout may begin anywhere.
         self.data.get(start..start + d).unwrap_or_default()
     }
+    /// The rows of head `h` and of those after it.
+    pub fn all(&self, b: usize, h: usize) -> HeadRows<T> {
+        let [batch, position, head] = self.strides();
+        HeadRows { start: self.data.as_ptr().wrapping_add(self.layout.offset() + b * batch + h * head), position, head }
+    }
     /// The matrix [T, D] of one head.
     pub fn matrix(&self, b: usize, h: usize) -> Strided<T> {
         let [batch, position, head] = self.strides();
         Strided::new(self.data, self.layout.offset() + b * batch + h * head, position, 1)
+    }
+}
+
+/// Rows of neighbouring heads: that of position t and head h begins at `start[t·position + h·head]`.
+#[derive(Clone, Copy)]
+pub(crate) struct HeadRows<T> {
+    pub start: *const T,
+    pub position: usize,
+    pub head: usize,
+}
+
+impl<T: Copy> HeadRows<T> {
+    /// First element of a row.
+    pub fn at(self, t: usize, h: usize) -> *const T {
+        self.start.wrapping_add(t * self.position + h * self.head)
+    }
+
+    /// From position `t` on.
+    pub fn from(self, t: usize) -> Self {
+        HeadRows { start: self.at(t, 0), ..self }
+    }
+
+    /// The matrix [T, D] of head `h`.
+    pub fn matrix(self, h: usize) -> Strided<T> {
+        Strided { start: self.at(0, h), row_stride: self.position, col_stride: 1 }
     }
 }
 
