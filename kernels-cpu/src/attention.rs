@@ -23,7 +23,7 @@ use pack::{band_floats, copy_rows, negate, pack_keys};
 use softmax::{Sums, finish, join, weigh};
 use std::f64::consts::LOG2_E;
 use std::ops::Range;
-use tiles::{BLOCK, CHUNK, Heads, Problem, narrow_row};
+use tiles::{BLOCK, CHUNK, Heads, Problem, narrow_rows, prefetch_row};
 
 impl Launch<Attention<'_>> for CpuBackend {
     fn support(&self, dtype: DType) -> Support {
@@ -130,11 +130,6 @@ impl<T: Float> Forward<'_, T> {
         self.width() == self.problem.head_dim && rows <= if T::IS_F32 { 2 * ROWS } else { SMALL_ROWS }
     }
 
-    /// Whether tasks of `rows` rows copy queries: f32 that few keys meet is read where it lies.
-    fn copies_queries(&self, rows: usize) -> bool {
-        !T::IS_F32 || rows > 2 * ROWS
-    }
-
     fn space_floats(&self) -> usize {
         let (d, width) = (self.problem.head_dim, self.width());
         CHUNK * (d + width) + BLOCK * CHUNK + band_floats(lanes(self.isa), d) + Sums::floats(BLOCK, width)
@@ -157,7 +152,7 @@ impl<T: Float> Forward<'_, T> {
 
     /// Elements of work space for the queries of `rows` rows: f32 is read where it lies.
     fn queries_floats(&self, rows: usize) -> usize {
-        if self.copies_queries(rows) { rows * self.problem.head_dim } else { 0 }
+        if T::IS_F32 { 0 } else { rows * self.problem.head_dim }
     }
 
     /// Output and log-sum-exp of `rows` of batch entry and key head `pair`.
@@ -166,7 +161,6 @@ impl<T: Float> Forward<'_, T> {
         let (space, rest) = self.space(space);
         let (queries, rest) = rest.split_at_mut(self.queries_floats(rows.len()));
         let mut sums = Sums::new(rest, rows.len(), width);
-        sums.clear();
         self.load_queries(pair, rows.clone(), queries);
         let seen = self.problem.visible(pair.0, rows.end.saturating_sub(1));
         for start in (0..seen).step_by(CHUNK) {
@@ -186,7 +180,9 @@ impl<T: Float> Forward<'_, T> {
             rows.clone().step_by(BLOCK).take_while(|first| self.problem.visible(pair.0, (first + BLOCK).min(rows.end) - 1) == 0);
         for first in blind {
             let last = (first + BLOCK).min(rows.end);
-            self.finish(pair, first..last, sums.of(first - rows.start..last - rows.start, width));
+            let mut sums = sums.of(first - rows.start..last - rows.start, width);
+            sums.clear();
+            self.finish(pair, first..last, sums);
         }
     }
 
@@ -234,8 +230,8 @@ impl<T: Float> Forward<'_, T> {
 
     /// Copies queries that are not f32.
     fn load_queries(&self, pair: (usize, usize), rows: Range<usize>, to: &mut [f32]) {
-        if self.copies_queries(rows.len()) {
-            self.problem.gather(self.isa, &self.q, pair, rows, to);
+        if !T::IS_F32 {
+            self.problem.gather(self.isa, &self.q, pair, rows, self.problem.head_dim, to);
         }
     }
 
@@ -269,17 +265,24 @@ impl<T: Float> Forward<'_, T> {
     /// What `rows` are to the chunk of `keys`; `queries` are copies from row `first` on.
     fn block(&self, pair: (usize, usize), rows: Range<usize>, keys: &Range<usize>, queries: &[f32], first: usize) -> Block {
         let (group, d) = (self.problem.group, self.problem.head_dim);
+        let of_pair = self.q.all(pair.0, pair.1 * group);
         let mut block = Block { rows: rows.clone(), visible: [0; BLOCK], queries: [std::ptr::null(); BLOCK] };
         let (mut t, mut h) = (rows.start / group, rows.start % group);
+        let seen = |t| self.problem.visible_at(pair.0, t).saturating_sub(keys.start).min(keys.len());
+        let mut visible = seen(t);
         for (i, row) in rows.enumerate() {
-            block.visible[i] = self.problem.visible(pair.0, row).saturating_sub(keys.start).min(keys.len());
+            block.visible[i] = visible;
+            if queries.is_empty() {
+                prefetch_row(of_pair.at(t + BLOCK.div_ceil(group), h), d);
+            }
             block.queries[i] = match queries.is_empty() {
-                true => self.q.row(pair.0, t, pair.1 * group + h, d).as_ptr().cast(),
+                true => of_pair.at(t, h).cast(),
                 false => queries[(row - first) * d..].as_ptr(),
             };
             h += 1;
             if h == group {
                 (t, h) = (t + 1, 0);
+                visible = seen(t);
             }
         }
         block
@@ -291,12 +294,13 @@ impl<T: Float> Forward<'_, T> {
         if block.visible[count - 1] == 0 {
             return;
         }
+        let blind = block.visible[..count].iter().take_while(|&&visible| visible == 0).count();
         if chunk.keys.start == 0 {
+            sums.of(0..blind, width).clear();
             return self.multiply(block, chunk, scores, &mut sums);
         }
         let mut next = Sums::new(space, count, width);
         self.multiply(block, chunk, scores, &mut next);
-        let blind = block.visible[..count].iter().take_while(|&&visible| visible == 0).count();
         join(self.isa, sums.of(blind..count, width), next.of(blind..count, width), width);
     }
 
@@ -311,11 +315,10 @@ impl<T: Float> Forward<'_, T> {
                 let rows = tile_rows(count - i);
                 let seen = visible[i + rows - 1].saturating_sub(start).min(strip);
                 if seen > 0 {
-                    let mut left = [std::ptr::null(); ROWS];
-                    left[..rows].copy_from_slice(&block.queries[i..i + rows]);
+                    let left = Rows(block.queries[i..i + rows].as_ptr());
                     let to = scores[i * CHUNK + start..(i + rows) * CHUNK].as_mut_ptr();
                     // SAFETY: the queries have D elements, the panel D rows; the tile lies within the scores.
-                    unsafe { multiply(isa, (rows, seen.div_ceil(lanes)), Rows(left), right, d, to, CHUNK) };
+                    unsafe { multiply(isa, (rows, seen.div_ceil(lanes)), left, right, d, to, CHUNK) };
                 }
                 i += rows;
             }
@@ -360,22 +363,35 @@ impl<T: Float> Forward<'_, T> {
     /// Writes what `rows` have summed.
     fn finish(&self, pair: (usize, usize), rows: Range<usize>, sums: Sums<'_>) {
         let (d, width, group) = (self.problem.head_dim, self.width(), self.problem.group);
-        finish(self.isa, sums.max, sums.total);
-        let at = |layout: &Layout, index: [usize; 3]| {
-            layout.offset() + index.iter().zip(layout.strides()).map(|(i, stride)| i * stride).sum::<usize>()
+        let place = |layout: &Layout, [batch, t, h]: [usize; 3]| {
+            let strides = layout.strides();
+            (layout.offset() + pair.0 * strides[batch] + pair.1 * group * strides[h], strides[t], strides[h])
         };
-        for (i, row) in rows.enumerate() {
-            let (t, h) = (row / group, pair.1 * group + row % group);
+        let (start, t_stride, h_stride) = place(&self.out_layout, [0, 1, 2]);
+        let lse = self.lse_layout.as_ref().map(|layout| place(layout, [0, 2, 1]));
+        let mut out = [std::ptr::null_mut(); BLOCK];
+        let (mut t, mut h) = (rows.start / group, rows.start % group);
+        for i in 0..rows.len() {
             if d > 0 {
                 // SAFETY: each row of the output belongs to one task.
-                let to = unsafe { self.out.part(at(&self.out_layout, [pair.0, t, h]), d) };
-                narrow_row(self.isa, &sums.values[i * width..i * width + d], sums.total[i], to);
+                out[i] = unsafe { self.out.part(start + t * t_stride + h * h_stride, d) }.as_mut_ptr();
+                prefetch_row(out[i], d);
             }
-            if let Some(layout) = &self.lse_layout {
+            h += 1;
+            if h == group {
+                (t, h) = (t + 1, 0);
+            }
+        }
+        finish(self.isa, sums.max, sums.total);
+        if let Some((start, t_stride, h_stride)) = lse {
+            for (row, &lse) in rows.clone().zip(&*sums.max) {
                 // SAFETY: as above.
-                let to = unsafe { self.lse.part(at(layout, [pair.0, h, t]), 1) };
-                to[0] = sums.max[i];
+                let to = unsafe { self.lse.part(start + row / group * t_stride + row % group * h_stride, 1) };
+                to[0] = lse;
             }
+        }
+        if d > 0 {
+            narrow_rows(self.isa, sums.values, width, d, sums.total, &out[..rows.len()]);
         }
     }
 }

@@ -147,12 +147,12 @@ impl<T: Float> Backward<'_, T> {
 
     fn load_rows(&self, pair: (usize, usize), rows: Range<usize>, tiles: &mut Tiles<'_>) {
         let (problem, d) = (&self.problem, self.problem.head_dim);
-        problem.gather(self.isa, &self.q, pair, rows.clone(), tiles.q);
+        problem.gather(self.isa, &self.q, pair, rows.clone(), d, tiles.q);
         // The output is needed for delta alone: its copy uses the place of the gradient's first.
-        problem.gather(self.isa, &self.out, pair, rows.clone(), tiles.dout);
+        problem.gather(self.isa, &self.out, pair, rows.clone(), d, tiles.dout);
         let copies = rows.len() * d;
         tiles.rest[..copies].copy_from_slice(&tiles.dout[..copies]);
-        problem.gather(self.isa, &self.dout, pair, rows.clone(), tiles.dout);
+        problem.gather(self.isa, &self.dout, pair, rows.clone(), d, tiles.dout);
         for (i, row) in rows.enumerate() {
             let of_row = i * d..(i + 1) * d;
             tiles.delta[i] = dot(self.isa, &tiles.dout[of_row.clone()], &tiles.rest[of_row]);

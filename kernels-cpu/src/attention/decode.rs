@@ -89,7 +89,7 @@ impl<T: Float> Forward<'_, T> {
             return;
         }
         for (i, head) in heads.clone().enumerate() {
-            self.problem.gather(isa, &self.q, (batch, head), 0..group, &mut space.queries[i * group * d..]);
+            self.problem.gather(isa, &self.q, (batch, head), 0..group, d, &mut space.queries[i * group * d..]);
         }
         // With the sign in the queries, the factor of the exponents is positive, as in a prompt, where keys have it.
         if self.problem.scale < 0.0 {

@@ -38,13 +38,13 @@ pub(crate) trait Left: Copy {
 
 /// Rows that lie anywhere.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows(pub [*const f32; ROWS]);
+pub(crate) struct Rows(pub *const *const f32);
 
 impl Left for Rows {
     #[inline(always)]
     unsafe fn at(self, i: usize, k: usize) -> f32 {
         // SAFETY: by contract.
-        unsafe { *self.0[i].add(k) }
+        unsafe { *(*self.0.add(i)).add(k) }
     }
 }
 
