@@ -5,8 +5,8 @@
 //! keys are never multiplied with values, and their scores are skipped by whole vectors.
 
 mod decode;
-mod micro;
-mod pack;
+pub(crate) mod micro;
+pub(crate) mod pack;
 mod softmax;
 pub(crate) mod tiles;
 
@@ -18,7 +18,7 @@ use crate::simd::{Float, Isa};
 use crate::threads::{Parts, SERIAL_WORK};
 use kernels::ops::Attention;
 use kernels::{Checked, DType, Launch, Layout, Op, Result, Support};
-use micro::{ROWS, Right, Rows, SMALL_ROWS, Scores, multiply, multiply_staircase, tile_rows, vectors};
+use micro::{Begin, ROWS, Right, Rows, SMALL_ROWS, Scores, multiply, multiply_staircase, tile_rows, vectors};
 use pack::{band_floats, copy_rows, negate, pack_keys};
 use softmax::{Sums, finish, join, weigh};
 use std::f64::consts::LOG2_E;
@@ -342,17 +342,17 @@ impl<T: Float> Forward<'_, T> {
             let mut i = blind;
             while i < count {
                 let rows = tile_rows(count - i);
-                let weights = Scores(scores[i * CHUNK..(i + rows) * CHUNK].as_ptr());
+                let weights = Scores::<CHUNK, 1>(scores[i * CHUNK..(i + rows) * CHUNK].as_ptr());
                 let to = sums.values[i * width + columns..(i + rows) * width].as_mut_ptr();
                 let (size, ends, Right { start, stride }) = ((rows, step.min(all - first)), &visible[i..], chunk.values);
                 // SAFETY: rows see no more keys than the chunk has; the values have whole vectors; the tile lies within the sums.
                 unsafe {
                     if chunk.in_place {
                         let right = Right { start: start.cast::<T>().wrapping_add(columns), stride };
-                        multiply_staircase(isa, size, weights, right, ends, to, width);
+                        multiply_staircase(isa, size, weights, right, ends, Begin::Zero, to, width);
                     } else {
                         let right = Right { start: start.wrapping_add(columns), stride };
-                        multiply_staircase(isa, size, weights, right, ends, to, width);
+                        multiply_staircase(isa, size, weights, right, ends, Begin::Zero, to, width);
                     }
                 }
                 i += rows;

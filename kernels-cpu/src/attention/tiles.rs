@@ -186,13 +186,6 @@ simd_fn! {
         }
     }
 
-    /// to = factor · from, rounded.
-    pub fn narrow_row[T: Float](s, from: &[f32], factor: f32, to: &mut [T]) {
-        for at in (0..from.len().min(to.len())).step_by(S::LANES) {
-            crate::simd::store(s, to, at, crate::gemm::one_nan(s, load(s, from, at) * s.splat(factor)));
-        }
-    }
-
     /// ⟨a, b⟩.
     pub fn dot[A: Float, B: Float](s, a: &[A], b: &[B]) -> f32 {
         let mut sum = s.zero();

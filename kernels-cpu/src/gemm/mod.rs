@@ -11,7 +11,7 @@ pub(crate) mod pack;
 mod small;
 pub(crate) mod stored;
 
-pub(crate) use small::{SmallCuts, add_product, is_small, multiply_small};
+pub(crate) use small::{SmallCuts, is_small, multiply_small};
 
 use crate::CpuBackend;
 use crate::simd::{Isa, Simd};
