@@ -4,26 +4,26 @@
 //! chunks may be spread over threads, and a query alone gets the same bits as among others, in a prompt or with a cache. Masked
 //! keys are never multiplied with values, and their scores are skipped by whole vectors.
 
-mod micro;
-mod pack;
+mod decode;
+pub(crate) mod micro;
+pub(crate) mod pack;
 mod softmax;
 pub(crate) mod tiles;
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
 use crate::gemm::blocking::lanes;
-use crate::gemm::pack::Strided;
 use crate::memory::output;
 use crate::simd::{Float, Isa};
 use crate::threads::{Parts, SERIAL_WORK};
 use kernels::ops::Attention;
 use kernels::{Checked, DType, Launch, Layout, Op, Result, Support};
-use micro::{ROWS, Right, Rows, SMALL_ROWS, Scores, multiply, multiply_staircase, score_keys, tile_rows, vectors};
+use micro::{Begin, ROWS, Right, Rows, SMALL_ROWS, Scores, multiply, multiply_staircase, tile_rows, vectors};
 use pack::{band_floats, copy_rows, negate, pack_keys};
 use softmax::{Sums, finish, join, weigh};
 use std::f64::consts::LOG2_E;
 use std::ops::Range;
-use tiles::{BLOCK, CHUNK, Heads, Problem, narrow_row};
+use tiles::{BLOCK, CHUNK, Heads, Problem, narrow_rows, prefetch_row};
 
 impl Launch<Attention<'_>> for CpuBackend {
     fn support(&self, dtype: DType) -> Support {
@@ -54,6 +54,9 @@ fn attention<T: Float>(cpu: &CpuBackend, args: Attention<'_>) -> Result<()> {
         None => &mut no_lse[..],
     });
     let forward = Forward { isa: cpu.isa, problem, q, k, v, out: &out, out_layout, lse: &lse, lse_layout };
+    if forward.decodes() {
+        return forward.decode(cpu);
+    }
     let (rows, pairs) = (problem.rows(), problem.batch * problem.kv_heads);
     let wanted = TASKS * cpu.pool.threads();
     let serial = cpu.pool.threads() == 1 || problem.work() < SERIAL_WORK;
@@ -100,11 +103,9 @@ struct Space<'s> {
 }
 
 /// A chunk of keys and values.
-struct Chunk<'s, T> {
+struct Chunk<'s> {
     keys: Range<usize>,
     panels: &'s [f32],
-    /// Keys and values where they lie, for one query; then there are no panels.
-    unpacked: Option<(Strided<T>, Strided<T>)>,
     /// In f32, unless they are read where they lie.
     values: Right<f32>,
     in_place: bool,
@@ -129,11 +130,6 @@ impl<T: Float> Forward<'_, T> {
         self.width() == self.problem.head_dim && rows <= if T::IS_F32 { 2 * ROWS } else { SMALL_ROWS }
     }
 
-    /// Whether tasks of `rows` rows copy queries: f32 that few keys meet is read where it lies.
-    fn copies_queries(&self, rows: usize) -> bool {
-        !T::IS_F32 || rows > 2 * ROWS
-    }
-
     fn space_floats(&self) -> usize {
         let (d, width) = (self.problem.head_dim, self.width());
         CHUNK * (d + width) + BLOCK * CHUNK + band_floats(lanes(self.isa), d) + Sums::floats(BLOCK, width)
@@ -156,7 +152,7 @@ impl<T: Float> Forward<'_, T> {
 
     /// Elements of work space for the queries of `rows` rows: f32 is read where it lies.
     fn queries_floats(&self, rows: usize) -> usize {
-        if self.copies_queries(rows) { rows * self.problem.head_dim } else { 0 }
+        if T::IS_F32 { 0 } else { rows * self.problem.head_dim }
     }
 
     /// Output and log-sum-exp of `rows` of batch entry and key head `pair`.
@@ -165,7 +161,6 @@ impl<T: Float> Forward<'_, T> {
         let (space, rest) = self.space(space);
         let (queries, rest) = rest.split_at_mut(self.queries_floats(rows.len()));
         let mut sums = Sums::new(rest, rows.len(), width);
-        sums.clear();
         self.load_queries(pair, rows.clone(), queries);
         let seen = self.problem.visible(pair.0, rows.end.saturating_sub(1));
         for start in (0..seen).step_by(CHUNK) {
@@ -185,7 +180,9 @@ impl<T: Float> Forward<'_, T> {
             rows.clone().step_by(BLOCK).take_while(|first| self.problem.visible(pair.0, (first + BLOCK).min(rows.end) - 1) == 0);
         for first in blind {
             let last = (first + BLOCK).min(rows.end);
-            self.finish(pair, first..last, sums.of(first - rows.start..last - rows.start, width));
+            let mut sums = sums.of(first - rows.start..last - rows.start, width);
+            sums.clear();
+            self.finish(pair, first..last, sums);
         }
     }
 
@@ -233,8 +230,8 @@ impl<T: Float> Forward<'_, T> {
 
     /// Copies queries that are not f32.
     fn load_queries(&self, pair: (usize, usize), rows: Range<usize>, to: &mut [f32]) {
-        if self.copies_queries(rows.len()) {
-            self.problem.gather(self.isa, &self.q, pair, rows, to);
+        if !T::IS_F32 {
+            self.problem.gather(self.isa, &self.q, pair, rows, self.problem.head_dim, to);
         }
     }
 
@@ -247,17 +244,13 @@ impl<T: Float> Forward<'_, T> {
         panels: &'s mut [f32],
         values: &'s mut [f32],
         band: &mut [f32],
-    ) -> Chunk<'s, T> {
+    ) -> Chunk<'s> {
         let (d, width) = (self.problem.head_dim, self.width());
         let (k, v) = (self.k.matrix(pair.0, pair.1).from(keys.start, 0), self.v.matrix(pair.0, pair.1).from(keys.start, 0));
-        let direct = rows == 1 && d.is_multiple_of(8) && keys.len() >= lanes(self.isa) && self.problem.scale >= 0.0;
-        let unpacked = direct.then_some((k, v));
-        if !direct {
-            pack_keys(self.isa, k, keys.len(), d, band, panels);
-            // With the sign in the keys, the factor of the exponents is positive and the largest product has the largest weight.
-            if self.problem.scale < 0.0 {
-                negate(self.isa, panels);
-            }
+        pack_keys(self.isa, k, keys.len(), d, band, panels);
+        // With the sign in the keys, the factor of the exponents is positive and the largest product has the largest weight.
+        if self.problem.scale < 0.0 {
+            negate(self.isa, panels);
         }
         let in_place = self.in_place(rows);
         let values = if in_place {
@@ -266,45 +259,53 @@ impl<T: Float> Forward<'_, T> {
             copy_rows(self.isa, v, keys.len(), d, width, values);
             Right { start: values.as_ptr(), stride: width }
         };
-        Chunk { keys, panels, unpacked, values, in_place }
+        Chunk { keys, panels, values, in_place }
     }
 
     /// What `rows` are to the chunk of `keys`; `queries` are copies from row `first` on.
     fn block(&self, pair: (usize, usize), rows: Range<usize>, keys: &Range<usize>, queries: &[f32], first: usize) -> Block {
         let (group, d) = (self.problem.group, self.problem.head_dim);
+        let of_pair = self.q.all(pair.0, pair.1 * group);
         let mut block = Block { rows: rows.clone(), visible: [0; BLOCK], queries: [std::ptr::null(); BLOCK] };
         let (mut t, mut h) = (rows.start / group, rows.start % group);
+        let seen = |t| self.problem.visible_at(pair.0, t).saturating_sub(keys.start).min(keys.len());
+        let mut visible = seen(t);
         for (i, row) in rows.enumerate() {
-            block.visible[i] = self.problem.visible(pair.0, row).saturating_sub(keys.start).min(keys.len());
+            block.visible[i] = visible;
+            if queries.is_empty() {
+                prefetch_row(of_pair.at(t + BLOCK.div_ceil(group), h), d);
+            }
             block.queries[i] = match queries.is_empty() {
-                true => self.q.row(pair.0, t, pair.1 * group + h, d).as_ptr().cast(),
+                true => of_pair.at(t, h).cast(),
                 false => queries[(row - first) * d..].as_ptr(),
             };
             h += 1;
             if h == group {
                 (t, h) = (t + 1, 0);
+                visible = seen(t);
             }
         }
         block
     }
 
     /// Joins a chunk to the sums of a block over the keys before.
-    fn add(&self, block: &Block, chunk: &Chunk<'_, T>, scores: &mut [f32], space: &mut [f32], mut sums: Sums<'_>) {
+    fn add(&self, block: &Block, chunk: &Chunk<'_>, scores: &mut [f32], space: &mut [f32], mut sums: Sums<'_>) {
         let (count, width) = (block.rows.len(), self.width());
         if block.visible[count - 1] == 0 {
             return;
         }
+        let blind = block.visible[..count].iter().take_while(|&&visible| visible == 0).count();
         if chunk.keys.start == 0 {
+            sums.of(0..blind, width).clear();
             return self.multiply(block, chunk, scores, &mut sums);
         }
         let mut next = Sums::new(space, count, width);
         self.multiply(block, chunk, scores, &mut next);
-        let blind = block.visible[..count].iter().take_while(|&&visible| visible == 0).count();
         join(self.isa, sums.of(blind..count, width), next.of(blind..count, width), width);
     }
 
     /// Products of the rows of a block, from `blind` on, with the packed keys they see.
-    fn score(&self, block: &Block, chunk: &Chunk<'_, T>, blind: usize, scores: &mut [f32]) {
+    fn score(&self, block: &Block, chunk: &Chunk<'_>, blind: usize, scores: &mut [f32]) {
         let (isa, d, lanes) = (self.isa, self.problem.head_dim, lanes(self.isa));
         let (strip, count, visible) = (vectors(lanes) * lanes, block.rows.len(), &block.visible);
         for start in (0..chunk.keys.len()).step_by(strip) {
@@ -314,11 +315,10 @@ impl<T: Float> Forward<'_, T> {
                 let rows = tile_rows(count - i);
                 let seen = visible[i + rows - 1].saturating_sub(start).min(strip);
                 if seen > 0 {
-                    let mut left = [std::ptr::null(); ROWS];
-                    left[..rows].copy_from_slice(&block.queries[i..i + rows]);
+                    let left = Rows(block.queries[i..i + rows].as_ptr());
                     let to = scores[i * CHUNK + start..(i + rows) * CHUNK].as_mut_ptr();
                     // SAFETY: the queries have D elements, the panel D rows; the tile lies within the scores.
-                    unsafe { multiply(isa, (rows, seen.div_ceil(lanes)), Rows(left), right, d, to, CHUNK) };
+                    unsafe { multiply(isa, (rows, seen.div_ceil(lanes)), left, right, d, to, CHUNK) };
                 }
                 i += rows;
             }
@@ -326,18 +326,12 @@ impl<T: Float> Forward<'_, T> {
     }
 
     /// The sums of a block over one chunk, for the rows that see any of it.
-    fn multiply(&self, block: &Block, chunk: &Chunk<'_, T>, scores: &mut [f32], sums: &mut Sums<'_>) {
-        let (isa, d, width) = (self.isa, self.problem.head_dim, self.width());
+    fn multiply(&self, block: &Block, chunk: &Chunk<'_>, scores: &mut [f32], sums: &mut Sums<'_>) {
+        let (isa, width) = (self.isa, self.width());
         let lanes = lanes(isa);
         let (count, visible) = (block.rows.len(), &block.visible[..block.rows.len()]);
         let blind = visible.iter().take_while(|&&visible| visible == 0).count();
-        if let Some((keys, values)) = chunk.unpacked {
-            // SAFETY: the query has D elements.
-            let query = unsafe { std::slice::from_raw_parts(block.queries[0], d) };
-            score_keys(isa, query, keys, values, visible[0], scores);
-        } else {
-            self.score(block, chunk, blind, scores);
-        }
+        self.score(block, chunk, blind, scores);
         let factor = (f64::from(self.problem.scale.abs()) * LOG2_E) as f32;
         let of = blind * CHUNK..count * CHUNK;
         weigh(isa, &mut scores[of], &visible[blind..], factor, &mut sums.max[blind..count], &mut sums.total[blind..count]);
@@ -348,17 +342,17 @@ impl<T: Float> Forward<'_, T> {
             let mut i = blind;
             while i < count {
                 let rows = tile_rows(count - i);
-                let weights = Scores(scores[i * CHUNK..(i + rows) * CHUNK].as_ptr());
+                let weights = Scores::<CHUNK, 1>(scores[i * CHUNK..(i + rows) * CHUNK].as_ptr());
                 let to = sums.values[i * width + columns..(i + rows) * width].as_mut_ptr();
                 let (size, ends, Right { start, stride }) = ((rows, step.min(all - first)), &visible[i..], chunk.values);
                 // SAFETY: rows see no more keys than the chunk has; the values have whole vectors; the tile lies within the sums.
                 unsafe {
                     if chunk.in_place {
                         let right = Right { start: start.cast::<T>().wrapping_add(columns), stride };
-                        multiply_staircase(isa, size, weights, right, ends, to, width);
+                        multiply_staircase(isa, size, weights, right, ends, Begin::Zero, to, width);
                     } else {
                         let right = Right { start: start.wrapping_add(columns), stride };
-                        multiply_staircase(isa, size, weights, right, ends, to, width);
+                        multiply_staircase(isa, size, weights, right, ends, Begin::Zero, to, width);
                     }
                 }
                 i += rows;
@@ -369,22 +363,35 @@ impl<T: Float> Forward<'_, T> {
     /// Writes what `rows` have summed.
     fn finish(&self, pair: (usize, usize), rows: Range<usize>, sums: Sums<'_>) {
         let (d, width, group) = (self.problem.head_dim, self.width(), self.problem.group);
-        finish(self.isa, sums.max, sums.total);
-        let at = |layout: &Layout, index: [usize; 3]| {
-            layout.offset() + index.iter().zip(layout.strides()).map(|(i, stride)| i * stride).sum::<usize>()
+        let place = |layout: &Layout, [batch, t, h]: [usize; 3]| {
+            let strides = layout.strides();
+            (layout.offset() + pair.0 * strides[batch] + pair.1 * group * strides[h], strides[t], strides[h])
         };
-        for (i, row) in rows.enumerate() {
-            let (t, h) = (row / group, pair.1 * group + row % group);
+        let (start, t_stride, h_stride) = place(&self.out_layout, [0, 1, 2]);
+        let lse = self.lse_layout.as_ref().map(|layout| place(layout, [0, 2, 1]));
+        let mut out = [std::ptr::null_mut(); BLOCK];
+        let (mut t, mut h) = (rows.start / group, rows.start % group);
+        for i in 0..rows.len() {
             if d > 0 {
                 // SAFETY: each row of the output belongs to one task.
-                let to = unsafe { self.out.part(at(&self.out_layout, [pair.0, t, h]), d) };
-                narrow_row(self.isa, &sums.values[i * width..i * width + d], sums.total[i], to);
+                out[i] = unsafe { self.out.part(start + t * t_stride + h * h_stride, d) }.as_mut_ptr();
+                prefetch_row(out[i], d);
             }
-            if let Some(layout) = &self.lse_layout {
+            h += 1;
+            if h == group {
+                (t, h) = (t + 1, 0);
+            }
+        }
+        finish(self.isa, sums.max, sums.total);
+        if let Some((start, t_stride, h_stride)) = lse {
+            for (row, &lse) in rows.clone().zip(&*sums.max) {
                 // SAFETY: as above.
-                let to = unsafe { self.lse.part(at(layout, [pair.0, h, t]), 1) };
-                to[0] = sums.max[i];
+                let to = unsafe { self.lse.part(start + row / group * t_stride + row % group * h_stride, 1) };
+                to[0] = lse;
             }
+        }
+        if d > 0 {
+            narrow_rows(self.isa, sums.values, width, d, sums.total, &out[..rows.len()]);
         }
     }
 }

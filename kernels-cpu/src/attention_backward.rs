@@ -1,16 +1,19 @@
-//! Gradient of attention, in two passes over the same tiles of scores: by rows for dq, by keys for dk and dv. Every sum runs in a
-//! fixed order, and masked pairs are never multiplied.
+//! Gradient of attention over the tiles of the forward pass: the weights of a block of rows and a chunk of keys are computed again
+//! from the log-sum-exp.
+//!
+//! Every sum is one chain: dq over rising keys, dk and dv over rising rows. So a pair of batch entry and key head may be one task
+//! that computes each weight once, or many: some for dq by rows, some for dk and dv by keys; the bits are the same.
+
+mod block;
 
 use crate::CpuBackend;
-use crate::attention::tiles::{Heads, Problem, dot, narrow_row};
+use crate::attention::tiles::{AHEAD, Heads, Problem, dot, narrow_rows, prefetch_row};
 use crate::dtypes::{floats, with_float};
-use crate::gemm::blocking::{lanes, mr};
-use crate::gemm::micro::Before;
-use crate::gemm::pack::{Strided, pack_columns};
-use crate::gemm::{Size, add_product};
+use crate::gemm::blocking::lanes;
 use crate::memory::{input, output};
-use crate::simd::{Float, Isa, load, math, simd_fn, store};
+use crate::simd::{Float, Isa};
 use crate::threads::{Parts, SERIAL_WORK};
+use block::{BLOCK, Block, Chunk, Space};
 use kernels::ops::AttentionBackward;
 use kernels::{Checked, DType, Launch, Layout, Op, Result, Support};
 use std::ops::Range;
@@ -26,16 +29,17 @@ impl Launch<AttentionBackward<'_>> for CpuBackend {
     }
 }
 
-/// Keys of a chunk.
-const CHUNK: usize = 96;
+/// Rows of a task that computes dq alone: packing keys is little beside their products.
+const TASK_ROWS: usize = 4 * BLOCK;
 
-/// Rows of a block: both copies and both tiles of scores should stay in L2.
-fn rows_of_block(head_dim: usize) -> usize {
-    (16_384 / head_dim.max(1)).clamp(8, 64)
-}
+/// Products of all tasks when each computes all gradients of a pair, and when rows and keys are tasks of their own.
+const TOGETHER: usize = 5;
+const APART: usize = 7;
 
 fn backward<T: Float>(cpu: &CpuBackend, args: AttentionBackward<'_>) -> Result<()> {
     let problem = Problem::new(&args.q, &args.k, &args.lengths, args.mask, args.scale)?;
+    let (dq_layout, dk_layout, dv_layout) = (*args.dq.layout(), *args.dk.layout(), *args.dv.layout());
+    let (dq, dk, dv) = (output::<T>(args.dq)?, output::<T>(args.dk)?, output::<T>(args.dv)?);
     let backward = Backward {
         isa: cpu.isa,
         problem,
@@ -45,31 +49,44 @@ fn backward<T: Float>(cpu: &CpuBackend, args: AttentionBackward<'_>) -> Result<(
         out: Heads::new(&args.out)?,
         dout: Heads::new(&args.dout)?,
         lse: (input(&args.lse)?, *args.lse.layout()),
+        dq: Gradient::new(dq, dq_layout),
+        dk: Gradient::new(dk, dk_layout),
+        dv: Gradient::new(dv, dv_layout),
     };
-    let (dq_layout, dk_layout, dv_layout) = (*args.dq.layout(), *args.dk.layout(), *args.dv.layout());
-    let (dq, dk, dv) = (output::<T>(args.dq)?, output::<T>(args.dk)?, output::<T>(args.dv)?);
-    let (dq, dk, dv) = (Gradient::new(dq, dq_layout), Gradient::new(dk, dk_layout), Gradient::new(dv, dv_layout));
-    let rows = rows_of_block(problem.head_dim).min(problem.rows()).max(1);
-    let (blocks, chunks) = (problem.rows().div_ceil(rows), problem.seq_k.div_ceil(CHUNK));
-    let pairs = problem.batch * problem.kv_heads;
+    let (rows, keys, pairs) = (problem.rows(), problem.seq_k, problem.batch * problem.kv_heads);
     let slots = if problem.work() < SERIAL_WORK { 1 } else { cpu.pool.threads() };
-    let floats = backward.scratch_floats(rows);
+    let together = slots == 1 || TOGETHER * pairs.next_multiple_of(slots) <= APART * pairs;
+    let chunk = block::keys_of_chunk(problem.head_dim);
+    let (by_keys, by_rows) = if together { (1, 0) } else { (keys.div_ceil(chunk), rows.div_ceil(TASK_ROWS)) };
+    let floats = backward.floats(if together { rows } else { rows.min(TASK_ROWS) }, rows);
     let mut scratch = cpu.heap.scratch(4 * floats * slots)?;
     let parts = Parts::new(scratch.as_mut_slice::<f32>());
-    cpu.pool.run_slots(slots, (blocks + chunks) * pairs, &|task, slot| {
+    cpu.pool.run_slots(slots, (by_keys + by_rows) * pairs, &|task, slot| {
         let (pair, index) = (task % pairs, task / pairs);
         let pair = (pair / problem.kv_heads, pair % problem.kv_heads);
         // SAFETY: no two running tasks share a slot.
         let own = unsafe { parts.part(slot * floats, floats) };
-        if index < chunks {
-            let keys = index * CHUNK..((index + 1) * CHUNK).min(problem.seq_k);
-            backward.keys(pair, keys, rows, &dk, &dv, own);
+        if together {
+            backward.task(pair, 0..rows, 0..keys, Wanted::All, own);
+        } else if index < by_keys {
+            backward.task(pair, 0..rows, index * chunk..((index + 1) * chunk).min(keys), Wanted::OfKeys, own);
         } else {
-            let block = blocks - 1 - (index - chunks);
-            backward.queries(pair, block * rows..((block + 1) * rows).min(problem.rows()), &dq, own);
+            // Rows that see most keys come first, so that the last tasks are short.
+            let first = (by_rows - 1 - (index - by_keys)) * TASK_ROWS;
+            backward.task(pair, first..(first + TASK_ROWS).min(rows), 0..keys, Wanted::OfRows, own);
         }
     });
     Ok(())
+}
+
+/// What a task computes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    All,
+    /// dk and dv.
+    OfKeys,
+    /// dq.
+    OfRows,
 }
 
 /// One of the outputs.
@@ -83,18 +100,37 @@ impl<'a, T: Float> Gradient<'a, T> {
         Gradient { parts: Parts::new(data), layout }
     }
 
-    /// Writes factor · row to (b, t, h).
+    /// Writes factor · rows, `width` elements apart, to head `h` + row % `group` of positions row / `group`.
     ///
     /// # Safety
-    /// No other task writes this row.
-    unsafe fn write(&self, isa: Isa, [b, t, h]: [usize; 3], row: &[f32], factor: f32) {
-        if row.is_empty() {
+    /// No other task writes these rows.
+    #[allow(clippy::too_many_arguments, reason = "what, where and how")]
+    unsafe fn write(
+        &self,
+        isa: Isa,
+        (b, h, group): (usize, usize, usize),
+        rows: Range<usize>,
+        from: &[f32],
+        width: usize,
+        d: usize,
+        factor: f32,
+    ) {
+        if d == 0 {
             return;
         }
         let strides = self.layout.strides();
-        let at = self.layout.offset() + b * strides[0] + t * strides[1] + h * strides[2];
-        // SAFETY: by contract.
-        narrow_row(isa, row, factor, unsafe { self.parts.part(at, row.len()) });
+        let start = self.layout.offset() + b * strides[0] + h * strides[2];
+        for (first, from) in rows.clone().step_by(BLOCK).zip(from.chunks(BLOCK * width)) {
+            let mut to = [std::ptr::null_mut(); BLOCK];
+            let count = BLOCK.min(rows.end - first);
+            for (to, row) in to.iter_mut().zip(first..first + count) {
+                let at = start + row / group * strides[1] + row % group * strides[2];
+                // SAFETY: by contract.
+                *to = unsafe { self.parts.part(at, d) }.as_mut_ptr();
+                prefetch_row(*to, d);
+            }
+            narrow_rows(isa, from, width, d, &[factor; BLOCK], &to[..count]);
+        }
     }
 }
 
@@ -107,226 +143,89 @@ struct Backward<'a, T> {
     out: Heads<'a, T>,
     dout: Heads<'a, T>,
     lse: (&'a [f32], Layout),
-}
-
-/// Copies of some rows and of a chunk of keys, and the tiles of scores between them.
-struct Tiles<'s> {
-    q: &'s mut [f32],      // [rows, D]
-    dout: &'s mut [f32],   // [rows, D]
-    delta: &'s mut [f32],  // [rows]
-    lse: &'s mut [f32],    // [rows]
-    keys: &'s mut [f32],   // [D, CHUNK]
-    values: &'s mut [f32], // [D, CHUNK]
-    p: &'s mut [f32],      // [rows, CHUNK]
-    ds: &'s mut [f32],     // [rows, CHUNK]
-    rest: &'s mut [f32],
+    dq: Gradient<'a, T>,
+    dk: Gradient<'a, T>,
+    dv: Gradient<'a, T>,
 }
 
 impl<T: Float> Backward<'_, T> {
+    /// D rounded up to whole vectors.
     fn width(&self) -> usize {
         self.problem.head_dim.next_multiple_of(lanes(self.isa))
     }
 
-    fn scratch_floats(&self, rows: usize) -> usize {
-        let (d, width) = (self.problem.head_dim, self.width());
-        rows * (2 * d + 2 + 2 * CHUNK) + 2 * d * CHUNK + (2 * CHUNK).max(rows + CHUNK) * width + rows * d
+    /// Elements of work space of a task that has `rows` rows, or with all rows but without dq, `all`.
+    fn floats(&self, rows: usize, all: usize) -> usize {
+        2 * all + rows * self.width() + Space::floats(self.isa, self.problem.head_dim, self.width())
     }
 
-    fn tiles<'s>(&self, rows: usize, scratch: &'s mut [f32]) -> Tiles<'s> {
-        let d = self.problem.head_dim;
-        let (q, rest) = scratch.split_at_mut(rows * d);
-        let (dout, rest) = rest.split_at_mut(rows * d);
-        let (delta, rest) = rest.split_at_mut(rows);
-        let (lse, rest) = rest.split_at_mut(rows);
-        let (keys, rest) = rest.split_at_mut(d * CHUNK);
-        let (values, rest) = rest.split_at_mut(d * CHUNK);
-        let (p, rest) = rest.split_at_mut(rows * CHUNK);
-        let (ds, rest) = rest.split_at_mut(rows * CHUNK);
-        Tiles { q, dout, delta, lse, keys, values, p, ds, rest }
-    }
-
-    fn load_rows(&self, pair: (usize, usize), rows: Range<usize>, tiles: &mut Tiles<'_>) {
-        let (problem, d) = (&self.problem, self.problem.head_dim);
-        problem.gather(self.isa, &self.q, pair, rows.clone(), tiles.q);
-        // The output is needed for delta alone: its copy uses the place of the gradient's first.
-        problem.gather(self.isa, &self.out, pair, rows.clone(), tiles.dout);
-        let copies = rows.len() * d;
-        tiles.rest[..copies].copy_from_slice(&tiles.dout[..copies]);
-        problem.gather(self.isa, &self.dout, pair, rows.clone(), tiles.dout);
-        for (i, row) in rows.enumerate() {
-            let of_row = i * d..(i + 1) * d;
-            tiles.delta[i] = dot(self.isa, &tiles.dout[of_row.clone()], &tiles.rest[of_row]);
-            let (lse, layout) = &self.lse;
-            let (t, h) = (row / problem.group, pair.1 * problem.group + row % problem.group);
-            let strides = layout.strides();
-            tiles.lse[i] = lse[layout.offset() + pair.0 * strides[0] + h * strides[1] + t * strides[2]];
-        }
-    }
-
-    fn load_keys(&self, pair: (usize, usize), keys: Range<usize>, tiles: &mut Tiles<'_>) {
+    /// The gradients that are wanted of `rows` and `keys`, over all pairs of one and the other.
+    fn task(&self, pair: (usize, usize), rows: Range<usize>, keys: Range<usize>, wanted: Wanted, scratch: &mut [f32]) {
+        let (isa, problem, d, width) = (self.isa, &self.problem, self.problem.head_dim, self.width());
+        let group = problem.group;
+        let (lse, rest) = scratch.split_at_mut(rows.len());
+        let (delta, rest) = rest.split_at_mut(rows.len());
+        self.load_statistics(pair, rows.clone(), lse, delta);
+        let (dq, rest) = rest.split_at_mut(if wanted == Wanted::OfKeys { 0 } else { rows.len() * width });
+        dq.fill(0.0);
+        let mut space = Space::new(rest, isa, d, width);
         let (k, v) = (self.k.matrix(pair.0, pair.1), self.v.matrix(pair.0, pair.1));
-        pack_columns(self.isa, k.transposed(), 0..self.problem.head_dim, keys.clone(), CHUNK, tiles.keys);
-        pack_columns(self.isa, v.transposed(), 0..self.problem.head_dim, keys, CHUNK, tiles.values);
+        for start in keys.clone().step_by(block::keys_of_chunk(d)) {
+            let of_chunk = start..(start + block::keys_of_chunk(d)).min(keys.end);
+            space.clear_sums(of_chunk.len(), width);
+            // The first block whose last row sees any of the chunk.
+            let sees = |first: usize| problem.visible(pair.0, (first + BLOCK).min(rows.end) - 1) > start;
+            let mut blocks = rows.clone().step_by(BLOCK).skip_while(|&first| !sees(first)).peekable();
+            if blocks.peek().is_some() {
+                space.load_keys(isa, k.from(start, 0), v.from(start, 0), of_chunk.len(), d, width);
+            }
+            for first in blocks {
+                let of_block = first..(first + BLOCK).min(rows.end);
+                let own = first - rows.start..of_block.end - rows.start;
+                problem.gather(isa, &self.q, pair, of_block.clone(), width, space.q);
+                problem.gather(isa, &self.dout, pair, of_block.clone(), width, space.dout);
+                let mut visible = [0; BLOCK];
+                for (visible, row) in visible.iter_mut().zip(of_block) {
+                    *visible = problem.visible_in(pair.0, row, &of_chunk);
+                }
+                let chunk = Chunk { isa, d, width, scale: problem.scale, keys: of_chunk.len() };
+                let block = Block { visible: &visible[..own.len()], lse: &lse[own.clone()], delta: &delta[own.clone()] };
+                chunk.weights(&block, &mut space);
+                if wanted != Wanted::OfRows {
+                    chunk.add_to_keys(&block, &mut space);
+                }
+                if wanted != Wanted::OfKeys {
+                    chunk.add_to_rows(&block, &space, &mut dq[own.start * width..own.end * width]);
+                }
+            }
+            if wanted != Wanted::OfRows {
+                let place = (pair.0, pair.1, 1);
+                // SAFETY: each key belongs to one task that writes it.
+                unsafe {
+                    self.dk.write(isa, place, of_chunk.clone(), space.dk, width, d, problem.scale);
+                    self.dv.write(isa, place, of_chunk, space.dv, width, d, 1.0);
+                }
+            }
+        }
+        if wanted != Wanted::OfKeys {
+            // SAFETY: each row belongs to one task that writes it.
+            unsafe { self.dq.write(isa, (pair.0, pair.1 * group, group), rows, dq, width, d, problem.scale) };
+        }
     }
 
-    /// p = exp(scale·⟨q, k⟩ − lse) and ds = p·(⟨dout, v⟩ − delta) between the rows and the keys that are loaded.
-    fn scores(&self, pair: (usize, usize), rows: Range<usize>, keys: &Range<usize>, tiles: &mut Tiles<'_>) {
-        let d = self.problem.head_dim;
-        let size = Size { m: rows.len(), n: keys.len(), k: d };
-        // SAFETY: the copies hold all rows, the panels D rows of the chunk's keys.
-        unsafe {
-            let (q, dout) = (Strided::new(tiles.q, 0, d, 1), Strided::new(tiles.dout, 0, d, 1));
-            add_product(self.isa, size, q, Strided::new(tiles.keys, 0, CHUNK, 1), tiles.p, CHUNK, Before::Zero);
-            add_product(self.isa, size, dout, Strided::new(tiles.values, 0, CHUNK, 1), tiles.ds, CHUNK, Before::Zero);
-        }
+    /// Log-sum-exp and ⟨dout, out⟩ of each row.
+    fn load_statistics(&self, pair: (usize, usize), rows: Range<usize>, lse: &mut [f32], delta: &mut [f32]) {
+        let (d, group) = (self.problem.head_dim, self.problem.group);
+        let (values, layout) = &self.lse;
+        let strides = layout.strides();
+        let (all_dout, all_out) = (self.dout.all(pair.0, pair.1 * group), self.out.all(pair.0, pair.1 * group));
         for (i, row) in rows.enumerate() {
-            let of_row = i * CHUNK..i * CHUNK + self.problem.visible_in(pair.0, row, keys);
-            let (p, ds) = (&mut tiles.p[of_row.clone()], &mut tiles.ds[of_row]);
-            softmax_gradient(self.isa, p, ds, self.problem.scale, tiles.lse[i], tiles.delta[i]);
-        }
-    }
-
-    /// dq of `rows`: over the chunks of keys they see.
-    fn queries(&self, pair: (usize, usize), rows: Range<usize>, dq: &Gradient<'_, T>, scratch: &mut [f32]) {
-        let (d, width) = (self.problem.head_dim, self.width());
-        let mut tiles = self.tiles(rows.len(), scratch);
-        self.load_rows(pair, rows.clone(), &mut tiles);
-        let seen = self.problem.visible(pair.0, rows.end - 1);
-        tiles.rest[..rows.len() * width].fill(0.0);
-        for start in (0..seen).step_by(CHUNK) {
-            let keys = start..(start + CHUNK).min(seen);
-            self.load_keys(pair, keys.clone(), &mut tiles);
-            self.scores(pair, rows.clone(), &keys, &mut tiles);
-            let (sums, copy) = tiles.rest.split_at_mut(rows.len() * width); // [rows, width], [CHUNK, width]
-            let k = self.k.matrix(pair.0, pair.1);
-            let k = match k.as_f32() {
-                Some(k) => k.from(start, 0),
-                None => {
-                    pack_columns(self.isa, k, keys.clone(), 0..d, width, copy);
-                    Strided::new(copy, 0, width, 1)
-                }
-            };
-            let visible = |i: usize| self.problem.visible_in(pair.0, rows.start + i, &keys);
-            // SAFETY: ds holds all rows, k all keys of the chunk.
-            unsafe { add_staircase(self.isa, 0..rows.len(), d, Strided::new(tiles.ds, 0, CHUNK, 1), k, &visible, sums, width) };
-        }
-        for (i, row) in rows.enumerate() {
-            let to = [pair.0, row / self.problem.group, pair.1 * self.problem.group + row % self.problem.group];
-            // SAFETY: each row belongs to one task of this pass.
-            unsafe { dq.write(self.isa, to, &tiles.rest[i * width..i * width + d], self.problem.scale) };
-        }
-    }
-
-    /// dk and dv of `keys`: over the blocks of `step` rows that see them.
-    fn keys(
-        &self,
-        pair: (usize, usize),
-        keys: Range<usize>,
-        step: usize,
-        dk: &Gradient<'_, T>,
-        dv: &Gradient<'_, T>,
-        scratch: &mut [f32],
-    ) {
-        let (d, width, mr) = (self.problem.head_dim, self.width(), mr(lanes(self.isa)));
-        let mut tiles = self.tiles(step, scratch);
-        self.load_keys(pair, keys.clone(), &mut tiles);
-        let kept = step * d; // of `rest`, which loading rows uses
-        tiles.rest[kept..kept + 2 * keys.len() * width].fill(0.0);
-        for first in (0..self.problem.rows()).step_by(step) {
-            let rows = first..(first + step).min(self.problem.rows());
-            let visible = |i: usize| self.problem.visible_in(pair.0, rows.start + i, &keys);
-            if visible(rows.len() - 1) == 0 {
-                continue;
-            }
-            self.load_rows(pair, rows.clone(), &mut tiles);
-            self.scores(pair, rows.clone(), &keys, &mut tiles);
-            let (sums_k, sums_v) = tiles.rest[kept..].split_at_mut(keys.len() * width);
-            for (weights, factor, sums) in [(&*tiles.ds, &*tiles.q, sums_k), (&*tiles.p, &*tiles.dout, sums_v)] {
-                let (weights, factor) = (Strided::new(weights, 0, 1, CHUNK), Strided::new(factor, 0, d, 1)); // [CHUNK, rows], [rows, D]
-                // First row that sees key j of the chunk; none does after the last.
-                let seer = |j: usize| (0..rows.len()).find(|&i| visible(i) > j).unwrap_or(rows.len());
-                for j in (0..keys.len()).step_by(mr) {
-                    let last = (j + mr).min(keys.len()) - 1;
-                    let shared = seer(last);
-                    let size = Size { m: last + 1 - j, n: d, k: rows.len() - shared };
-                    // SAFETY: the tiles hold these rows and keys.
-                    unsafe {
-                        for one in j..last {
-                            let from = seer(one);
-                            let size = Size { m: 1, n: d, k: shared - from };
-                            if size.k > 0 {
-                                let to = &mut sums[one * width..];
-                                add_product(
-                                    self.isa,
-                                    size,
-                                    weights.from(one, from),
-                                    factor.from(from, 0),
-                                    to,
-                                    width,
-                                    Before::Sum,
-                                );
-                            }
-                        }
-                        let to = &mut sums[j * width..];
-                        add_product(self.isa, size, weights.from(j, shared), factor.from(shared, 0), to, width, Before::Sum);
-                    }
-                }
-            }
-        }
-        let (sums_k, sums_v) = tiles.rest[kept..].split_at(keys.len() * width);
-        for (j, s) in keys.clone().enumerate() {
-            let row = j * width..j * width + d;
-            // SAFETY: each key belongs to one task of this pass.
-            unsafe {
-                dk.write(self.isa, [pair.0, s, pair.1], &sums_k[row.clone()], self.problem.scale);
-                dv.write(self.isa, [pair.0, s, pair.1], &sums_v[row], 1.0);
-            }
-        }
-    }
-}
-
-/// sums[i] += Σ_k weights[i, k] · values[k] over the first visible(i) of k, which does not fall with i.
-///
-/// # Safety
-/// `weights` has the rows of `rows` and their visible columns; `values` has as many rows of `d` columns.
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-unsafe fn add_staircase(
-    isa: Isa,
-    rows: Range<usize>,
-    d: usize,
-    weights: Strided<f32>,
-    values: Strided<f32>,
-    visible: &dyn Fn(usize) -> usize,
-    sums: &mut [f32],
-    stride: usize,
-) {
-    let mr = mr(lanes(isa));
-    for first in rows.clone().step_by(mr) {
-        let tile = first..(first + mr).min(rows.end);
-        let shared = visible(first);
-        let size = Size { m: tile.len(), n: d, k: shared };
-        // SAFETY: by contract, every row of the tile seeing at least what its first sees.
-        unsafe {
-            add_product(isa, size, weights.from(first, 0), values, &mut sums[first * stride..], stride, Before::Sum);
-            for i in tile.start + 1..tile.end {
-                let size = Size { m: 1, n: d, k: visible(i) - shared };
-                if size.k > 0 {
-                    let (left, right) = (weights.from(i, shared), values.from(shared, 0));
-                    add_product(isa, size, left, right, &mut sums[i * stride..], stride, Before::Sum);
-                }
-            }
-        }
-    }
-}
-
-simd_fn! {
-    /// Turns scores into p and ⟨dout, v⟩ into ds, in place.
-    fn softmax_gradient(s, p: &mut [f32], ds: &mut [f32], scale: f32, lse: f32, delta: f32) {
-        for at in (0..p.len()).step_by(S::LANES) {
-            let score = load(s, p, at) * s.splat(scale);
-            let probability = math::exp(s, score - s.splat(lse));
-            store(s, ds, at, probability * (load(s, ds, at) - s.splat(delta)));
-            store(s, p, at, probability);
+            let (t, h) = ((row + AHEAD) / group, (row + AHEAD) % group);
+            prefetch_row(all_dout.at(t, h), d);
+            prefetch_row(all_out.at(t, h), d);
+            let (t, h) = (row / group, pair.1 * group + row % group);
+            lse[i] = values[layout.offset() + pair.0 * strides[0] + h * strides[1] + t * strides[2]];
+            delta[i] = dot(self.isa, self.dout.row(pair.0, t, h, d), self.out.row(pair.0, t, h, d));
         }
     }
 }

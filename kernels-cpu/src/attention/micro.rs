@@ -7,8 +7,6 @@
 //!
 //! A sum is one chain of fused multiply-adds in rising k, whatever tile it falls in: no choice of tiles changes a bit.
 
-use super::tiles::CHUNK;
-use crate::gemm::pack::Strided;
 use crate::simd::{Float, Isa, Simd, simd_fn};
 
 /// Rows of a tile.
@@ -39,25 +37,25 @@ pub(crate) trait Left: Copy {
 
 /// Rows that lie anywhere.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows(pub [*const f32; ROWS]);
+pub(crate) struct Rows(pub *const *const f32);
 
 impl Left for Rows {
     #[inline(always)]
     unsafe fn at(self, i: usize, k: usize) -> f32 {
         // SAFETY: by contract.
-        unsafe { *self.0[i].add(k) }
+        unsafe { *(*self.0.add(i)).add(k) }
     }
 }
 
-/// Rows of scores, [rows, CHUNK].
+/// Scores: element (i, k) at `start[i·ROW + k·STEP]`.
 #[derive(Clone, Copy)]
-pub(crate) struct Scores(pub *const f32);
+pub(crate) struct Scores<const ROW: usize, const STEP: usize>(pub *const f32);
 
-impl Left for Scores {
+impl<const ROW: usize, const STEP: usize> Left for Scores<ROW, STEP> {
     #[inline(always)]
     unsafe fn at(self, i: usize, k: usize) -> f32 {
         // SAFETY: by contract.
-        unsafe { *self.0.add(i * CHUNK + k) }
+        unsafe { *self.0.add(i * ROW + k * STEP) }
     }
 }
 
@@ -68,23 +66,23 @@ pub(crate) struct Right<T> {
     pub stride: usize,
 }
 
-/// Row k of the right factor times the elements (FIRST.., k) of the left.
+/// Row k of the right factor times the elements (FIRST..LAST, k) of the left.
 #[inline(always)]
-unsafe fn step<S: Simd, L: Left, T: Float, const FIRST: usize, const MR: usize, const NV: usize>(
+unsafe fn step<S: Simd, L: Left, T: Float, const FIRST: usize, const LAST: usize, const MR: usize, const NV: usize>(
     s: S,
     left: L,
     right: Right<T>,
     k: usize,
     sums: &mut [[S::V; NV]; MR],
 ) {
-    // SAFETY: by the contract of `staircase`.
+    // SAFETY: by the contract of the callers.
     unsafe {
         let from = right.start.add(k * right.stride);
         let mut row = [s.zero(); NV];
         for j in 0..NV {
             row[j] = T::load(s, from.add(j * S::LANES));
         }
-        for i in FIRST..MR {
+        for i in FIRST..LAST {
             let a = s.splat(left.at(i, k));
             for j in 0..NV {
                 sums[i][j] = s.fma(a, row[j], sums[i][j]);
@@ -117,10 +115,32 @@ unsafe fn rectangle<S: Simd, L: Left, const MR: usize, const NV: usize>(
     // SAFETY: by contract.
     unsafe {
         for k in 0..depth {
-            step::<S, L, f32, 0, MR, NV>(s, left, right, k, &mut sums);
+            step::<S, L, f32, 0, MR, MR, NV>(s, left, right, k, &mut sums);
         }
         store(s, sums, to, stride);
     }
+}
+
+/// Sums that begin with what `to` holds.
+#[inline(always)]
+unsafe fn load<S: Simd, const MR: usize, const NV: usize>(s: S, to: *const f32, stride: usize) -> [[S::V; NV]; MR] {
+    let mut sums = [[s.zero(); NV]; MR];
+    for i in 0..MR {
+        for j in 0..NV {
+            // SAFETY: by the contract of the callers.
+            sums[i][j] = unsafe { s.load(to.add(i * stride + j * S::LANES)) };
+        }
+    }
+    sums
+}
+
+/// What the sums of a staircase begin with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// 0.
+    Zero,
+    /// What is there.
+    Sum,
 }
 
 /// to[i] = Σ left(i, k) · right[k] over k < ends[i], which do not fall with i.
@@ -130,23 +150,59 @@ unsafe fn staircase<S: Simd, L: Left, T: Float, const MR: usize, const NV: usize
     left: L,
     right: Right<T>,
     ends: &[usize],
+    begin: Begin,
     to: *mut f32,
     stride: usize,
 ) {
     let mut sums = [[s.zero(); NV]; MR];
+    if begin == Begin::Sum {
+        // SAFETY: by contract.
+        sums = unsafe { load(s, to, stride) };
+    }
     let mut k = 0;
     macro_rules! stairs {
         ($($first:literal)*) => {$(
             if $first < MR {
                 while k < ends[$first] {
                     // SAFETY: by contract.
-                    unsafe { step::<S, L, T, $first, MR, NV>(s, left, right, k, &mut sums) };
+                    unsafe { step::<S, L, T, $first, MR, MR, NV>(s, left, right, k, &mut sums) };
                     k += 1;
                 }
             }
         )*};
     }
     stairs!(0 1 2 3 4 5);
+    // SAFETY: by contract.
+    unsafe { store(s, sums, to, stride) };
+}
+
+/// to[i] += Σ left(i, k) · right[k] over begins[i] ≤ k < end; begins do not fall with i.
+#[inline(always)]
+unsafe fn rising<S: Simd, L: Left, const MR: usize, const NV: usize>(
+    s: S,
+    left: L,
+    right: Right<f32>,
+    begins: &[usize],
+    end: usize,
+    to: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: by contract.
+    let mut sums: [[S::V; NV]; MR] = unsafe { load(s, to, stride) };
+    let mut k = begins[0];
+    macro_rules! stairs {
+        ($($last:literal)*) => {$(
+            if $last <= MR {
+                let until = if $last < MR { begins[$last].min(end) } else { end };
+                while k < until {
+                    // SAFETY: by contract.
+                    unsafe { step::<S, L, f32, 0, $last, MR, NV>(s, left, right, k, &mut sums) };
+                    k += 1;
+                }
+            }
+        )*};
+    }
+    stairs!(1 2 3 4 5 6);
     // SAFETY: by contract.
     unsafe { store(s, sums, to, stride) };
 }
@@ -200,66 +256,62 @@ pub(crate) unsafe fn multiply(
     checked(isa, size, left, right, depth, to, stride);
 }
 
-/// to[i] = Σ weights(i, k) · right[k] over k < ends[i], which do not fall with i.
+/// to[i] = Σ weights(i, k) · right[k] over k < ends[i], which do not fall with i, added to what it begins with.
 ///
 /// # Safety
 /// As for [`multiply`]; both factors have the steps up to the last end.
-pub(crate) unsafe fn multiply_staircase<T: Float>(
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+pub(crate) unsafe fn multiply_staircase<T: Float, const ROW: usize>(
     isa: Isa,
     size: (usize, usize),
-    weights: Scores,
+    weights: Scores<ROW, 1>,
     right: Right<T>,
     ends: &[usize],
+    begin: Begin,
     to: *mut f32,
     stride: usize,
 ) {
     assert!(ends.len() >= size.0);
     simd_fn! {
-        fn checked[T: Float](s, size: (usize, usize), weights: Scores, right: Right<T>, ends: &[usize], to: *mut f32, stride: usize) {
+        fn checked[T: Float, L: Left](
+            s, size: (usize, usize), weights: L, right: Right<T>, ends: &[usize], begin: Begin, to: *mut f32, stride: usize,
+        ) {
             // SAFETY: the contract of `multiply_staircase`, the only caller.
             unsafe {
                 if T::IS_F32 {
-                    for_tile!(size, staircase::<S, Scores, T>(s, weights, right, ends, to, stride))
+                    for_tile!(size, staircase::<S, L, T>(s, weights, right, ends, begin, to, stride))
                 } else {
-                    for_small_tile!(size, staircase::<S, Scores, T>(s, weights, right, ends, to, stride))
+                    for_small_tile!(size, staircase::<S, L, T>(s, weights, right, ends, begin, to, stride))
                 }
             }
         }
     }
-    checked(isa, size, weights, right, ends, to, stride);
+    checked(isa, size, weights, right, ends, begin, to, stride);
 }
 
-simd_fn! {
-    /// Scores of one query with `count` ≥ LANES rows of `keys` where they lie, for D a multiple of 8: the sums of [`multiply`] without
-    /// panels, two vectors at a time so that one chain does not wait for itself. Meanwhile the next keys, and the rows of `values`
-    /// that will be read after, are brought near: a step reads one line of each key, too many at once to wait for.
-    pub fn score_keys[T: Float](s, query: &[f32], keys: Strided<T>, values: Strided<T>, count: usize, scores: &mut [f32]) {
-        assert!(query.len().is_multiple_of(8) && (S::LANES..=scores.len()).contains(&count));
-        let d = query.len();
-        let ahead = (2 * S::LANES).div_ceil((d / 8).max(1)); // rows per step
-        for first in (0..count).step_by(2 * S::LANES) {
-            // Keys that have been before come again where fewer than a vector are left.
-            let starts = [first.min(count - S::LANES), (first + S::LANES).min(count - S::LANES)];
-            let mut sums = [s.zero(); 2];
-            for (at, query) in query.chunks_exact(8).enumerate() {
-                for row in first + at * ahead..first + (at + 1) * ahead {
-                    for line in (0..d).step_by(64 / size_of::<T>()) {
-                        s.prefetch_l2(keys.at(row + 2 * S::LANES, line));
-                        s.prefetch_l2(values.at(row, line));
-                    }
-                }
-                for (sum, start) in sums.iter_mut().zip(starts) {
-                    // SAFETY: LANES keys follow `start`, of D elements.
-                    let columns = unsafe { T::load_columns(s, keys.at(start, 8 * at), keys.row_stride) };
-                    for j in 0..8 {
-                        *sum = s.fma(s.splat(query[j]), columns[j], *sum);
-                    }
-                }
-            }
-            for (sum, start) in sums.into_iter().zip(starts) {
-                // SAFETY: start + LANES ≤ count ≤ scores.len().
-                unsafe { s.store(scores.as_mut_ptr().add(start), sum) };
-            }
+/// to[i] += Σ weights(k, i) · right[k] over begins[i] ≤ k < end, begins not falling with i: weights as they lie, [k, i].
+///
+/// # Safety
+/// As for [`multiply`]; both factors have the steps up to `end`.
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+pub(crate) unsafe fn add_transposed<const ROW: usize>(
+    isa: Isa,
+    size: (usize, usize),
+    weights: Scores<1, ROW>,
+    right: Right<f32>,
+    begins: &[usize],
+    end: usize,
+    to: *mut f32,
+    stride: usize,
+) {
+    assert!(begins.len() >= size.0);
+    simd_fn! {
+        fn checked[L: Left](
+            s, size: (usize, usize), weights: L, right: Right<f32>, begins: &[usize], end: usize, to: *mut f32, stride: usize,
+        ) {
+            // SAFETY: the contract of `add_transposed`, the only caller.
+            unsafe { for_tile!(size, rising::<S, L>(s, weights, right, begins, end, to, stride)) }
         }
     }
+    checked(isa, size, weights, right, begins, end, to, stride);
 }

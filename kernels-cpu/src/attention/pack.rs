@@ -1,6 +1,7 @@
 //! Keys transposed to panels, and rows in f32.
 
 use super::micro::vectors;
+use super::tiles::{AHEAD, prefetch_row};
 use crate::gemm::pack::Strided;
 use crate::simd::{Float, Simd, load, simd_fn, store};
 
@@ -64,6 +65,9 @@ simd_fn! {
         }
         for first in (0..count).step_by(S::LANES) {
             let rows = (count - first).min(S::LANES);
+            for i in 0..S::LANES {
+                prefetch_row(keys.at(first + S::LANES + i, 0), d);
+            }
             let to = panels[first / width * width * d + first % width..].as_mut_ptr();
             // SAFETY: the matrix has these rows; band and panels have been measured.
             unsafe {
@@ -84,6 +88,7 @@ simd_fn! {
     pub fn copy_rows[T: Float](s, rows: Strided<T>, count: usize, d: usize, width: usize, to: &mut [f32]) {
         assert!(to.len() >= count * width && width >= d);
         for i in 0..count {
+            prefetch_row(rows.at(i + AHEAD, 0), d);
             // SAFETY: the matrix has these rows, `to` room for them.
             unsafe { widen(s, rows.at(i, 0), d, width, to.as_mut_ptr().add(i * width)) };
         }

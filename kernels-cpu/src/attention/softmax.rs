@@ -70,22 +70,22 @@ simd_fn! {
             // Where all are −∞, 0 is subtracted instead, so that no difference is NaN.
             let shift = s.splat(if max[i] == f32::NEG_INFINITY { 0.0 } else { max[i] });
             let mut sum = s.zero();
-            for at in 0..=last {
-                // SAFETY: as above.
-                unsafe {
-                    let to = scores.as_mut_ptr().add(i * CHUNK + at * S::LANES);
+            // SAFETY: as above.
+            unsafe {
+                let row = scores.as_mut_ptr().add(i * CHUNK);
+                for at in 0..last {
                     // Not fused: the largest exponent is 0, however large the scores.
-                    let x = s.load(to) * scale - shift;
-                    let p = if at < last {
-                        math::exp2(s, x)
-                    } else {
-                        // Neither garbage nor −∞, whose underflow would be slow, reaches the power.
-                        let seen = s.first(visible - last * S::LANES);
-                        s.select(seen, math::exp2(s, s.select(seen, x, s.zero())), s.zero())
-                    };
+                    let to = row.add(at * S::LANES);
+                    let p = math::exp2(s, s.load(to) * scale - shift);
                     s.store(to, p);
                     sum = sum + p;
                 }
+                // Neither garbage nor −∞, whose underflow would be slow, reaches the power.
+                let (to, seen) = (row.add(last * S::LANES), s.first(visible - last * S::LANES));
+                let x = s.select(seen, s.load(to) * scale - shift, s.zero());
+                let p = s.select(seen, math::exp2(s, x), s.zero());
+                s.store(to, p);
+                sum = sum + p;
             }
             total[i] = s.reduce_add(sum);
         }

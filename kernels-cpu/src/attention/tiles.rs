@@ -5,7 +5,7 @@
 
 use crate::gemm::pack::Strided;
 use crate::memory::input;
-use crate::simd::{Float, Isa, load, simd_fn};
+use crate::simd::{Float, Isa, load, prefetch, simd_fn, spans};
 use kernels::ops::Mask;
 use kernels::{Layout, Result, View};
 use std::ops::Range;
@@ -15,6 +15,17 @@ pub(crate) const CHUNK: usize = 256;
 
 /// Rows that go through a chunk together: their scores, a panel of keys and as many values stay in L1.
 pub(crate) const BLOCK: usize = 24;
+
+/// Rows that are asked for ahead of their use.
+pub(crate) const AHEAD: usize = 8;
+
+/// Brings a row of `len` elements near, which need not exist: rows of one head lie far apart, and processors do not foresee them.
+#[inline(always)]
+pub(crate) fn prefetch_row<T>(from: *const T, len: usize) {
+    for line in (0..len).step_by(64 / size_of::<T>()) {
+        prefetch(from.wrapping_add(line));
+    }
+}
 
 /// Elements of one of the operands `[B, T, H, D]`.
 #[derive(Clone, Copy)]
@@ -37,10 +48,40 @@ impl<'a, T: Float> Heads<'a, T> {
         // Without elements (D = 0) a layout may begin anywhere.
         self.data.get(start..start + d).unwrap_or_default()
     }
+    /// The rows of head `h` and of those after it.
+    pub fn all(&self, b: usize, h: usize) -> HeadRows<T> {
+        let [batch, position, head] = self.strides();
+        HeadRows { start: self.data.as_ptr().wrapping_add(self.layout.offset() + b * batch + h * head), position, head }
+    }
     /// The matrix [T, D] of one head.
     pub fn matrix(&self, b: usize, h: usize) -> Strided<T> {
         let [batch, position, head] = self.strides();
         Strided::new(self.data, self.layout.offset() + b * batch + h * head, position, 1)
+    }
+}
+
+/// Rows of neighbouring heads: that of position t and head h begins at `start[t·position + h·head]`.
+#[derive(Clone, Copy)]
+pub(crate) struct HeadRows<T> {
+    pub start: *const T,
+    pub position: usize,
+    pub head: usize,
+}
+
+impl<T: Copy> HeadRows<T> {
+    /// First element of a row.
+    pub fn at(self, t: usize, h: usize) -> *const T {
+        self.start.wrapping_add(t * self.position + h * self.head)
+    }
+
+    /// From position `t` on.
+    pub fn from(self, t: usize) -> Self {
+        HeadRows { start: self.at(t, 0), ..self }
+    }
+
+    /// The matrix [T, D] of head `h`.
+    pub fn matrix(self, h: usize) -> Strided<T> {
+        Strided { start: self.at(0, h), row_stride: self.position, col_stride: 1 }
     }
 }
 
@@ -78,10 +119,15 @@ impl<'a> Problem<'a> {
 
     /// Leading keys that row `row` of batch entry `b` sees.
     pub fn visible(&self, b: usize, row: usize) -> usize {
+        self.visible_at(b, row / self.group)
+    }
+
+    /// Leading keys that query `t` of batch entry `b` sees.
+    pub fn visible_at(&self, b: usize, t: usize) -> usize {
         let length = self.lengths.as_ref().map_or(self.seq_k, |(lengths, layout)| {
             (lengths[layout.offset() + b * layout.strides()[0]] as usize).min(self.seq_k)
         });
-        self.mask.visible(row / self.group, self.seq_q, self.seq_k).min(length)
+        self.mask.visible(t, self.seq_q, self.seq_k).min(length)
     }
 
     /// Keys of the chunk that row `row` sees.
@@ -95,12 +141,22 @@ impl<'a> Problem<'a> {
         pairs.saturating_mul(self.head_dim)
     }
 
-    /// Copies rows of an operand with H heads in f32 to [rows, D].
-    pub fn gather<T: Float>(&self, isa: Isa, from: &Heads<'_, T>, (b, kv): (usize, usize), rows: Range<usize>, to: &mut [f32]) {
-        let d = self.head_dim;
+    /// Copies rows of an operand with H heads in f32 to [rows, D], `stride` elements apart.
+    pub fn gather<T: Float>(
+        &self,
+        isa: Isa,
+        from: &Heads<'_, T>,
+        (b, kv): (usize, usize),
+        rows: Range<usize>,
+        stride: usize,
+        to: &mut [f32],
+    ) {
+        let (d, group) = (self.head_dim, self.group);
+        let of_pair = from.all(b, kv * group);
         for (i, row) in rows.enumerate() {
-            let from = from.row(b, row / self.group, kv * self.group + row % self.group, d);
-            widen_row(isa, from, &mut to[i * d..(i + 1) * d]);
+            prefetch_row(of_pair.at((row + AHEAD) / group, (row + AHEAD) % group), d);
+            let from = from.row(b, row / group, kv * group + row % group, d);
+            widen_row(isa, from, &mut to[i * stride..i * stride + d]);
         }
     }
 }
@@ -113,10 +169,20 @@ simd_fn! {
         }
     }
 
-    /// to = factor · from, rounded.
-    pub fn narrow_row[T: Float](s, from: &[f32], factor: f32, to: &mut [T]) {
-        for at in (0..from.len().min(to.len())).step_by(S::LANES) {
-            crate::simd::store(s, to, at, crate::gemm::one_nan(s, load(s, from, at) * s.splat(factor)));
+    /// to[i] = factors[i] · values[i], rounded, for rows of `d` elements; those of `values` lie `width` apart.
+    ///
+    /// The rows `to` are the caller's to write.
+    pub fn narrow_rows[T: Float](s, values: &[f32], width: usize, d: usize, factors: &[f32], to: &[*mut T]) {
+        assert!(width >= d);
+        for ((row, &factor), &to) in values.chunks_exact(width.max(1)).zip(factors).zip(to) {
+            // SAFETY: by the contract above.
+            let to = unsafe { std::slice::from_raw_parts_mut(to, d) };
+            spans(
+                s,
+                d,
+                #[inline(always)]
+                |span| span.store(s, to, crate::gemm::one_nan(s, span.load(s, &row[..d]) * s.splat(factor))),
+            );
         }
     }
 

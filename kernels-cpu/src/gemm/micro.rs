@@ -257,35 +257,6 @@ pub(crate) unsafe fn run_panel(
     checked(isa, size, depth, a, panel, c, before);
 }
 
-/// [`run`] for factors where they lie: the rows of the right factor start at `from.0`, `from.1` elements apart, and `from.2` columns
-/// of their last vector exist.
-///
-/// # Safety
-/// As for [`run`].
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-pub(crate) unsafe fn run_strided(
-    isa: Isa,
-    size: (usize, usize),
-    depth: usize,
-    a: StridedLeft,
-    from: (*const f32, usize, usize),
-    c: *mut f32,
-    c_stride: usize,
-    before: Before,
-) {
-    simd_fn! {
-        fn checked(
-            s, size: (usize, usize), depth: usize, a: StridedLeft, from: (*const f32, usize, usize), c: *mut f32, c_stride: usize,
-            before: Before,
-        ) {
-            let rows = DenseRows { start: from.0, stride: from.1, tail: from.2 };
-            // SAFETY: the contract of `run_strided`, the only caller.
-            unsafe { run(s, size, 0..depth, a, rows, c, c_stride, before) }
-        }
-    }
-    checked(isa, size, depth, a, from, c, c_stride, before);
-}
-
 /// Writes the rows of `units` in f32 to a panel whose rows are `vectors` vectors.
 ///
 /// # Safety

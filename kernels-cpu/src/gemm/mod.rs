@@ -11,7 +11,7 @@ pub(crate) mod pack;
 mod small;
 pub(crate) mod stored;
 
-pub(crate) use small::{add_product, is_small, multiply_small, small_parts};
+pub(crate) use small::{is_small, multiply_small, small_parts};
 
 use crate::CpuBackend;
 use crate::simd::{Isa, Simd};

@@ -1,7 +1,7 @@
 //! Products too small to pack: the micro-kernel reads both factors where they lie.
 
-use super::blocking::{NV, Strips, lanes, mr, nr};
-use super::micro::{Before, DenseRows, StridedLeft, run, run_strided};
+use super::blocking::{NV, mr, nr};
+use super::micro::{Before, DenseRows, StridedLeft, run};
 use super::pack::Strided;
 use super::{Epilogue, Size};
 use crate::simd::{Isa, simd_fn};
@@ -108,39 +108,4 @@ pub(crate) unsafe fn multiply_small(
         }
     }
     checked(isa, isa, size, part, left, right, epilogue);
-}
-
-/// sums (+)= left · right, rows of `sums` being `stride` elements apart and padded to whole vectors.
-///
-/// # Panics
-/// If `sums` is too short.
-///
-/// # Safety
-/// Both factors have the rows and columns of `size`; those of `right` have column stride 1.
-pub(crate) unsafe fn add_product(
-    isa: Isa,
-    size: Size,
-    left: Strided<f32>,
-    right: Strided<f32>,
-    sums: &mut [f32],
-    stride: usize,
-    before: Before,
-) {
-    if size.m == 0 || size.n == 0 {
-        return;
-    }
-    let lanes = lanes(isa);
-    assert!(sums.len() >= (size.m - 1) * stride + size.n.next_multiple_of(lanes));
-    let strips = Strips::new(size.n, lanes);
-    for index in 0..strips.count() {
-        let (columns, vectors) = (strips.columns(index), strips.vectors(index));
-        let from = (right.at(0, columns.start), right.row_stride, columns.len() - (vectors - 1) * lanes);
-        for first in (0..size.m).step_by(mr(lanes)) {
-            let rows = (size.m - first).min(mr(lanes));
-            let tile = StridedLeft { start: left.at(first, 0), row_stride: left.row_stride, k_stride: left.col_stride };
-            let to = sums[first * stride + columns.start..].as_mut_ptr();
-            // SAFETY: tile and strip lie within the factors by contract; the sums have been measured.
-            unsafe { run_strided(isa, (rows, vectors), size.k, tile, from, to, stride, before) };
-        }
-    }
 }

@@ -24,7 +24,7 @@ use crate::{Cost, DType, Op, Result, View, ViewMut};
 /// `Shape`, `DType`, `Layout`; `Value` if `scale` is not finite.
 ///
 /// # Source
-/// Dao, *FlashAttention-2* (2023), algorithm 2, in two passes instead of atomic additions.
+/// Dao, *FlashAttention-2* (2023), algorithm 2, every sum in a fixed order instead of by atomic additions.
 pub struct AttentionBackward<'a> {
     /// Queries.
     pub q: View<'a>,
