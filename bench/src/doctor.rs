@@ -23,7 +23,8 @@ pub fn run(opened: &[Opened]) -> ExitCode {
         let kind = if info.software { "software, its speed says nothing of a GPU" } else { "hardware" };
         println!("{name}: {}", info.name);
         println!("  {kind}; features {}; driver {}", or_none(&info.features), or_none(&info.driver));
-        let units = if info.threads == 0 { "number of units unknown".into() } else { format!("{} threads or units", info.threads) };
+        let units =
+            if info.threads == 0 { "number of units unknown".into() } else { format!("{} threads or units", info.threads) };
         println!("  {units}; {}", memory(info.memory_bytes));
         let start = Instant::now();
         let report = self_test(on.as_ref());

@@ -29,12 +29,9 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let cpu = CpuBackend::builder().threads(threads).build()?;
     let limits = measure_limits(cpu.isa(), &[threads])?[0];
     println!("{} {limits:?}", cpu.isa().name());
-    let print = |what: String, flop: f64, ns: f64| {
-        println!(
-            "{what:<34} {ns:>12.0} ns {:>7.1} GFLOP/s {:>4.0} %",
-            flop / ns,
-            100.0 * flop / ns / limits.peak_f32_gflop_per_s
-        );
+    let print = |what: String, dtype: DType, flop: f64, ns: f64| {
+        let peak = if dtype == DType::Bf16 { limits.peak_bf16_gflop_per_s } else { limits.peak_f32_gflop_per_s };
+        println!("{what:<34} {ns:>12.0} ns {:>7.1} GFLOP/s {:>4.0} %", flop / ns, 100.0 * flop / ns / peak);
     };
     for dtype in [DType::F32, DType::Bf16] {
         for size in [8, 32, 64, 128, 256, 512, 1024, 2048] {
@@ -46,7 +43,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             let mut out = cpu.alloc(dtype, size * size)?;
             let square = [size, size];
             let ns = median_ns(|| Matmul::new(a.view(square)?, b.view(square)?, out.view_mut(square)?).run(&cpu))?;
-            print(name, 2.0 * (size as f64).powi(3), ns);
+            print(name, dtype, 2.0 * (size as f64).powi(3), ns);
         }
         for (n, k) in [(768, 768), (2304, 768), (768, 3072), (4096, 4096), (11008, 4096)] {
             let values = Values::from_f32(dtype, &vec![0.1f32; n * k]).ok_or("no such values")?;
@@ -61,7 +58,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
                     let (x, weight) = (x.view([m, k])?, WeightRef::Packed(&packed));
                     Linear { x, weight, bias: None, act: Act::None, out: out.view_mut([m, n])? }.run(&cpu)
                 })?;
-                print(name + &format!(" {:.1} GB/s", packed.size_bytes() as f64 / ns), 2.0 * (m * n * k) as f64, ns);
+                print(name + &format!(" {:.1} GB/s", packed.size_bytes() as f64 / ns), dtype, 2.0 * (m * n * k) as f64, ns);
             }
         }
     }

@@ -10,7 +10,11 @@
 //!
 //! Two environment variables set what [`CpuBackend::new`] uses:
 //! - `SIZEWISE_THREADS`: number of threads, from 1 to 1024; all processors by default.
-//! - `SIZEWISE_ISA`: `scalar`, `avx2` or `avx512`; the widest this processor has by default.
+//! - `SIZEWISE_ISA`: `scalar`, `avx2`, `avx512` or `avx512-bf16`; the fastest this processor has by default.
+//!
+//! `avx512-bf16` is `avx512` with products of bf16 in pairs (`vdpbf16ps`), which take subnormal elements for zero: matrix products
+//! of bf16, and linear layers whose rows and dense weight are bf16. It is the default where pairs are faster than f32, on AMD's
+//! processors. All other products, of f16 or of mixed types among them, are of f32 on every set.
 //!
 //! Results depend on the instruction set, but never on the number of threads.
 

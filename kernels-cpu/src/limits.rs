@@ -14,7 +14,7 @@ pub struct Limits {
     pub threads: usize,
     /// Fused multiply-adds on f32 in registers, two operations each, 10⁹ per second.
     pub peak_f32_gflop_per_s: f64,
-    /// Dot products of bf16 in registers, 10⁹ per second; equal to f32 where there is no such instruction.
+    /// Products of bf16 in registers, two operations each, 10⁹ per second: in pairs, or where the set has not those, as f32.
     pub peak_bf16_gflop_per_s: f64,
     /// Dot products of bytes in registers, 10⁹ per second; equal to f32 where there is no such instruction.
     pub peak_int8_gop_per_s: f64,
@@ -191,7 +191,7 @@ mod peak {
 
     #[cfg(target_arch = "x86_64")]
     pub fn has_bf16(isa: Isa) -> bool {
-        matches!(isa, Isa::Avx512(token) if token.has_bf16())
+        matches!(isa, Isa::Avx512(token) if token.has_bf16_pairs())
     }
     #[cfg(target_arch = "x86_64")]
     pub fn has_int8(isa: Isa) -> bool {

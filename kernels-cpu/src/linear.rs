@@ -2,6 +2,7 @@
 
 use crate::CpuBackend;
 use crate::gemm::pack::Strided;
+use crate::gemm::pairs::{Pairs, with_factors};
 use crate::gemm::{self, Epilogue, Size};
 use crate::memory::{input, output};
 use crate::simd::{Float, Isa, Simd, math, simd_fn};
@@ -56,11 +57,16 @@ fn float<T: Float>(cpu: &CpuBackend, args: Linear<'_>) -> Result<()> {
         WeightRef::Dense(view) => {
             let layout = view.layout();
             let weight = Strided::new(input::<T>(&view)?, layout.offset(), layout.strides()[0], layout.strides()[1]);
-            gemm::multiply(cpu, size, &left, &weight.transposed(), &epilogue)
+            with_factors(cpu.isa, size, left, weight.transposed(), |size, left, right| {
+                gemm::multiply(cpu, size, left, right, &epilogue)
+            })
         }
         WeightRef::Packed(packed) => match packed_weight(Linear::NAME, packed)? {
             PackedWeight::F32(weight) => gemm::multiply(cpu, size, &left, weight, &epilogue),
-            PackedWeight::Bf16(weight) => gemm::multiply(cpu, size, &left, weight, &epilogue),
+            PackedWeight::Bf16(weight) => match Pairs::of(cpu.isa, left, k) {
+                Some(left) => gemm::multiply(cpu, size.in_pairs(), &left, &weight.in_pairs(left.token), &epilogue),
+                None => gemm::multiply(cpu, size, &left, weight, &epilogue),
+            },
             PackedWeight::F16(weight) => gemm::multiply(cpu, size, &left, weight, &epilogue),
             PackedWeight::Quant(weight) => {
                 with_code!(weight.kind, C => gemm::multiply(cpu, size, &left, &weight.factor::<C>(), &epilogue))

@@ -3,6 +3,7 @@
 use crate::CpuBackend;
 use crate::gemm::blocking::lanes;
 use crate::gemm::pack::Strided;
+use crate::gemm::pairs::{factor_size, with_factors};
 use crate::gemm::{self, Epilogue, Size};
 use crate::memory::{input, output};
 use crate::simd::{Float, Isa, simd_fn};
@@ -94,20 +95,22 @@ fn float<T: Float, O: Float>(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
     // Enough matrices to keep every thread busy: one thread per matrix. Else all threads on one after the other.
     if batch >= 2 * cpu.pool.threads() {
         let slots = if work < SERIAL_WORK { 1 } else { cpu.pool.threads() };
-        let floats = gemm::scratch_floats(lanes(cpu.isa), size, 1, true);
+        let floats = gemm::scratch_floats(lanes(cpu.isa), factor_size::<T>(cpu.isa, size), 1, true);
         let mut scratch = cpu.heap.scratch(size_of::<f32>() * floats * slots)?;
         let parts = Parts::new(scratch.as_mut_slice::<f32>());
         cpu.pool.run_slots(slots, batch, &|index, slot| {
             let (left, right, epilogue) = matrices(index);
             // SAFETY: no two running tasks share a slot.
             let own = unsafe { parts.part(slot * floats, floats) };
-            gemm::multiply_in(&cpu.pool, cpu.isa, size, &left, &right, &epilogue, own, 1);
+            with_factors(cpu.isa, size, left, right, |size, left, right| {
+                gemm::multiply_in(&cpu.pool, cpu.isa, size, left, right, &epilogue, own, 1);
+            });
         });
         return Ok(());
     }
     for index in 0..batch {
         let (left, right, epilogue) = matrices(index);
-        gemm::multiply(cpu, size, &left, &right, &epilogue)?;
+        with_factors(cpu.isa, size, left, right, |size, left, right| gemm::multiply(cpu, size, left, right, &epilogue))?;
     }
     Ok(())
 }
@@ -251,9 +254,47 @@ mod tests {
     #[test]
     fn half_products_round_once() {
         check::<bf16, bf16>(&[[9, 50, 70], [3, 5, 300]]);
-        check::<bf16, f32>(&[[17, 33, 65]]);
+        check::<bf16, f32>(&[[17, 33, 65], [1, 1, 1], [5, 3, 0], [2, 50, 2], [65, 130, 387], [1, 100, 771]]);
         check::<f16, f16>(&[[9, 50, 70], [1, 200, 31]]);
         check::<f16, f32>(&[[4, 17, 65]]);
+    }
+
+    #[test]
+    fn sums_of_small_integers_are_exact() {
+        for (m, n, k) in [(1, 48, 1), (3, 17, 7), (8, 49, 386), (9, 100, 1155)] {
+            let integer = |seed: usize| move |at: usize| ((at * seed + at / 7) % 17) as f32 - 8.0;
+            let (a, b): (Vec<f32>, Vec<f32>) = ((0..m * k).map(integer(5)).collect(), (0..k * n).map(integer(3)).collect());
+            for cpu in backends(&[1, 3]) {
+                let (a_buf, b_buf) = (buffer::<bf16>(&cpu, &a), buffer::<bf16>(&cpu, &b));
+                let mut out = cpu.alloc(DType::F32, m * n).unwrap();
+                let out_view = out.view_mut([m, n]).unwrap();
+                Matmul::new(a_buf.view([m, k]).unwrap(), b_buf.view([k, n]).unwrap(), out_view).run(&cpu).unwrap();
+                for (at, got) in values::<f32>(&out).into_iter().enumerate() {
+                    let want: f32 = (0..k).map(|p| a[at / n * k + p] * b[p * n + at % n]).sum();
+                    assert_eq!(got, want, "{} {m}x{n}x{k} at {at}", cpu.isa().name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_bad_element_of_bf16_spoils_its_row_and_column_alone() {
+        let (m, n, k) = (10, 60, 9);
+        for bad in [f32::NAN, f32::INFINITY, 1e-39] {
+            for cpu in backends(&[1]) {
+                let (mut a, mut b) = (vec![1.0; m * k], vec![1.0; k * n]);
+                (a[3 * k + 8], b[4 * n + 50]) = (bad, bad);
+                let (a, b) = (buffer::<bf16>(&cpu, &a), buffer::<bf16>(&cpu, &b));
+                let mut out = cpu.alloc(DType::F32, m * n).unwrap();
+                let out_view = out.view_mut([m, n]).unwrap();
+                Matmul::new(a.view([m, k]).unwrap(), b.view([k, n]).unwrap(), out_view).run(&cpu).unwrap();
+                for (at, got) in values::<f32>(&out).into_iter().enumerate() {
+                    let (i, j) = (at / n, at % n);
+                    let want = [9.0, 8.0 + bad, 7.0 + 2.0 * bad][usize::from(i == 3) + usize::from(j == 50)];
+                    assert_eq!(got.to_bits(), want.to_bits(), "{} {bad} at {i}, {j}: {got}", cpu.isa().name());
+                }
+            }
+        }
     }
 
     #[test]
@@ -271,10 +312,15 @@ mod tests {
 
     #[test]
     fn a_row_of_a_batch_equals_the_row_alone() {
+        rows_alone::<f32>();
+        rows_alone::<bf16>();
+    }
+
+    fn rows_alone<T: Float>() {
         for cpu in backends(&[2]) {
-            let (m, n, k) = (37, 101, 700);
+            let (m, n, k) = (37, 101, 701);
             let mut noise = Noise::new(5);
-            let (a, b) = (buffer::<f32>(&cpu, &noise.vec(m * k)), buffer::<f32>(&cpu, &noise.vec(n * k)));
+            let (a, b) = (buffer::<T>(&cpu, &noise.vec(m * k)), buffer::<T>(&cpu, &noise.vec(n * k)));
             let mut all = cpu.alloc(DType::F32, m * n).unwrap();
             Matmul::new(a.view([m, k]).unwrap(), b.view([k, n]).unwrap(), all.view_mut([m, n]).unwrap()).run(&cpu).unwrap();
             for row in [0, 7, 36] {

@@ -14,8 +14,10 @@
 //! | AVX-512 | 32 of 16 lanes | 8 | 48 | 24 accumulators, 3 for the panel row; 11 loads per 24 multiply-adds |
 //! | AVX2, scalar | 16 of 8 lanes | 4 | 24 | 12 accumulators, 3 for the panel row, 1 for the left element |
 //!
-//! An element of the result is one chain of fused multiply-adds over k = 0, 1, …, K − 1 whatever these sizes are: no choice of
-//! block, path or thread changes a bit of it, and a row of a batch equals the row alone.
+//! An element of the result is one chain of fused multiply-adds over k = 0, 1, …, K − 1 whatever these sizes are, or of pairs of bf16
+//! over k = 0, 2, …: no choice of block, path or thread changes a bit of it, and a row of a batch equals the row alone.
+//!
+//! Sizes count elements of 32 bits. Pairs are such, so that they have the same tiles and blocks, twice as deep in k.
 
 use super::Size;
 use crate::simd::simd_fn;
@@ -24,7 +26,7 @@ use std::ops::Range;
 /// Vectors in a row of the result tile.
 pub(crate) const NV: usize = 3;
 
-/// f32 elements of a cache line.
+/// Elements of a cache line.
 const LINE: usize = 16;
 
 /// Depth of a panel: it fills three quarters of an L1 cache of 48 KiB, and streams well from the L2 behind one of 32 KiB.
@@ -106,15 +108,15 @@ impl Cuts {
     pub fn shares(self) -> bool {
         self.shares
     }
-    /// f32 elements of the packed block: whole cache lines, as everything here, so that what follows begins one.
+    /// Elements of the packed block: whole cache lines, as everything here, so that what follows begins one.
     pub fn left_floats(self) -> usize {
         (self.block_rows * self.k).next_multiple_of(LINE)
     }
-    /// f32 elements of the shared panels.
+    /// Elements of the shared panels.
     pub fn shared_floats(self) -> usize {
         if self.shares { (self.shared_strips * nr(self.lanes) * self.k).next_multiple_of(LINE) } else { 0 }
     }
-    /// f32 elements a task needs: a panel and its sums.
+    /// Elements a task needs: a panel and its sums.
     pub fn task_floats(self) -> usize {
         (nr(self.lanes) * (KC + self.task_strips * self.task_rows)).next_multiple_of(LINE)
     }

@@ -1,10 +1,12 @@
 //! The micro-kernel: a tile of the result in registers, written once for all instruction sets and forms of the factors.
+//!
+//! Elements have 32 bits: they are f32, or pairs of bf16 along K where [`Products`] are of those; then K counts pairs.
 
 use super::blocking::{NV as MAX_NV, mr as max_mr};
-use crate::simd::{Float, Isa, Simd, prefetch, simd_fn};
+use crate::simd::{Bf16Pairs, Float, Isa, Products, Simd, prefetch, products_fn, simd_fn};
 use std::ops::Range;
 
-/// A tile of the left factor, [MR, K] in f32.
+/// A tile of the left factor, [MR, K].
 pub(crate) trait LeftTile: Copy {
     /// Element (i, k).
     ///
@@ -87,7 +89,7 @@ macro_rules! for_rows {
     };
 }
 
-/// Rows of floats, `stride` elements apart.
+/// Rows of floats, or of pairs read as f32, `stride` elements apart.
 #[derive(Clone, Copy)]
 pub(crate) struct DenseRows<T> {
     pub start: *const T,
@@ -131,14 +133,14 @@ pub(crate) enum Before {
     Sum,
 }
 
-/// c[i, j] (+)= Σ a[i, k] · b[k, j] over the rows of `units`, one chain of multiply-adds in rising k.
+/// c[i, j] (+)= Σ a[i, k] · b[k, j] over the rows of `units`, one chain of products added in rising k.
 ///
 /// # Safety
 /// `a` and `b` hold MR rows, NV vectors and all rows of `units`; `c` is writable for MR rows of NV vectors, `c_stride` apart.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-unsafe fn tile<S: Simd, A: LeftTile, B: Strip<S>, const MR: usize, const NV: usize>(
-    s: S,
+unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const NV: usize>(
+    p: P,
     units: Range<usize>,
     a: A,
     b: B,
@@ -146,13 +148,14 @@ unsafe fn tile<S: Simd, A: LeftTile, B: Strip<S>, const MR: usize, const NV: usi
     c_stride: usize,
     before: Before,
 ) {
+    let (s, lanes) = (p.simd(), P::S::LANES);
     let mut sum = [[s.zero(); NV]; MR];
     // SAFETY: all accesses are those the contract of this function grants.
     unsafe {
         if before == Before::Sum {
             for (i, row) in sum.iter_mut().enumerate() {
                 for (j, v) in row.iter_mut().enumerate() {
-                    *v = s.load(c.add(i * c_stride + j * S::LANES));
+                    *v = s.load(c.add(i * c_stride + j * lanes));
                 }
             }
         }
@@ -163,14 +166,14 @@ unsafe fn tile<S: Simd, A: LeftTile, B: Strip<S>, const MR: usize, const NV: usi
                 for (i, sum) in sum.iter_mut().enumerate() {
                     let x = s.splat(a.at::<MR>(i, k + place));
                     for (v, &w) in sum.iter_mut().zip(&row) {
-                        *v = s.fma(x, w, *v);
+                        *v = p.add(x, w, *v);
                     }
                 }
             });
         }
         for (i, row) in sum.iter().enumerate() {
             for (j, &v) in row.iter().enumerate() {
-                s.store(c.add(i * c_stride + j * S::LANES), v);
+                s.store(c.add(i * c_stride + j * lanes), v);
             }
         }
     }
@@ -178,8 +181,8 @@ unsafe fn tile<S: Simd, A: LeftTile, B: Strip<S>, const MR: usize, const NV: usi
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-unsafe fn tile_of_rows<S: Simd, A: LeftTile, B: Strip<S>, const NV: usize>(
-    s: S,
+unsafe fn tile_of_rows<P: Products, A: LeftTile, B: Strip<P::S>, const NV: usize>(
+    p: P,
     rows: usize,
     units: Range<usize>,
     a: A,
@@ -191,14 +194,14 @@ unsafe fn tile_of_rows<S: Simd, A: LeftTile, B: Strip<S>, const NV: usize>(
     // SAFETY: the contract of `run`, passed on with the row count as a constant.
     unsafe {
         match rows {
-            1 => tile::<S, A, B, 1, NV>(s, units, a, b, c, c_stride, before),
-            2 => tile::<S, A, B, 2, NV>(s, units, a, b, c, c_stride, before),
-            3 => tile::<S, A, B, 3, NV>(s, units, a, b, c, c_stride, before),
-            4 => tile::<S, A, B, 4, NV>(s, units, a, b, c, c_stride, before),
-            5 if max_mr(S::LANES) == 8 => tile::<S, A, B, 5, NV>(s, units, a, b, c, c_stride, before),
-            6 if max_mr(S::LANES) == 8 => tile::<S, A, B, 6, NV>(s, units, a, b, c, c_stride, before),
-            7 if max_mr(S::LANES) == 8 => tile::<S, A, B, 7, NV>(s, units, a, b, c, c_stride, before),
-            8 if max_mr(S::LANES) == 8 => tile::<S, A, B, 8, NV>(s, units, a, b, c, c_stride, before),
+            1 => tile::<P, A, B, 1, NV>(p, units, a, b, c, c_stride, before),
+            2 => tile::<P, A, B, 2, NV>(p, units, a, b, c, c_stride, before),
+            3 => tile::<P, A, B, 3, NV>(p, units, a, b, c, c_stride, before),
+            4 => tile::<P, A, B, 4, NV>(p, units, a, b, c, c_stride, before),
+            5 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 5, NV>(p, units, a, b, c, c_stride, before),
+            6 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 6, NV>(p, units, a, b, c, c_stride, before),
+            7 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 7, NV>(p, units, a, b, c, c_stride, before),
+            8 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 8, NV>(p, units, a, b, c, c_stride, before),
             _ => debug_assert!(false, "a tile of {rows} rows"),
         }
     }
@@ -211,8 +214,8 @@ unsafe fn tile_of_rows<S: Simd, A: LeftTile, B: Strip<S>, const NV: usize>(
 /// `c_stride` apart, and initialised if `before` is `Sum`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-pub(crate) unsafe fn run<S: Simd, A: LeftTile, B: Strip<S>>(
-    s: S,
+pub(crate) unsafe fn run<P: Products, A: LeftTile, B: Strip<P::S>>(
+    p: P,
     (rows, vectors): (usize, usize),
     units: Range<usize>,
     a: A,
@@ -225,9 +228,9 @@ pub(crate) unsafe fn run<S: Simd, A: LeftTile, B: Strip<S>>(
     // SAFETY: same contract, with the vector count as a constant.
     unsafe {
         match vectors {
-            1 => tile_of_rows::<S, A, B, 1>(s, rows, units, a, b, c, c_stride, before),
-            2 => tile_of_rows::<S, A, B, 2>(s, rows, units, a, b, c, c_stride, before),
-            3 => tile_of_rows::<S, A, B, 3>(s, rows, units, a, b, c, c_stride, before),
+            1 => tile_of_rows::<P, A, B, 1>(p, rows, units, a, b, c, c_stride, before),
+            2 => tile_of_rows::<P, A, B, 2>(p, rows, units, a, b, c, c_stride, before),
+            3 => tile_of_rows::<P, A, B, 3>(p, rows, units, a, b, c, c_stride, before),
             _ => debug_assert!(false, "a tile of {vectors} vectors"),
         }
     }
@@ -237,8 +240,10 @@ pub(crate) unsafe fn run<S: Simd, A: LeftTile, B: Strip<S>>(
 ///
 /// # Safety
 /// As for [`run`], with rows of `c` as long as those of the panel.
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
 pub(crate) unsafe fn run_panel(
     isa: Isa,
+    pairs: Option<Bf16Pairs>,
     size: (usize, usize),
     depth: usize,
     a: PackedLeft,
@@ -246,15 +251,15 @@ pub(crate) unsafe fn run_panel(
     c: *mut f32,
     before: Before,
 ) {
-    simd_fn! {
-        fn checked(s, size: (usize, usize), depth: usize, a: PackedLeft, panel: *const f32, c: *mut f32, before: Before) {
-            let width = size.1 * S::LANES;
-            let rows = DenseRows { start: panel, stride: width, tail: S::LANES };
+    products_fn! {
+        fn checked(p, size: (usize, usize), depth: usize, a: PackedLeft, panel: *const f32, c: *mut f32, before: Before) {
+            let width = size.1 * P::S::LANES;
+            let rows = DenseRows { start: panel, stride: width, tail: P::S::LANES };
             // SAFETY: the contract of `run_panel`, the only caller.
-            unsafe { run(s, size, 0..depth, a, rows, c, width, before) }
+            unsafe { run(p, size, 0..depth, a, rows, c, width, before) }
         }
     }
-    checked(isa, size, depth, a, panel, c, before);
+    checked(isa, pairs, size, depth, a, panel, c, before);
 }
 
 /// Writes the rows of `units` in f32 to a panel whose rows are `vectors` vectors.
@@ -329,21 +334,22 @@ const AHEAD_BYTES: usize = 2048;
 /// The tile holds `rows` rows and the strips, one after the other, NR columns, both to the full depth; `c` is writable for all sums.
 pub(crate) unsafe fn run_streams(
     isa: Isa,
+    pairs: Option<Bf16Pairs>,
     (rows, strips): (usize, usize),
     depth: usize,
     a: PackedLeft,
     b: *const f32,
     c: *mut f32,
 ) {
-    simd_fn! {
-        fn checked(s, size: (usize, usize), depth: usize, a: PackedLeft, b: *const f32, c: *mut f32) {
+    products_fn! {
+        fn checked(p, size: (usize, usize), depth: usize, a: PackedLeft, b: *const f32, c: *mut f32) {
             let (rows, strips) = size;
             // Accumulators fill the registers that a row of each strip and an element of the tile leave.
             let abreast = match rows {
                 1 => 4,
-                2 if S::LANES >= 16 => 4,
+                2 if P::S::LANES >= 16 => 4,
                 2 => 2,
-                3 | 4 if S::LANES >= 16 => 2,
+                3 | 4 if P::S::LANES >= 16 => 2,
                 _ => 1,
             };
             let mut done = 0;
@@ -351,22 +357,22 @@ pub(crate) unsafe fn run_streams(
                 let now = if strips - done >= abreast { abreast } else { 1 };
                 // SAFETY: the contract of `run_streams`, the only caller: strips `done..done + now` exist.
                 unsafe {
-                    let b = b.add(done * depth * MAX_NV * S::LANES);
-                    let c = c.add(done * rows * MAX_NV * S::LANES);
+                    let b = b.add(done * depth * MAX_NV * P::S::LANES);
+                    let c = c.add(done * rows * MAX_NV * P::S::LANES);
                     match (rows, now) {
-                        (1, 4) => streams::<S, 1, 4>(s, depth, a, b, c),
-                        (2, 4) => streams::<S, 2, 4>(s, depth, a, b, c),
-                        (2, 2) => streams::<S, 2, 2>(s, depth, a, b, c),
-                        (3, 2) => streams::<S, 3, 2>(s, depth, a, b, c),
-                        (4, 2) => streams::<S, 4, 2>(s, depth, a, b, c),
-                        (1, _) => streams::<S, 1, 1>(s, depth, a, b, c),
-                        (2, _) => streams::<S, 2, 1>(s, depth, a, b, c),
-                        (3, _) => streams::<S, 3, 1>(s, depth, a, b, c),
-                        (4, _) => streams::<S, 4, 1>(s, depth, a, b, c),
-                        (5, _) if max_mr(S::LANES) == 8 => streams::<S, 5, 1>(s, depth, a, b, c),
-                        (6, _) if max_mr(S::LANES) == 8 => streams::<S, 6, 1>(s, depth, a, b, c),
-                        (7, _) if max_mr(S::LANES) == 8 => streams::<S, 7, 1>(s, depth, a, b, c),
-                        (8, _) if max_mr(S::LANES) == 8 => streams::<S, 8, 1>(s, depth, a, b, c),
+                        (1, 4) => streams::<P, 1, 4>(p, depth, a, b, c),
+                        (2, 4) => streams::<P, 2, 4>(p, depth, a, b, c),
+                        (2, 2) => streams::<P, 2, 2>(p, depth, a, b, c),
+                        (3, 2) => streams::<P, 3, 2>(p, depth, a, b, c),
+                        (4, 2) => streams::<P, 4, 2>(p, depth, a, b, c),
+                        (1, _) => streams::<P, 1, 1>(p, depth, a, b, c),
+                        (2, _) => streams::<P, 2, 1>(p, depth, a, b, c),
+                        (3, _) => streams::<P, 3, 1>(p, depth, a, b, c),
+                        (4, _) => streams::<P, 4, 1>(p, depth, a, b, c),
+                        (5, _) if max_mr(P::S::LANES) == 8 => streams::<P, 5, 1>(p, depth, a, b, c),
+                        (6, _) if max_mr(P::S::LANES) == 8 => streams::<P, 6, 1>(p, depth, a, b, c),
+                        (7, _) if max_mr(P::S::LANES) == 8 => streams::<P, 7, 1>(p, depth, a, b, c),
+                        (8, _) if max_mr(P::S::LANES) == 8 => streams::<P, 8, 1>(p, depth, a, b, c),
                         _ => debug_assert!(false, "a tile of {rows} rows"),
                     }
                 }
@@ -374,33 +380,47 @@ pub(crate) unsafe fn run_streams(
             }
         }
     }
-    checked(isa, (rows, strips), depth, a, b, c);
+    checked(isa, pairs, (rows, strips), depth, a, b, c);
 }
 
 /// # Safety
 /// As for [`run_streams`], with STRIPS strips of MR rows.
 #[inline(always)]
-unsafe fn streams<S: Simd, const MR: usize, const STRIPS: usize>(s: S, depth: usize, a: PackedLeft, b: *const f32, c: *mut f32) {
-    let width = MAX_NV * S::LANES;
+unsafe fn streams<P: Products, const MR: usize, const STRIPS: usize>(
+    p: P,
+    depth: usize,
+    a: PackedLeft,
+    b: *const f32,
+    c: *mut f32,
+) {
+    let (s, lanes) = (p.simd(), P::S::LANES);
+    let width = MAX_NV * lanes;
     let mut sums = [[[s.zero(); MAX_NV]; MR]; STRIPS];
     // SAFETY: by contract.
     unsafe {
         for k in 0..depth {
-            let x: [S::V; MR] = std::array::from_fn(|i| s.splat(a.at::<MR>(i, k)));
+            let x: [_; MR] = std::array::from_fn(|i| s.splat(a.at::<MR>(i, k)));
             for (strip, sums) in sums.iter_mut().enumerate() {
                 let row = b.add((strip * depth + k) * width);
-                for j in 0..MAX_NV {
-                    let from = row.add(j * S::LANES);
+                let row: [_; MAX_NV] = std::array::from_fn(|j| {
+                    let from = row.add(j * lanes);
                     prefetch(from.wrapping_byte_add(AHEAD_BYTES));
-                    let w = s.load(from);
-                    for (sum, &x) in sums.iter_mut().zip(&x) {
-                        sum[j] = s.fma(x, w, sum[j]);
+                    s.load(from)
+                });
+                for (sums, &x) in sums.iter_mut().zip(&x) {
+                    for (sum, &w) in sums.iter_mut().zip(&row) {
+                        *sum = p.add(x, w, *sum);
                     }
                 }
             }
         }
-        for (at, v) in sums.iter().flatten().flatten().enumerate() {
-            s.store(c.add(at * S::LANES), *v);
+        // Nested, since all loops over the sums must be unrolled for these to stay in registers, and the compiler weighs each alone.
+        for (strip, sums) in sums.iter().enumerate() {
+            for (i, row) in sums.iter().enumerate() {
+                for (j, &v) in row.iter().enumerate() {
+                    s.store(c.add((strip * MR + i) * width + j * lanes), v);
+                }
+            }
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The matrix product all dense and quantized kernels share: result = left · right, where the right factor may be stored in any
 //! form and the sums go through an epilogue of the op's own.
 //!
+//! Elements of packed factors have 32 bits: they are f32, or pairs of bf16 that are neighbours along K, where the instruction set
+//! multiplies those; depth then counts pairs, and all sizes stay what they are in bytes.
+//!
 //! Factors and epilogue are trait objects, met once per panel or tile: the kernels below them are compiled once per instruction
 //! set, not once per combination of element types.
 
@@ -8,13 +11,14 @@ pub(crate) mod blocking;
 pub(crate) mod integer;
 pub(crate) mod micro;
 pub(crate) mod pack;
+pub(crate) mod pairs;
 mod small;
 pub(crate) mod stored;
 
 pub(crate) use small::{is_small, multiply_small, small_parts};
 
 use crate::CpuBackend;
-use crate::simd::{Isa, Simd};
+use crate::simd::{Bf16Pairs, Isa, Simd};
 use crate::threads::{Parts, Pool, SERIAL_WORK};
 use blocking::{Cuts, KC, Strips, lanes, mr, nr};
 use kernels::Result;
@@ -38,7 +42,7 @@ impl Size {
 
 /// The left factor [M, K].
 pub(crate) trait Left: Sync {
-    /// Writes columns `k` of `rows`, at most MR, as [k.len(), rows] to `to`, which has that length.
+    /// Writes columns `k` of `rows`, at most MR, as elements [k.len(), rows] to `to`, which has that length.
     fn pack(&self, isa: Isa, rows: Range<usize>, k: Range<usize>, to: &mut [f32]);
 }
 
@@ -49,9 +53,14 @@ pub(crate) trait Right: Sync {
         (start + KC).min(depth)
     }
 
-    /// Rows `k`, from one panel's begin to its end, of a strip as f32 [k.len(), width]: where they lie, or in `room`, which holds
+    /// Rows `k`, from one panel's begin to its end, of a strip as elements [k.len(), width]: where they lie, or in `room`, which holds
     /// [KC, NR].
     fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32];
+
+    /// The token of their products if elements are pairs of bf16; those of the left factor are the same.
+    fn pairs(&self) -> Option<Bf16Pairs> {
+        None
+    }
 
     /// Whether panels are made anew each time, so that many rows had better share them.
     fn makes_panels(&self) -> bool;
@@ -139,7 +148,8 @@ pub(crate) fn multiply_in(
     for first in (0..size.m).step_by(cuts.block_rows.max(1)) {
         let rows = first..(first + cuts.block_rows).min(size.m);
         pack_block(pool, isa, slots, left, right, rows.clone(), size.k, packed);
-        let block = Block { isa, size, cuts, strips, rows, packed, epilogue };
+        let pairs = right.pairs();
+        let block = Block { isa, pairs, size, cuts, strips, rows, packed, epilogue };
         for start in (0..strips.count()).step_by(cuts.shared_strips.max(1)) {
             let range = start..(start + cuts.shared_strips).min(strips.count());
             if cuts.shares() {
@@ -156,6 +166,7 @@ pub(crate) fn multiply_in(
 /// A packed block of left rows and what is to be done with it.
 struct Block<'a> {
     isa: Isa,
+    pairs: Option<Bf16Pairs>,
     size: Size,
     cuts: Cuts,
     strips: Strips,
@@ -249,7 +260,9 @@ impl Block<'_> {
             let tile = PackedLeft(packed[first * k.len()..(first + count) * k.len()].as_ptr());
             let to = &mut sums[(first - rows.start) * width..][..count * width];
             // SAFETY: the tile holds `count` ≤ MR rows of this depth; panel and sums have been measured.
-            unsafe { run_panel(self.isa, (count, strip.vectors), k.len(), tile, panel.as_ptr(), to.as_mut_ptr(), before) };
+            unsafe {
+                run_panel(self.isa, self.pairs, (count, strip.vectors), k.len(), tile, panel.as_ptr(), to.as_mut_ptr(), before)
+            };
             if k.end == self.size.k {
                 let result = self.rows.start + first..self.rows.start + first + count;
                 self.epilogue.finish(self.isa, result, strip.columns.clone(), to, strip.vectors);

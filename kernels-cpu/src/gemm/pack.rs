@@ -1,8 +1,9 @@
-//! Packing: factors of any strides and float type become contiguous f32 tiles and panels.
+//! Packing: factors of any strides become contiguous tiles and panels of elements of 32 bits.
 
-use super::blocking::{lanes, mr};
+use super::blocking::lanes;
 use super::{Left, Right, Strip};
 use crate::simd::{Float, Isa, Simd, simd_fn};
+use kernels::Element;
 use std::ops::Range;
 
 /// A matrix where it lies: element (i, k) at `start[i·row_stride + k·col_stride]`.
@@ -33,10 +34,18 @@ impl<T: Copy> Strided<T> {
     /// The same matrix, if it is of f32.
     pub fn as_f32(self) -> Option<Strided<f32>>
     where
-        T: kernels::Element,
+        T: Element,
+    {
+        self.of()
+    }
+
+    /// The same matrix, if it is of `U`.
+    pub fn of<U: Element>(self) -> Option<Strided<U>>
+    where
+        T: Element,
     {
         let matrix = Strided { start: self.start.cast(), row_stride: self.row_stride, col_stride: self.col_stride };
-        (T::DTYPE == kernels::DType::F32).then_some(matrix)
+        (T::DTYPE == U::DTYPE).then_some(matrix)
     }
 
     /// The part that begins at (row, col).
@@ -49,37 +58,113 @@ impl<T: Copy> Strided<T> {
     }
 }
 
-/// Columns widened at a time, so that rows of half floats pass through L1.
+/// What elements are made from: element (i, k) belongs to row i of a left factor, or to column i of a right one.
+pub(crate) trait Source: Copy + Sync {
+    /// Whether neighbours along i lie side by side.
+    fn dense_across(self) -> bool;
+    /// Whether neighbours along k lie side by side.
+    fn dense_along(self) -> bool;
+    /// Element (i, k).
+    ///
+    /// # Safety
+    /// The factor has it.
+    unsafe fn element(self, i: usize, k: usize) -> f32;
+    /// Elements (i.., k), where they lie side by side; lanes beyond the first `count` are 0.
+    ///
+    /// # Safety
+    /// The factor has the first `count` ≤ `LANES`.
+    unsafe fn across<S: Simd>(self, s: S, i: usize, k: usize, count: usize) -> S::V;
+    /// Fills `to` with elements (i, k..), where they lie side by side.
+    ///
+    /// # Safety
+    /// The factor has them.
+    unsafe fn along<S: Simd>(self, s: S, i: usize, k: usize, to: &mut [f32]);
+}
+
+/// Elements are widened. Columns are counted by k.
+impl<T: Float> Source for Strided<T> {
+    #[inline(always)]
+    fn dense_across(self) -> bool {
+        self.row_stride == 1
+    }
+    #[inline(always)]
+    fn dense_along(self) -> bool {
+        self.col_stride == 1
+    }
+    #[inline(always)]
+    unsafe fn element(self, i: usize, k: usize) -> f32 {
+        // SAFETY: by contract.
+        unsafe { *self.at(i, k) }.to_f32()
+    }
+    #[inline(always)]
+    unsafe fn across<S: Simd>(self, s: S, i: usize, k: usize, count: usize) -> S::V {
+        // SAFETY: by contract.
+        unsafe { if count == S::LANES { T::load(s, self.at(i, k)) } else { T::load_part(s, self.at(i, k), count) } }
+    }
+    #[inline(always)]
+    unsafe fn along<S: Simd>(self, s: S, i: usize, k: usize, to: &mut [f32]) {
+        // SAFETY: by contract.
+        let row = unsafe { std::slice::from_raw_parts(self.at(i, k), to.len()) };
+        for at in (0..row.len()).step_by(S::LANES) {
+            crate::simd::store(s, to, at, crate::simd::load(s, row, at));
+        }
+    }
+}
+
+simd_fn! {
+    /// Packs rows (or columns) `i` and depth `k` of a factor as [k.len(), width], zeros beyond i.len().
+    pub fn pack[F: Source](s, from: F, i: Range<usize>, k: Range<usize>, width: usize, to: &mut [f32]) {
+        assert!(to.len() >= k.len() * width && i.len() <= width);
+        // SAFETY: the factor has these elements; `to` has been measured.
+        unsafe {
+            if from.dense_along() && !from.dense_across() {
+                for start in i.clone().step_by(BAND) {
+                    let band = start..(start + BAND).min(i.end);
+                    transpose(s, from, band, k.clone(), to.as_mut_ptr().add(start - i.start), width);
+                }
+                for row in to.chunks_exact_mut(width.max(1)).take(k.len()) {
+                    row[i.len()..].fill(0.0);
+                }
+            } else if from.dense_across() {
+                for (row, k) in to.chunks_exact_mut(width.max(1)).zip(k) {
+                    for at in (0..width).step_by(S::LANES) {
+                        let v = from.across(s, i.start + at, k, i.len().saturating_sub(at).min(S::LANES));
+                        crate::simd::store(s, row, at, v);
+                    }
+                }
+            } else {
+                for (row, k) in to.chunks_exact_mut(width.max(1)).zip(k) {
+                    row.fill(0.0);
+                    for (to, i) in row.iter_mut().zip(i.clone()) {
+                        *to = from.element(i, k);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Columns copied at a time, so that rows pass through L1.
 const CHUNK: usize = 64;
 
 /// Rows transposed at a time.
 const BAND: usize = 8;
 
-/// to[k·to_stride + i] = from[i, k] for `rows` ≤ 8 rows and the columns of `cols`, the first of which goes to k = 0.
+/// to[(k − cols.start)·to_stride + i − rows.start] = from[i, k] for at most 8 rows.
 ///
 /// # Safety
-/// `from` has these rows and columns; `to` is writable for cols.len() rows of `rows` elements.
+/// `from` has these rows and columns, dense along k; `to` is writable for cols.len() rows of rows.len() elements.
 #[inline(always)]
-unsafe fn transpose<S: Simd, T: Float>(s: S, from: Strided<T>, rows: usize, cols: Range<usize>, to: *mut f32, to_stride: usize) {
+unsafe fn transpose<S: Simd, F: Source>(s: S, from: F, rows: Range<usize>, cols: Range<usize>, to: *mut f32, to_stride: usize) {
     // SAFETY: accesses stay within the rows and columns of the contract, and within the band.
     unsafe {
-        if from.col_stride != 1 {
-            for (to_k, k) in cols.enumerate() {
-                for i in 0..rows {
-                    *to.add(to_k * to_stride + i) = (*from.at(i, k)).to_f32();
-                }
-            }
-            return;
-        }
         let mut band = [0f32; BAND * CHUNK];
+        let (first, rows) = (rows.start, rows.len());
         let mut k = cols.start;
         while k < cols.end {
             let len = CHUNK.min(cols.end - k);
             for i in 0..rows {
-                let row = std::slice::from_raw_parts(from.at(i, k), len);
-                for at in (0..len).step_by(S::LANES) {
-                    crate::simd::store(s, &mut band[i * CHUNK..][..CHUNK], at, crate::simd::load(s, row, at));
-                }
+                from.along(s, first + i, k, &mut band[i * CHUNK..][..len]);
             }
             let to = to.add((k - cols.start) * to_stride);
             let mut done = 0;
@@ -149,36 +234,16 @@ unsafe fn transpose_4x4(from: *const f32, from_stride: usize, to: *mut f32, to_s
     }
 }
 
-simd_fn! {
-    fn pack_tile[T: Float](s, from: Strided<T>, rows: Range<usize>, k: Range<usize>, to: &mut [f32]) {
-        let count = rows.len();
-        assert!(count <= mr(S::LANES) && to.len() >= count * k.len());
-        let (from, k) = (from.from(rows.start, k.start), k.len());
-        // SAFETY: the caller's rows; `to` has been measured. Rows of a transposed factor lie side by side.
-        unsafe {
-            if from.row_stride == 1 && from.col_stride != 1 {
-                for at in 0..k {
-                    let row = std::slice::from_raw_parts(from.at(0, at), count);
-                    let v = crate::simd::load(s, row, 0);
-                    s.store_part(to.as_mut_ptr().add(at * count), count, v);
-                }
-            } else {
-                transpose(s, from, count, 0..k, to.as_mut_ptr(), count);
-            }
-        }
-    }
-}
-
-impl<T: Float> Left for Strided<T> {
+impl<F: Source> Left for F {
     fn pack(&self, isa: Isa, rows: Range<usize>, k: Range<usize>, to: &mut [f32]) {
-        pack_tile(isa, *self, rows, k, to);
+        let width = rows.len();
+        pack(isa, *self, rows, k, width, to);
     }
 }
 
 impl<T: Float> Right for Strided<T> {
     fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32] {
-        let width = strip.vectors * lanes(isa);
-        pack_columns(isa, *self, k, strip.columns.clone(), width, room);
+        pack_columns(isa, *self, k, strip.columns.clone(), strip.vectors * lanes(isa), room);
         room
     }
     fn makes_panels(&self) -> bool {
@@ -186,59 +251,14 @@ impl<T: Float> Right for Strided<T> {
     }
 }
 
-simd_fn! {
-    /// [`pack_panel`] in work space that is measured.
-    pub fn pack_columns[T: Float](s, from: Strided<T>, depth: Range<usize>, cols: Range<usize>, width: usize, panel: &mut [f32]) {
-        assert!(panel.len() >= depth.len() * width && cols.len() <= width && width.is_multiple_of(S::LANES));
-        // SAFETY: the factor has these rows and columns; the panel has been measured.
-        unsafe { pack_panel(s, from, depth, cols, width, panel.as_mut_ptr()) };
-    }
-}
-
-/// Packs rows `depth` and columns `cols` of a right factor as a panel of rows `width` elements long, zeros beyond the columns.
-///
-/// # Safety
-/// `from` has these rows and columns; `to` is writable for depth.len() · width elements; cols.len() ≤ width.
-#[inline(always)]
-unsafe fn pack_panel<S: Simd, T: Float>(
-    s: S,
+/// [`pack`] of the rows `depth` and columns `cols` of a right factor.
+pub(crate) fn pack_columns<T: Float>(
+    isa: Isa,
     from: Strided<T>,
     depth: Range<usize>,
     cols: Range<usize>,
     width: usize,
-    to: *mut f32,
+    panel: &mut [f32],
 ) {
-    let count = cols.len();
-    let whole = count - count % S::LANES;
-    // SAFETY: by contract.
-    unsafe {
-        if from.col_stride == 1 || from.row_stride != 1 {
-            for (i, k) in depth.enumerate() {
-                let to = to.add(i * width);
-                if from.col_stride != 1 {
-                    for j in 0..count {
-                        *to.add(j) = (*from.at(k, cols.start + j)).to_f32();
-                    }
-                    (count..width).for_each(|j| *to.add(j) = 0.0);
-                    continue;
-                }
-                let row = from.at(k, cols.start);
-                for j in (0..whole).step_by(S::LANES) {
-                    s.store(to.add(j), T::load(s, row.add(j)));
-                }
-                if whole < count {
-                    s.store(to.add(whole), T::load_part(s, row.add(whole), count - whole));
-                }
-            }
-            return;
-        }
-        let columns = from.transposed(); // [N, K], rows contiguous
-        for j in (0..count).step_by(BAND) {
-            let band = Strided { start: columns.at(cols.start + j, 0), ..columns };
-            transpose(s, band, BAND.min(count - j), depth.clone(), to.add(j), width);
-        }
-        for i in 0..depth.len() {
-            (count..width).for_each(|j| *to.add(i * width + j) = 0.0);
-        }
-    }
+    pack(isa, from.transposed(), cols, depth, width, panel);
 }

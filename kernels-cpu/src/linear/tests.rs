@@ -86,7 +86,7 @@ fn every_weight_means_its_matrix() {
 
 #[test]
 fn a_dense_view_equals_its_packed_form() {
-    let (m, n, k) = (11, 70, 130);
+    let (m, n, k) = (11, 70, 131);
     let mut noise = Noise::new(3);
     let (x, w, bias) = (noise.vec(m * k), noise.vec(n * k), noise.vec(n));
     for cpu in backends(&[2]) {
@@ -105,25 +105,30 @@ fn a_dense_view_equals_its_packed_form() {
 
 #[test]
 fn a_row_of_a_batch_equals_the_row_alone() {
-    let (m, n, k) = (37, 101, 300);
+    let (m, n, k) = (37, 101, 301);
     let mut noise = Noise::new(8);
     let x = noise.vec(m * k);
     let weights = weights(&mut noise, n, k);
     for cpu in backends(&[2]) {
         for weight in &weights {
-            let packed = cpu.pack(weight).unwrap();
-            let run = |rows: &[f32]| {
-                let (x, m) = (buffer::<f32>(&cpu, rows), rows.len() / k);
-                let mut out = cpu.alloc(DType::F32, m * n).unwrap();
-                let (x, weight) = (x.view([m, k]).unwrap(), WeightRef::Packed(&packed));
-                Linear { x, weight, bias: None, act: Act::None, out: out.view_mut([m, n]).unwrap() }.run(&cpu).unwrap();
-                values::<f32>(&out)
-            };
-            let all = run(&x);
-            for rows in [0..1, 5..8, 30..37] {
-                let alone = run(&x[rows.start * k..rows.end * k]);
-                assert_eq!(alone, all[rows.start * n..rows.end * n], "{} {}", weight.format(), cpu.isa().name());
-            }
+            rows_alone::<f32>(&cpu, weight, &x, n, k);
+            rows_alone::<bf16>(&cpu, weight, &x, n, k);
         }
+    }
+}
+
+fn rows_alone<T: Float + PartialEq + std::fmt::Debug>(cpu: &CpuBackend, weight: &Weight, x: &[f32], n: usize, k: usize) {
+    let packed = cpu.pack(weight).unwrap();
+    let run = |rows: &[f32]| {
+        let (x, m) = (buffer::<T>(cpu, rows), rows.len() / k);
+        let mut out = cpu.alloc(T::DTYPE, m * n).unwrap();
+        let (x, weight) = (x.view([m, k]).unwrap(), WeightRef::Packed(&packed));
+        Linear { x, weight, bias: None, act: Act::None, out: out.view_mut([m, n]).unwrap() }.run(cpu).unwrap();
+        values::<T>(&out)
+    };
+    let all = run(x);
+    for rows in [0..1, 5..8, 12..14, 30..37] {
+        let alone = run(&x[rows.start * k..rows.end * k]);
+        assert_eq!(alone, all[rows.start * n..rows.end * n], "{} {} {}", weight.format(), T::DTYPE, cpu.isa().name());
     }
 }

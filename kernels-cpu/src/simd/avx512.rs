@@ -7,7 +7,10 @@ use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Sub};
 /// Token of AVX-512 F, BW, DQ, VL and of AVX2, FMA, F16C. Vectors come only from a token, and a token only from
 /// [`Avx512::detect`]: whoever holds either may use these instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Avx512(());
+pub struct Avx512 {
+    /// Whether products of bf16 are summed in pairs.
+    bf16_pairs: bool,
+}
 
 impl Avx512 {
     /// The token, if this processor has the set.
@@ -19,7 +22,7 @@ impl Avx512 {
             && is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c");
-        has.then_some(Avx512(()))
+        has.then_some(Avx512 { bf16_pairs: false })
     }
 
     /// Whether there are also dot products of bytes (`vpdpbusd`).
@@ -27,17 +30,21 @@ impl Avx512 {
         is_x86_feature_detected!("avx512vnni")
     }
 
-    /// Whether there are also dot products of bf16 (`vdpbf16ps`).
-    #[allow(dead_code, reason = "asked by the bf16 kernels")]
-    pub(crate) fn has_bf16(self) -> bool {
-        is_x86_feature_detected!("avx512bf16")
+    /// The token with products of bf16 in pairs (`vdpbf16ps`), if this processor has them.
+    pub(crate) fn with_bf16_pairs(self) -> Option<Self> {
+        is_x86_feature_detected!("avx512bf16").then_some(Avx512 { bf16_pairs: true })
+    }
+
+    /// Whether products of bf16 are summed in pairs.
+    pub(crate) fn has_bf16_pairs(self) -> bool {
+        self.bf16_pairs
     }
 }
 
 const LANES: usize = 16;
 
 #[derive(Clone, Copy)]
-pub(crate) struct F(__m512);
+pub(crate) struct F(pub(super) __m512);
 #[derive(Clone, Copy)]
 pub(crate) struct I(pub(super) __m512i);
 

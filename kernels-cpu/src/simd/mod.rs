@@ -10,6 +10,7 @@
 pub(crate) mod dot;
 mod element;
 pub(crate) mod math;
+mod pairs;
 mod scalar;
 
 #[cfg(target_arch = "x86_64")]
@@ -22,6 +23,7 @@ pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
 pub(crate) use element::{Float, Stores, fold, load, map, prefetch_slice, spans, spans_in_four, store, sum_of_four};
+pub(crate) use pairs::{Bf16Pairs, Products, products_fn};
 pub use scalar::Scalar;
 
 use kernels::{Error, Result};
@@ -35,13 +37,13 @@ pub enum Isa {
     /// AVX2, FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
-    /// AVX-512 F, BW, DQ and VL, and all of AVX2's.
+    /// AVX-512 F, BW, DQ and VL, and all of AVX2's; with products of bf16 in pairs or without.
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
 }
 
 impl Isa {
-    /// The widest set of this processor.
+    /// The fastest set of this processor.
     pub fn best() -> Self {
         Isa::available().next().unwrap_or(Isa::Scalar(Scalar))
     }
@@ -49,7 +51,7 @@ impl Isa {
     /// The set of this name.
     ///
     /// # Errors
-    /// `Unavailable` if the name is none of `scalar`, `avx2` and `avx512`, or this processor has not the set.
+    /// `Unavailable` if the name is none of `scalar`, `avx2`, `avx512` and `avx512-bf16`, or this processor has not the set.
     pub fn named(name: &str) -> Result<Self> {
         Isa::available().find(|isa| isa.name() == name).ok_or_else(|| {
             let usable: Vec<_> = Isa::available().map(Isa::name).collect();
@@ -61,22 +63,29 @@ impl Isa {
         })
     }
 
-    /// Every set of this processor, widest first.
+    /// Every set of this processor, fastest first.
     pub fn available() -> impl Iterator<Item = Self> {
         let scalar = Some(Isa::Scalar(Scalar));
         #[cfg(target_arch = "x86_64")]
-        let sets = [Avx512::detect().map(Isa::Avx512), Avx2::detect().map(Isa::Avx2), scalar];
+        let sets = {
+            let floats = Avx512::detect();
+            let pairs = floats.and_then(Avx512::with_bf16_pairs);
+            let [first, second] = if pairs::are_fast() { [pairs, floats] } else { [floats, pairs] };
+            [first.map(Isa::Avx512), second.map(Isa::Avx512), Avx2::detect().map(Isa::Avx2), scalar]
+        };
         #[cfg(not(target_arch = "x86_64"))]
         let sets = [scalar];
         sets.into_iter().flatten()
     }
 
-    /// `scalar`, `avx2` or `avx512`.
+    /// `scalar`, `avx2`, `avx512` or, with products of bf16 in pairs, `avx512-bf16`.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Scalar(_) => "scalar",
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(token) if token.has_bf16_pairs() => "avx512-bf16",
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512(_) => "avx512",
         }

@@ -6,8 +6,8 @@ use crate::gemm::micro::{DenseRows, PackedLeft, run_streams};
 use crate::gemm::stored::Stored;
 use crate::gemm::{Few, Right, Strip};
 use crate::memory::CpuStorage;
-use crate::simd::{Float, Isa, Simd};
-use half::{bf16, f16};
+use crate::simd::{Bf16Pairs, Float, Isa, Simd};
+use half::f16;
 use kernels::Result;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -20,11 +20,11 @@ pub(crate) struct DenseStrips<T> {
 }
 
 impl<T: Float> DenseStrips<T> {
-    /// Packs row-major values [N, K]. Returns the bytes it occupies, too.
+    /// Packs the values of (n, k). Returns the bytes they occupy, too.
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub fn pack(cpu: &CpuBackend, n: usize, k: usize, values: &[T]) -> Result<(Self, usize)> {
+    pub fn pack(cpu: &CpuBackend, n: usize, k: usize, value: impl Fn(usize, usize) -> T) -> Result<(Self, usize)> {
         let lanes = lanes(cpu.isa);
         let strips = Strips::new(n, lanes);
         let bytes = strips.padded().saturating_mul(k).saturating_mul(size_of::<T>());
@@ -35,8 +35,8 @@ impl<T: Float> DenseStrips<T> {
             let width = strips.vectors(index) * lanes;
             let strip = &mut to[columns.start * k..][..width * k]; // [K, width]
             for (j, n) in columns.enumerate() {
-                for (at, &value) in values[n * k..][..k].iter().enumerate() {
-                    strip[at * width + j] = value;
+                for at in 0..k {
+                    strip[at * width + j] = value(n, at);
                 }
             }
         }
@@ -46,7 +46,7 @@ impl<T: Float> DenseStrips<T> {
 
 impl<T: Float> DenseStrips<T> {
     /// Elements of the strips from `index` on.
-    fn strips_at(&self, index: usize, lanes: usize) -> &[T] {
+    pub fn strips_at(&self, index: usize, lanes: usize) -> &[T] {
         self.data.as_slice::<T>().get(index * nr(lanes) * self.k..).unwrap_or_default()
     }
 }
@@ -61,42 +61,43 @@ impl Right for DenseStrips<f32> {
         false
     }
     fn sum_few(&self, isa: Isa, few: &Few<'_>, sums: &mut [f32]) -> bool {
+        self.stream(isa, None, few, sums)
+    }
+}
+
+impl DenseStrips<f32> {
+    /// [`Right::sum_few`] for elements that are f32, or pairs of bf16.
+    pub fn stream(&self, isa: Isa, pairs: Option<Bf16Pairs>, few: &Few<'_>, sums: &mut [f32]) -> bool {
         if few.vectors < NV {
             return false;
         }
         let width = NV * lanes(isa);
         let strips = self.strips_at(few.strips.start, lanes(isa));
-        let count = few.strips.len();
+        let (count, tile) = (few.strips.len(), PackedLeft(few.packed.as_ptr()));
         assert!(few.rows <= mr(lanes(isa)) && few.packed.len() >= few.rows * few.depth);
         assert!(strips.len() >= count * few.depth * width && sums.len() >= count * few.rows * width);
         // SAFETY: tile, strips and sums have been measured.
-        unsafe {
-            run_streams(isa, (few.rows, count), few.depth, PackedLeft(few.packed.as_ptr()), strips.as_ptr(), sums.as_mut_ptr());
-        }
+        unsafe { run_streams(isa, pairs, (few.rows, count), few.depth, tile, strips.as_ptr(), sums.as_mut_ptr()) };
         true
     }
 }
 
-macro_rules! half {
-    ($($ty:ident)*) => {$(
-        impl Stored for DenseStrips<$ty> {
-            type Rows<S: Simd> = DenseRows<$ty>;
-            const UNIT_ROWS: usize = 1;
+/// A strip of f16 is widened.
+impl Stored for DenseStrips<f16> {
+    type Rows<S: Simd> = DenseRows<f16>;
+    const UNIT_ROWS: usize = 1;
 
-            fn units(&self, k: usize) -> usize {
-                k
-            }
-            fn unit_at(&self, k: usize) -> usize {
-                k
-            }
-            fn span(&self, unit: usize) -> (usize, usize) {
-                (unit, 1)
-            }
-            #[inline(always)]
-            fn strip<S: Simd>(&self, index: usize, vectors: usize) -> DenseRows<$ty> {
-                DenseRows { start: self.strips_at(index, S::LANES).as_ptr(), stride: vectors * S::LANES, tail: S::LANES }
-            }
-        }
-    )*};
+    fn units(&self, k: usize) -> usize {
+        k
+    }
+    fn unit_at(&self, k: usize) -> usize {
+        k
+    }
+    fn span(&self, unit: usize) -> (usize, usize) {
+        (unit, 1)
+    }
+    #[inline(always)]
+    fn strip<S: Simd>(&self, index: usize, vectors: usize) -> DenseRows<f16> {
+        DenseRows { start: self.strips_at(index, S::LANES).as_ptr(), stride: vectors * S::LANES, tail: S::LANES }
+    }
 }
-half!(bf16 f16);

@@ -4,21 +4,23 @@
 pub(crate) mod code;
 pub(crate) mod dense;
 pub(crate) mod factors;
+pub(crate) mod pairs;
 pub(crate) mod quant;
 pub(crate) mod sparse;
 
 use crate::CpuBackend;
 use dense::DenseStrips;
-use half::{bf16, f16};
+use half::f16;
 use kernels::weight::{Coded, Values};
 use kernels::{Packed, Result, Weight};
+use pairs::PairStrips;
 use quant::QuantStrips;
 use sparse::SparseWeight;
 
 /// What is behind a [`Packed`] of this backend. Private to the crate, as all of the backend's memory.
 pub(crate) enum PackedWeight {
     F32(DenseStrips<f32>),
-    Bf16(DenseStrips<bf16>),
+    Bf16(PairStrips),
     F16(DenseStrips<f16>),
     Quant(Box<QuantStrips>),
     Sparse(SparseWeight),
@@ -30,10 +32,14 @@ pub(crate) enum PackedWeight {
 /// `OutOfMemory`.
 pub(crate) fn pack(cpu: &CpuBackend, weight: &Weight) -> Result<Packed> {
     let (storage, bytes) = match weight {
-        Weight::Dense { n, k, values } => match values {
-            Values::F32(values) => DenseStrips::pack(cpu, *n, *k, values).map(|(w, bytes)| (PackedWeight::F32(w), bytes)),
-            Values::Bf16(values) => DenseStrips::pack(cpu, *n, *k, values).map(|(w, bytes)| (PackedWeight::Bf16(w), bytes)),
-            Values::F16(values) => DenseStrips::pack(cpu, *n, *k, values).map(|(w, bytes)| (PackedWeight::F16(w), bytes)),
+        &Weight::Dense { n, k, ref values } => match values {
+            Values::F32(values) => {
+                DenseStrips::pack(cpu, n, k, |n, at| values[n * k + at]).map(|(w, bytes)| (PackedWeight::F32(w), bytes))
+            }
+            Values::Bf16(values) => PairStrips::pack(cpu, n, k, values).map(|(w, bytes)| (PackedWeight::Bf16(w), bytes)),
+            Values::F16(values) => {
+                DenseStrips::pack(cpu, n, k, |n, at| values[n * k + at]).map(|(w, bytes)| (PackedWeight::F16(w), bytes))
+            }
         },
         Weight::Quant(quant) => coded(cpu, Coded::Quant(quant)),
         Weight::Blocks(blocks) => coded(cpu, Coded::Blocks(blocks)),

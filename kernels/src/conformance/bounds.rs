@@ -12,6 +12,11 @@
 //!
 //! **Underflow.** A product below 2⁻¹²⁶ may lose up to 2⁻¹⁴⁹ absolutely, or all of 2⁻¹²⁶ on devices that flush subnormals.
 //!
+//! **Matrix products of bf16** may be of instructions that flush subnormals, whatever the device does elsewhere
+//! ([`Model::products`]). A term is then lost whole if one of its factors is subnormal ([`flushed`] sums those); any other may lose
+//! 2⁻¹²⁶ as a product and as much as it is added. Products of bf16 are exact and each is rounded at most once as it is added, so that
+//! what is left of the sum has the bound above: |err| ≤ γ_K·S + K·2⁻¹²⁵ + Σ|terms with a subnormal factor|.
+//!
 //! **Fused ops** carry the bound of each intermediate to the result by the triangle inequality, to first order; the derivation stands
 //! where it is computed (`cases`). **Store.** One rounding to the dtype of the output is added when comparing ([`Want::accept`]).
 
@@ -63,6 +68,11 @@ impl Model {
         if self.structured { hard } else { hard.min(LAMBDA * k.sqrt() * U) }
     }
 
+    /// The model of matrix products of elements of this dtype.
+    pub fn products(self, dtype: DType) -> Self {
+        if dtype == DType::Bf16 { Model { arithmetic: Arithmetic::Wgsl, ..self } } else { self }
+    }
+
     /// What an operation that only moves a value may change: nothing, or a subnormal to zero.
     pub fn flushed(self) -> f64 {
         match self.arithmetic {
@@ -90,6 +100,12 @@ impl Model {
             (Arithmetic::Wgsl, _) => Want { value, bound: 4.0 * ulp(value) + self.tiny() },
         }
     }
+}
+
+/// Σ|terms| of those products of two factors that count as zero where factors of this dtype may be flushed.
+pub fn flushed(dtype: DType, factors: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let subnormal = |v: f64| dtype == DType::Bf16 && v.abs() < 2f64.powi(-126);
+    factors.filter(|&(x, y)| subnormal(x) || subnormal(y)).map(|(x, y)| (x * y).abs()).sum()
 }
 
 /// Distance of f32 numbers at `value`.

@@ -5,6 +5,7 @@
 //! - An output may have any strides under which no two indices share an element, unless the op asks for a dense last dimension.
 //! - Zero sizes are legal: an op without output elements does nothing.
 //! - bf16 and f16 operands are widened to f32, all arithmetic is f32, and each output rounds once (to nearest, ties to even).
+//!   Where both factors of [`Matmul`] or [`Linear`] are bf16, subnormal ones may count as zero and subnormal sums become zero.
 //! - NaN and infinity follow IEEE 754 unless an op says otherwise; nothing is skipped because it would be multiplied by zero,
 //!   except the values a sparse weight does not store.
 

@@ -21,6 +21,9 @@ pub fn available() -> Vec<&'static str> {
         }
         if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
             names.push("avx512");
+            if has!("avx512bf16") {
+                names.push("avx512-bf16");
+            }
         }
     }
     names

@@ -1,7 +1,7 @@
 //! Cases of [`Linear`]: dense views, dense, quantized, block and sparse packed weights; and of [`LinearInt8`].
 
 use super::{Suite, abs, fit};
-use crate::conformance::bounds::{Model, U, Want, activation_error};
+use crate::conformance::bounds::{Model, U, Want, activation_error, flushed};
 use crate::conformance::case::Case;
 use crate::conformance::draw::{Draw, Strides};
 use crate::conformance::recipe::{Recipe, Spread};
@@ -240,14 +240,17 @@ fn case(draw: &mut Draw<'_>, dtype: DType, form: Stored) -> Case {
     let abs_rows: Vec<Vec<(usize, f64)>> = rows.iter().map(|row| row.iter().map(|&(k, w)| (k, w.abs())).collect()).collect();
     let mut size = vec![0.0; m * n];
     linear(&abs(&xv), k, &abs_rows, bv.as_deref().map(abs).as_deref(), &mut size);
-    let (model, exact) = (draw.model(), draw.exact() && matches!(act, Act::None | Act::Relu));
+    // Only products of bf16 rows with a dense weight of bf16 may be those of instructions for such pairs.
+    let product = if matches!(form, Stored::View | Stored::Dense) { dtype } else { DType::F32 };
+    let lost = |i: usize| flushed(product, rows[i % n].iter().map(|&(k_at, w)| (xv[i / n * k + k_at], w)));
+    let (model, exact) = (draw.model().products(product), draw.exact() && matches!(act, Act::None | Act::Relu));
     // Kernels may take scale, zero point and minimum out of the sum over a group, scale·(Σ x·code − zero·Σ x) − min·Σ x. With
     // w = scale·(code − zero) − min the terms' sizes sum to at most Σ|x·w| + 2·(scale·zero + |min|)·Σ|x|, and each group adds three
     // roundings.
     let (terms, growth) = weight.coded().map_or((k + 1, 0.0), |coded| (2 * k + 3 * coded.groups() + 1, growth(coded)));
     let wants = value.into_iter().zip(size).enumerate().map(|(i, (c, s))| {
         let s = if growth > 0.0 { s + growth * row_size(&xv, i / n, k) } else { s };
-        if exact { Want::exactly(activate(act, c)) } else { activated(model, act, c, model.sum(terms, s), s) }
+        if exact { Want::exactly(activate(act, c)) } else { activated(model, act, c, model.sum(terms, s) + lost(i), s) }
     });
     let wants = if m * n == 0 { Vec::new() } else { wants.collect() };
 

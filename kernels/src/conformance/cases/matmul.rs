@@ -1,7 +1,7 @@
 //! Cases of [`Matmul`].
 
 use super::{Suite, abs, fit};
-use crate::conformance::bounds::Want;
+use crate::conformance::bounds::{Want, flushed};
 use crate::conformance::case::Case;
 use crate::conformance::draw::{Draw, Strides};
 use crate::conformance::recipe::{Recipe, Spread};
@@ -78,11 +78,16 @@ fn case(draw: &mut Draw<'_>, dtype: DType) -> Case {
         let mut size = abs(&before);
         // alpha = 0 comes too late for a sum that has overflowed.
         matmul(dims, &abs(&av), &abs(&bv), alpha64.abs().max(1e-30), beta64.abs(), &mut size);
+        let lost = |at: usize| {
+            let (i, j) = (at / n, at % n);
+            alpha64.abs() * flushed(dtype, (0..k).map(|l| (av[i * k + l], bv[(i / m * k + l) * n + j])))
+        };
         // alpha·Σ and beta·out round once each and are added: two more terms.
-        let model = draw.model();
+        let model = draw.model().products(dtype);
         // alpha may shrink what has already overflowed.
         let largest = |s: f64| s / alpha64.abs().clamp(1e-30, 1.0);
-        value.into_iter().zip(size).map(|(c, s)| Want::within(c, model.sum(k + 2, s), largest(s))).collect()
+        let sums = value.into_iter().zip(size).enumerate();
+        sums.map(|(at, (c, s))| Want::within(c, model.sum(k + 2, s) + lost(at), largest(s))).collect()
     };
     let mut case = Case::new(vec![a, b], vec![out], vec![wants], move |on, mut with| {
         Matmul { a: with.input(), b: with.input(), alpha, beta, out: with.output() }.run(on)

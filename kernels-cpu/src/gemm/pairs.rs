@@ -1,0 +1,107 @@
+//! Factors of bf16 as elements of two that are neighbours along K: the first in the lower half, 0 beyond an odd K.
+
+use super::blocking::lanes;
+use super::pack::{Source, Strided, pack};
+use super::{Left, Right, Size, Strip};
+use crate::simd::{Bf16Pairs, Float, Isa, Simd};
+use half::bf16;
+use std::ops::Range;
+
+/// The element of two bf16.
+pub(crate) fn pair(first: bf16, second: bf16) -> f32 {
+    f32::from_bits(u32::from(first.to_bits()) | u32::from(second.to_bits()) << 16)
+}
+
+impl Size {
+    /// The size of the product of such factors: depth counts pairs.
+    pub fn in_pairs(self) -> Self {
+        Size { k: self.k.div_ceil(2), ..self }
+    }
+}
+
+/// Rows of a left factor, or columns of a right one.
+#[derive(Clone, Copy)]
+pub(crate) struct Pairs {
+    /// Columns are counted by k.
+    of: Strided<bf16>,
+    depth: usize,
+    /// The token of their products.
+    pub token: Bf16Pairs,
+}
+
+impl Pairs {
+    /// The rows of `of` in pairs, if they are of bf16 and `isa` multiplies those.
+    pub fn of<T: Float>(isa: Isa, of: Strided<T>, depth: usize) -> Option<Self> {
+        Some(Pairs { of: of.of()?, depth, token: Bf16Pairs::of::<T>(isa)? })
+    }
+}
+
+impl Source for Pairs {
+    #[inline(always)]
+    fn dense_across(self) -> bool {
+        self.of.dense_across()
+    }
+    #[inline(always)]
+    fn dense_along(self) -> bool {
+        self.of.dense_along()
+    }
+    #[inline(always)]
+    unsafe fn element(self, i: usize, k: usize) -> f32 {
+        // SAFETY: by contract; the second is not beyond the depth.
+        unsafe {
+            let second = if 2 * k + 1 < self.depth { *self.of.at(i, 2 * k + 1) } else { bf16::ZERO };
+            pair(*self.of.at(i, 2 * k), second)
+        }
+    }
+    #[inline(always)]
+    unsafe fn across<S: Simd>(self, s: S, i: usize, k: usize, count: usize) -> S::V {
+        // SAFETY: by contract; the second row is not beyond the depth.
+        let (first, second) = unsafe {
+            let second = if 2 * k + 1 < self.depth { self.of.across(s, i, 2 * k + 1, count) } else { s.zero() };
+            (self.of.across(s, i, 2 * k, count), second)
+        };
+        s.from_bits(s.shr::<16>(s.bits(first)) | s.bits(second))
+    }
+    #[inline(always)]
+    unsafe fn along<S: Simd>(self, _: S, i: usize, k: usize, to: &mut [f32]) {
+        let count = (2 * to.len()).min(self.depth - 2 * k);
+        if count % 2 == 1 {
+            to[count / 2] = 0.0;
+        }
+        // SAFETY: by contract; `count` are within the depth, and `to` has room for twice its elements.
+        unsafe { std::ptr::copy_nonoverlapping(self.of.at(i, 2 * k), to.as_mut_ptr().cast(), count) };
+    }
+}
+
+impl Right for Pairs {
+    fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32] {
+        pack(isa, *self, strip.columns.clone(), k, strip.vectors * lanes(isa), room);
+        room
+    }
+    fn makes_panels(&self) -> bool {
+        true
+    }
+    fn pairs(&self) -> Option<Bf16Pairs> {
+        Some(self.token)
+    }
+}
+
+/// The size of a product of factors of `T` as [`with_factors`] hands it on.
+pub(crate) fn factor_size<T: Float>(isa: Isa, size: Size) -> Size {
+    if Bf16Pairs::of::<T>(isa).is_some() { size.in_pairs() } else { size }
+}
+
+/// Hands `multiply` the factors [M, K] and [K, N] as the instruction set multiplies them, in pairs or widened to f32, and the size of
+/// their product.
+pub(crate) fn with_factors<T: Float, R>(
+    isa: Isa,
+    size: Size,
+    left: Strided<T>,
+    right: Strided<T>,
+    multiply: impl FnOnce(Size, &dyn Left, &dyn Right) -> R,
+) -> R {
+    match (Pairs::of(isa, left, size.k), Pairs::of(isa, right.transposed(), size.k)) {
+        (Some(left), Some(right)) => multiply(size.in_pairs(), &left, &right),
+        _ => multiply(size, &left, &right),
+    }
+}
