@@ -107,7 +107,9 @@ fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> 
                 let width = vectors * lanes;
                 let sums = &mut sums[..rows.len() * width];
                 let stream = from == first;
-                let work = Work { cpu, weight, packed: &packed, rows: rows.clone(), stream, start, vectors, width };
+                let at = offset + (block_start + rows.start) * row_stride + start;
+                let soon = (epilogue.out.as_ptr().wrapping_add(at).cast_const().cast(), 4 * row_stride);
+                let work = Work { cpu, weight, packed: &packed, rows: rows.clone(), stream, soon, start, vectors, width };
                 with_code!(weight.kind, C => work.sum::<C>(panel, room, partial, sums));
                 epilogue.finish(cpu.isa, block_start + rows.start..block_start + rows.end, strips.columns(strip), sums, vectors);
             }
@@ -161,6 +163,8 @@ struct Work<'a> {
     rows: Range<usize>,
     /// Whether they are the first with this strip, which then comes from memory.
     stream: bool,
+    /// Where their results will be stored, and bytes from row to row.
+    soon: (*const u8, usize),
     /// First column of the strip, vectors of a row of it, and their lanes.
     start: usize,
     vectors: usize,
@@ -217,6 +221,7 @@ impl Work<'_> {
                     steps_per_group: groups.steps_per_group.min(piece),
                     finish: if last { Finish::Scaled { scales: scales.as_ptr(), minima } } else { Finish::Exact },
                     add: first > 0,
+                    soon: self.soon,
                     out: if last { sums.as_mut_ptr() } else { partial.as_mut_ptr() },
                 };
                 if C::PLAIN || direct {

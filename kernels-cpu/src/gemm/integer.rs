@@ -61,6 +61,7 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                 // SAFETY: no two running tasks share a slot.
                 let own = unsafe { rest.part(slot * each, each) };
                 let (codes, sums) = own.split_at_mut(strip_words);
+                let to_first = |row: usize| to + (rows.start + row) * out_strides.0 + columns.start * out_strides.1;
                 pack_codes(right, columns.clone(), width, groups, codes);
                 for first in (0..rows.len()).step_by(TILE_ROWS) {
                     let count = (rows.len() - first).min(TILE_ROWS);
@@ -84,13 +85,14 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                             steps_per_group: steps,
                             finish: Finish::Exact,
                             add: false,
+                            soon: (out.as_ptr().wrapping_add(to_first(first)).cast_const().cast(), 4 * out_strides.0),
                             out: sums.as_mut_ptr().cast(),
                         };
                         // SAFETY: rows and strip are packed to the full depth; the sums have room for TILE_ROWS rows.
                         unsafe { sum_tile::<Bytes>(cpu.isa, count, vectors, tile) };
                     }
                     for i in 0..count {
-                        let at = to + (rows.start + first + i) * out_strides.0 + columns.start * out_strides.1;
+                        let at = to_first(first + i);
                         let sums = &sums[i * width..][..columns.len()];
                         if out_strides.1 == 1 && args.beta == 0.0 {
                             // SAFETY: these elements belong to one task, and the view's layout is within its buffer.

@@ -18,6 +18,9 @@ const LONG_QUADS: usize = 64;
 /// Bytes by which codes are fetched ahead where they come from memory: what a core reads in one memory latency, three times.
 const AHEAD_BYTES: usize = 3 << 10;
 
+/// Cache lines that a row of a strip's result may touch.
+const SOON_LINES: usize = 4;
+
 /// What becomes of the exact sums of a group.
 #[derive(Clone, Copy)]
 pub(crate) enum Finish {
@@ -57,6 +60,8 @@ pub(crate) struct Tile {
     pub finish: Finish,
     /// Whether scaled sums are added to the result, of groups before these, or begin it.
     pub add: bool,
+    /// Where rows of the result will go from `out`, and bytes from row to row: any address will do.
+    pub soon: (*const u8, usize),
     /// Result [rows, width].
     pub out: *mut f32,
 }
@@ -68,6 +73,7 @@ impl Tile {
         Tile {
             resume: self.resume.map(|sums| sums.wrapping_add(row * self.width)),
             stream: self.stream && row == 0,
+            soon: (self.soon.0.wrapping_add(row * self.soon.1), self.soon.1),
             out: self.out.wrapping_add(row * self.width),
             ..self
         }
@@ -376,7 +382,16 @@ unsafe fn sum_group<D: Dot, C: Code, const MR: usize, const NV: usize>(
         // One row alone would be a chain of few accumulators: two sets of them.
         let mut other = [[s.int(0); NV]; MR];
         let mut left_steps = steps;
+        let (mut soon, mut lines) = (tile.soon.0, 0);
         while C::QUADS <= 2 && left_steps >= 4 {
+            if MR == 8 && lines < MR * SOON_LINES {
+                // One line at a time: all at once they would keep the codes waiting.
+                prefetch(soon.wrapping_add(lines % SOON_LINES * 64));
+                lines += 1;
+                if lines % SOON_LINES == 0 {
+                    soon = soon.wrapping_add(tile.soon.1);
+                }
+            }
             add_step::<D, C, MR, NV, 0>(d, tile, at, step, exact, &mut other);
             at = (at.0.add(C::WORDS * tile.width), at.1.add(C::QUADS * step));
             add_step::<D, C, MR, NV, 1>(d, tile, at, step, exact, &mut other);
