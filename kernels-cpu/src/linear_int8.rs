@@ -10,7 +10,7 @@ use crate::linear::{LinearOut, packed_weight};
 use crate::memory::{input, output};
 use crate::threads::{Parts, SERIAL_WORK};
 use crate::weight::PackedWeight;
-use crate::weight::code::{Bytes, Code, with_code};
+use crate::weight::code::{Bytes, Code, CodeKind, with_code};
 use crate::weight::quant::QuantStrips;
 use kernels::ops::LinearInt8;
 use kernels::{Checked, DType, Error, Launch, Op, Result, Support};
@@ -33,8 +33,14 @@ impl Launch<LinearInt8<'_>> for CpuBackend {
     }
 }
 
-/// Rows that are packed, and summed with a strip, at a time.
+/// Most rows that are packed, and summed with a strip, at a time, and most bytes of them.
 const BLOCK_ROWS: usize = 512;
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// Rows of a block: whole tiles.
+fn block_rows(k: usize) -> usize {
+    (BLOCK_BYTES / k.max(1) / 64 * 64).clamp(64, BLOCK_ROWS)
+}
 
 /// Codes of fewer than eight bits are unpacked to bytes for more rows than this.
 const DIRECT_ROWS: usize = 2;
@@ -42,8 +48,14 @@ const DIRECT_ROWS: usize = 2;
 /// Bytes of codes, unpacked, that several tiles of rows are multiplied with in turn: with the rows that pass by they stay in L1.
 const PANEL_BYTES: usize = 24 << 10;
 
+/// The same of codes that are used as they are: a whole strip, where it leaves room for rows in L2.
+const PLAIN_PANEL_BYTES: usize = 512 << 10;
+
+/// Rows whose sums are finished while they are in L1, where a panel is the whole strip.
+const CHUNK_ROWS: usize = 32;
+
 /// Most groups of a panel.
-const PANEL_GROUPS: usize = 32;
+const PANEL_GROUPS: usize = 512;
 
 fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> Result<()> {
     let (m, n) = (args.out.shape()[0], args.out.shape()[1]);
@@ -66,12 +78,12 @@ fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> 
     let start_factor = if weight.zeros.is_some() { -1 } else { -i32::from(weight.zero) };
     let layout = RowLayout { groups, start_factor, sums: weight.minima.is_some() };
     let slots = if m * n * groups.steps() < SERIAL_WORK { 1 } else { cpu.pool.threads() };
-    let panel = Panel::of(weight, lanes);
-    let block = m.min(BLOCK_ROWS);
-    let each = panel.room() + block * nr(lanes) * if panel.cuts_groups { 2 } else { 1 };
+    let block = m.min(block_rows(groups.k));
+    let panel = Panel::of(weight, lanes, block);
+    let each = panel.room() + panel.chunk * nr(lanes) * if panel.cuts_groups { 2 } else { 1 };
     let mut scratch = cpu.heap.scratch(4 * (layout.room(block) + slots * each))?;
-    for start in (0..m).step_by(block) {
-        let rows = start..(start + block).min(m);
+    for block_start in (0..m).step_by(block) {
+        let rows = block_start..(block_start + block).min(m);
         let (room, rest) = scratch.as_mut_slice::<i32>().split_at_mut(layout.room(block));
         let packed = layout.pack(&cpu.pool, cpu.isa, x, rows.clone(), room);
         let parts = Parts::new(bytemuck::cast_slice_mut::<i32, f32>(rest));
@@ -89,12 +101,18 @@ fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> 
             let own = unsafe { parts.part(slot * each, each) };
             let (room, sums) = own.split_at_mut(panel.room());
             let (start, vectors) = (strip * nr(lanes), strips.vectors(strip));
-            let (sums, partial) = sums.split_at_mut(block * nr(lanes));
-            let sums = &mut sums[..(last - first) * vectors * lanes];
-            sums.fill(0.0);
-            let work = Work { cpu, weight, packed: &packed, rows: first..last, start, vectors, width: vectors * lanes };
-            with_code!(weight.kind, C => work.sum::<C>(panel, room, partial, sums));
-            epilogue.finish(cpu.isa, rows.start + first..rows.start + last, strips.columns(strip), sums, vectors);
+            let (sums, partial) = sums.split_at_mut(panel.chunk * nr(lanes));
+            for from in (first..last).step_by(panel.chunk) {
+                let rows = from..last.min(from + panel.chunk);
+                let width = vectors * lanes;
+                let sums = &mut sums[..rows.len() * width];
+                let stream = from == first;
+                let at = offset + (block_start + rows.start) * row_stride + start;
+                let soon = (epilogue.out.as_ptr().wrapping_add(at).cast_const().cast(), 4 * row_stride);
+                let work = Work { cpu, weight, packed: &packed, rows: rows.clone(), stream, soon, start, vectors, width };
+                with_code!(weight.kind, C => work.sum::<C>(panel, room, partial, sums));
+                epilogue.finish(cpu.isa, block_start + rows.start..block_start + rows.end, strips.columns(strip), sums, vectors);
+            }
         });
     }
     Ok(())
@@ -110,23 +128,30 @@ struct Panel {
     cuts_groups: bool,
     quads_per_step: usize,
     nr: usize,
+    /// Whether the codes are used where they lie.
+    plain: bool,
+    /// Rows that are summed with it before the next panel, and finished after the last.
+    chunk: usize,
 }
 
 impl Panel {
-    fn of(weight: &QuantStrips, lanes: usize) -> Self {
-        let (groups, nr) = (weight.groups, nr(lanes));
-        let fitting = PANEL_BYTES / (4 * nr * groups.quads);
+    fn of(weight: &QuantStrips, lanes: usize, rows: usize) -> Self {
+        let (groups, nr, plain) = (weight.groups, nr(lanes), weight.kind == CodeKind::Bytes);
         let (per_group, quads_per_step) = (groups.steps_per_group.max(1), groups.quads);
+        let bytes = if plain { PLAIN_PANEL_BYTES } else { PANEL_BYTES };
+        let fitting = bytes / (4 * nr * groups.quads);
         if per_group > fitting {
-            return Panel { groups: 1, steps: fitting, cuts_groups: true, quads_per_step, nr };
+            return Panel { groups: 1, steps: fitting, cuts_groups: true, quads_per_step, nr, plain, chunk: rows };
         }
-        let groups = (fitting / per_group).min(PANEL_GROUPS);
-        Panel { groups, steps: groups * per_group, cuts_groups: false, quads_per_step, nr }
+        let most = (fitting / per_group).min(PANEL_GROUPS);
+        let chunk = if plain && most >= groups.count() { rows.min(CHUNK_ROWS) } else { rows };
+        Panel { groups: most, steps: most * per_group, cuts_groups: false, quads_per_step, nr, plain, chunk }
     }
 
     /// Words it needs: codes, scales, zero points and minima.
     fn room(self) -> usize {
-        self.nr * (self.steps * self.quads_per_step + 3 * self.groups)
+        let codes = if self.plain { 0 } else { self.steps * self.quads_per_step };
+        self.nr * (codes + 3 * self.groups)
     }
 }
 
@@ -136,6 +161,10 @@ struct Work<'a> {
     weight: &'a QuantStrips,
     packed: &'a Rows<'a>,
     rows: Range<usize>,
+    /// Whether they are the first with this strip, which then comes from memory.
+    stream: bool,
+    /// Where their results will be stored, and bytes from row to row.
+    soon: (*const u8, usize),
     /// First column of the strip, vectors of a row of it, and their lanes.
     start: usize,
     vectors: usize,
@@ -143,13 +172,16 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Adds the sums over all groups to `sums`, [rows, width].
+    /// Writes the sums over all groups to `sums`, [rows, width].
     /// `partial` is work space for as many, where the panel cuts groups.
     fn sum<C: Code>(&self, panel: Panel, room: &mut [f32], partial: &mut [f32], sums: &mut [f32]) {
         let (isa, width, groups) = (self.cpu.isa, self.width, self.weight.groups);
         let rows = self.rows.len();
+        if groups.count() == 0 {
+            sums.fill(0.0);
+        }
         let direct = rows <= DIRECT_ROWS || (C::PLAIN && rows <= 8);
-        let (codes_room, rest) = room.split_at_mut(panel.steps * panel.quads_per_step * panel.nr);
+        let (codes_room, rest) = room.split_at_mut(if C::PLAIN { 0 } else { panel.steps * panel.quads_per_step * panel.nr });
         let (scales_room, rest) = rest.split_at_mut(panel.groups * panel.nr);
         let (zeros_room, minima_room) = rest.split_at_mut(panel.groups * panel.nr);
         for first in (0..groups.count()).step_by(panel.groups) {
@@ -162,7 +194,7 @@ impl Work<'_> {
                 widen_bytes(isa, zeros, &mut zeros_room[..zeros.len()]);
                 zeros_room.as_ptr()
             });
-            let (starts, x_sums) = self.packed.starts(self.rows.start, first);
+            let (starts, x_sums) = self.packed.starts(self.rows.start);
             let minima = self.weight.minima.as_ref().map(|minima| {
                 let minima = minima.expanded(isa, (self.start, width), these.clone(), minima_room);
                 (minima.as_ptr(), x_sums)
@@ -173,19 +205,23 @@ impl Work<'_> {
                 let (some, words) = (piece.min(steps - done), self.weight.words(self.start, width, step + done));
                 let last = done + some == steps;
                 let tile = Tile {
-                    x: self.packed.words(self.rows.start, (step + done) * groups.quads),
+                    x: self.packed.words(self.rows.start),
                     x_stride: self.packed.stride,
                     starts,
                     group_stride: self.packed.groups,
+                    quad: (step + done) * groups.quads,
+                    group: first,
                     zeros,
                     short: groups.size <= 255,
                     resume: (done > 0).then_some(partial.as_ptr()),
                     codes: words.as_ptr(),
-                    stream: true,
+                    stream: self.stream,
                     width,
                     steps: some,
                     steps_per_group: groups.steps_per_group.min(piece),
                     finish: if last { Finish::Scaled { scales: scales.as_ptr(), minima } } else { Finish::Exact },
+                    add: first > 0,
+                    soon: self.soon,
                     out: if last { sums.as_mut_ptr() } else { partial.as_mut_ptr() },
                 };
                 if C::PLAIN || direct {

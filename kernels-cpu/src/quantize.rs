@@ -3,7 +3,7 @@
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
 use crate::memory::{input, output};
-use crate::simd::{Float, load, simd_fn};
+use crate::simd::{Float, load, prefetch, simd_fn};
 use crate::threads::Parts;
 use kernels::ops::Quantize;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
@@ -28,23 +28,30 @@ fn quantize<T: Float>(cpu: &CpuBackend, args: Quantize<'_>) -> Result<()> {
     let (x_row, q_row, scale_at) = (row_of(args.x.layout()), row_of(args.q.layout()), row_of(args.scale.layout()));
     let x = input::<T>(&args.x)?;
     let (q, scale) = (Parts::new(output::<i8>(args.q)?), Parts::new(output::<f32>(args.scale)?));
-    cpu.pool.run_sized(m * k, m, &|row| {
-        // Without elements (K = 0) a layout may begin anywhere.
-        let of_x = x.get(x_row(row)..x_row(row) + k).unwrap_or_default();
-        let mut none = [];
-        // SAFETY: each row belongs to one task.
-        let (codes, scale) = unsafe {
-            let codes = if k == 0 { &mut none[..] } else { q.part(q_row(row), k) };
-            (codes, scale.part(scale_at(row), 1))
-        };
-        scale[0] = quantize_row(cpu.isa, of_x, codes);
+    // Without elements (K = 0) a layout may begin anywhere.
+    let of_x = |row: usize| x.get(x_row(row)..x_row(row) + k).unwrap_or_default();
+    cpu.pool.run_sized(m * k, m.div_ceil(TASK_ROWS), &|task| {
+        let rows = task * TASK_ROWS..m.min((task + 1) * TASK_ROWS);
+        for row in rows.clone() {
+            let mut none = [];
+            // SAFETY: each row belongs to one task.
+            let (codes, scale) = unsafe {
+                let codes = if k == 0 { &mut none[..] } else { q.part(q_row(row), k) };
+                (codes, scale.part(scale_at(row), 1))
+            };
+            let next = if row + 1 < rows.end { of_x(row + 1) } else { &[] };
+            scale[0] = quantize_row(cpu.isa, of_x(row), next, codes);
+        }
     });
     Ok(())
 }
 
+/// Rows that a thread quantizes one after the other.
+const TASK_ROWS: usize = 8;
+
 simd_fn! {
-    /// Writes the codes of a row and returns its scale.
-    fn quantize_row[T: Float](s, x: &[T], codes: &mut [i8]) -> f32 {
+    /// Writes the codes of a row and returns its scale. The next row is fetched meanwhile: codes are made of what is in L1.
+    fn quantize_row[T: Float](s, x: &[T], next: &[T], codes: &mut [i8]) -> f32 {
         assert!(x.len() == codes.len());
         // Four chains each, as one alone waits for itself.
         let (mut max, mut not_finite) = ([s.zero(); 4], [s.zero(); 4]);
@@ -66,6 +73,7 @@ simd_fn! {
         let (lift, factor) = (s.splat(lift), s.splat(127.0 / max_lifted));
         let mut at = 0;
         while at + S::LANES <= x.len() {
+            prefetch(next.as_ptr().wrapping_add(at));
             // SAFETY: LANES codes follow `at`.
             unsafe { s.store_i8(codes.as_mut_ptr().add(at), s.to_int(load(s, x, at) * lift * factor)) };
             at += S::LANES;

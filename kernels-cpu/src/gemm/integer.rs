@@ -12,6 +12,7 @@ use crate::CpuBackend;
 use crate::matmul::{matrix_offset, matrix_strides, sizes};
 use crate::memory::{input, output};
 use crate::simd::dot::interleave;
+use crate::simd::prefetch;
 use crate::threads::{Parts, SERIAL_WORK};
 use crate::weight::code::{Bytes, Groups};
 use kernels::Result;
@@ -19,6 +20,9 @@ use kernels::ops::Matmul;
 use rows::RowLayout;
 use std::ops::Range;
 use tile::{Finish, Tile, sum_tile};
+
+/// Rows of the right factor between those that are packed and those that are fetched.
+const AHEAD_ROWS: usize = 64;
 
 /// Rows whose sums with a strip are computed before they are stored.
 const TILE_ROWS: usize = 64;
@@ -57,6 +61,7 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                 // SAFETY: no two running tasks share a slot.
                 let own = unsafe { rest.part(slot * each, each) };
                 let (codes, sums) = own.split_at_mut(strip_words);
+                let to_first = |row: usize| to + (rows.start + row) * out_strides.0 + columns.start * out_strides.1;
                 pack_codes(right, columns.clone(), width, groups, codes);
                 for first in (0..rows.len()).step_by(TILE_ROWS) {
                     let count = (rows.len() - first).min(TILE_ROWS);
@@ -64,10 +69,12 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                         sums.fill(0);
                     } else {
                         let tile = Tile {
-                            x: packed.words(first, 0),
+                            x: packed.words(first),
                             x_stride: packed.stride,
-                            starts: packed.starts(first, 0).0,
+                            starts: packed.starts(first).0,
                             group_stride: packed.groups,
+                            quad: 0,
+                            group: 0,
                             zeros: None,
                             short: false,
                             resume: None,
@@ -77,17 +84,24 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                             steps,
                             steps_per_group: steps,
                             finish: Finish::Exact,
+                            add: false,
+                            soon: (out.as_ptr().wrapping_add(to_first(first)).cast_const().cast(), 4 * out_strides.0),
                             out: sums.as_mut_ptr().cast(),
                         };
                         // SAFETY: rows and strip are packed to the full depth; the sums have room for TILE_ROWS rows.
                         unsafe { sum_tile::<Bytes>(cpu.isa, count, vectors, tile) };
                     }
                     for i in 0..count {
-                        let at = to + (rows.start + first + i) * out_strides.0 + columns.start * out_strides.1;
-                        for j in 0..columns.len() {
-                            // SAFETY: each element belongs to one task, and the view's layout is within its buffer.
+                        let at = to_first(first + i);
+                        let sums = &sums[i * width..][..columns.len()];
+                        if out_strides.1 == 1 && args.beta == 0.0 {
+                            // SAFETY: these elements belong to one task, and the view's layout is within its buffer.
+                            unsafe { out.part(at, sums.len()) }.copy_from_slice(sums);
+                            continue;
+                        }
+                        for (j, &sum) in sums.iter().enumerate() {
+                            // SAFETY: as above.
                             let to = unsafe { &mut *out.as_ptr().add(at + j * out_strides.1) };
-                            let sum = sums[i * width + j];
                             *to = if args.beta == 0.0 { sum } else { to.wrapping_add(sum) };
                         }
                     }
@@ -105,6 +119,8 @@ fn pack_codes(right: Strided<i8>, columns: Range<usize>, width: usize, groups: G
         let words = &mut codes[step * width..(step + 1) * width];
         let mut j = 0;
         if right.col_stride == 1 && count == 4 {
+            // Rows are far apart, so that no hardware sees where the next ones are.
+            (0..4).for_each(|i| prefetch(right.at(start + AHEAD_ROWS + i, columns.start)));
             while j + 16 <= columns.len() {
                 let rows = [0, 1, 2, 3].map(|i| right.at(start + i, columns.start + j));
                 // SAFETY: a matrix has all its elements readable; 16 words follow `j`.

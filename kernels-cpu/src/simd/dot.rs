@@ -195,3 +195,31 @@ pub(crate) unsafe fn interleave(rows: [*const i8; 4], flip: i8, to: *mut i32) {
         unsafe { *to.add(j) = i32::from_le_bytes(rows.map(|row| (*row.add(j) ^ flip) as u8)) };
     }
 }
+
+/// Words 0 to 3 of four rows of bytes become columns: to[q·step + i] holds word q of row i.
+///
+/// # Safety
+/// Each row is readable for 16 bytes; `to` is writable for 4 words at each multiple of `step` up to 3.
+#[inline(always)]
+pub(crate) unsafe fn transpose_words(rows: [*const i8; 4], to: *mut i32, step: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE2 is part of the target; contract.
+    unsafe {
+        use std::arch::x86_64::*;
+        let row = |i: usize| _mm_loadu_si128(rows[i].cast());
+        let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+        let (ab, cd) = (_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d));
+        _mm_storeu_si128(to.cast(), _mm_unpacklo_epi64(ab, cd));
+        _mm_storeu_si128(to.add(step).cast(), _mm_unpackhi_epi64(ab, cd));
+        let (ab, cd) = (_mm_unpackhi_epi32(a, b), _mm_unpackhi_epi32(c, d));
+        _mm_storeu_si128(to.add(2 * step).cast(), _mm_unpacklo_epi64(ab, cd));
+        _mm_storeu_si128(to.add(3 * step).cast(), _mm_unpackhi_epi64(ab, cd));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    for q in 0..4 {
+        for (i, row) in rows.iter().enumerate() {
+            // SAFETY: contract.
+            unsafe { *to.add(q * step + i) = i32::from_le(row.cast::<i32>().add(q).read_unaligned()) };
+        }
+    }
+}

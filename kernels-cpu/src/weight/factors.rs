@@ -123,16 +123,18 @@ pub(crate) struct FactorRows {
 }
 
 impl FactorRows {
-    /// Asks for those of group `group`, whether there is one or not.
+    /// Asks for those of group `group`, whether there is one or not. A row is seldom a whole cache line: both its ends.
     #[inline(always)]
     fn prefetch(self, group: usize) {
-        let at = (group >> self.shift) * self.width;
-        match self.values {
-            Values::Wide(values) => prefetch(values.wrapping_add(at)),
-            Values::Half(values) => prefetch(values.wrapping_add(at)),
-        }
-        if let Some(bytes) = self.bytes {
-            prefetch(bytes.wrapping_add(group * self.width));
+        let (first, last) = (self.width * (group >> self.shift), self.width - 1);
+        for j in [0, last] {
+            match self.values {
+                Values::Wide(values) => prefetch(values.wrapping_add(first + j)),
+                Values::Half(values) => prefetch(values.wrapping_add(first + j)),
+            }
+            if let Some(bytes) = self.bytes {
+                prefetch(bytes.wrapping_add(group * self.width + j));
+            }
         }
     }
     /// Those of group `group` for the outputs from column `j` of the strip on, exact.

@@ -7,15 +7,19 @@
 //! has 8 rows: 3 loads of codes and 8 broadcasts of x per 24 dot products. Codes of fewer than eight bits are unpacked in registers
 //! for one or two rows; for more they are unpacked once into a panel of bytes in L1.
 
+use super::rows::tile_height;
 use crate::simd::dot::{Dot, dot_fn};
 use crate::simd::{Simd, prefetch, simd_fn};
-use crate::weight::code::Code;
+use crate::weight::code::{Bytes, Code};
 
 /// Quads of a group from which on it is long: the scaled sums may then leave their registers in between.
 const LONG_QUADS: usize = 64;
 
 /// Bytes by which codes are fetched ahead where they come from memory: what a core reads in one memory latency, three times.
 const AHEAD_BYTES: usize = 3 << 10;
+
+/// Cache lines that a row of a strip's result may touch.
+const SOON_LINES: usize = 4;
 
 /// What becomes of the exact sums of a group.
 #[derive(Clone, Copy)]
@@ -30,13 +34,15 @@ pub(crate) enum Finish {
 /// Operands of [`sum_tile`]; strides are in elements.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
-    /// Words of x: quad q of row i at `x[i·x_stride + q]`.
+    /// Tiles of [`Rows`](super::rows::Rows): x_stride words and group_stride groups per row.
     pub x: *const i32,
     pub x_stride: usize,
-    /// What the exact sum of group g of row i starts with, or what the zero points are multiplied with to that end, at
-    /// `starts[i·group_stride + g]`; −Σx of minima lies likewise.
+    /// What the exact sums of groups start with, or what the zero points are multiplied with to that end; −Σx of minima lies likewise.
     pub starts: *const i32,
     pub group_stride: usize,
+    /// The quad and the group that the codes begin with.
+    pub quad: usize,
+    pub group: usize,
     /// Zero points [groups, width]; `None` if the starts are whole.
     pub zeros: Option<*const f32>,
     /// Whether every product of a start with a zero point is one of i16.
@@ -52,6 +58,10 @@ pub(crate) struct Tile {
     pub steps: usize,
     pub steps_per_group: usize,
     pub finish: Finish,
+    /// Whether scaled sums are added to the result, of groups before these, or begin it.
+    pub add: bool,
+    /// Where rows of the result will go from `out`, and bytes from row to row: any address will do.
+    pub soon: (*const u8, usize),
     /// Result [rows, width].
     pub out: *mut f32,
 }
@@ -60,21 +70,25 @@ impl Tile {
     /// The tile without its first rows.
     #[inline(always)]
     fn from_row(self, row: usize) -> Self {
-        let finish = match self.finish {
-            Finish::Scaled { scales, minima: Some((minima, sums)) } => {
-                Finish::Scaled { scales, minima: Some((minima, sums.wrapping_add(row * self.group_stride))) }
-            }
-            other => other,
-        };
         Tile {
-            x: self.x.wrapping_add(row * self.x_stride),
-            starts: self.starts.wrapping_add(row * self.group_stride),
             resume: self.resume.map(|sums| sums.wrapping_add(row * self.width)),
             stream: self.stream && row == 0,
+            soon: (self.soon.0.wrapping_add(row * self.soon.1), self.soon.1),
             out: self.out.wrapping_add(row * self.width),
-            finish,
             ..self
         }
+    }
+
+    /// Rows from `i` on of the tile of `height` rows at row `row`.
+    #[inline(always)]
+    fn left(self, row: usize, height: usize, i: usize) -> Left {
+        let of_groups = row * self.group_stride + self.group * height + i;
+        let sums = match self.finish {
+            Finish::Scaled { minima: Some((_, sums)), .. } => sums.wrapping_add(of_groups),
+            _ => std::ptr::null(),
+        };
+        let words = self.x.wrapping_add(row * self.x_stride + self.quad * height + i);
+        Left { words, starts: self.starts.wrapping_add(of_groups), sums, step: height }
     }
 
     /// The tile without its first columns.
@@ -98,31 +112,40 @@ impl Tile {
     }
 }
 
+/// Rows of x: quad q of row i at `words[q·step + i]`, and so what belongs to its groups.
+#[derive(Clone, Copy)]
+struct Left {
+    words: *const i32,
+    starts: *const i32,
+    sums: *const f32,
+    step: usize,
+}
+
 dot_fn! {
     /// Sums of `rows` rows with a strip of `vectors` vectors, at most 3.
     ///
     /// # Safety
     /// All operands hold what their documentation says for these rows, vectors and steps; codes are of kind C.
     pub(crate) unsafe fn sum_tile[C: Code](d, rows: usize, vectors: usize, tile: Tile) {
+        let long = D::S::LANES >= 16 && tile.steps_per_group.min(tile.steps) >= LONG_QUADS;
+        let most = if !C::PLAIN { 2 } else if long { 8 } else { 4 };
         let mut row = 0;
-        let long = tile.steps_per_group.min(tile.steps) >= LONG_QUADS;
-        // SAFETY: same contract; rows in steps of 8, 4, 2 and 1, those of codes to unpack of 2 and 1.
-        unsafe {
-            while C::PLAIN && long && rows - row >= 8 {
-                sum_vectors::<D, C, 8>(d, vectors, tile.from_row(row));
-                row += 8;
+        while row < rows {
+            let height = tile_height(rows - row);
+            let mr = height.min(most);
+            for i in (0..height).step_by(mr) {
+                let (left, tile) = (tile.left(row, height, i), tile.from_row(row + i));
+                // SAFETY: same contract; the rows are cut as their tiles are.
+                unsafe {
+                    match mr {
+                        8 if C::PLAIN && D::S::LANES >= 16 => sum_vectors::<D, C, 8>(d, vectors, left, tile),
+                        4 if C::PLAIN => sum_vectors::<D, C, 4>(d, vectors, left, tile),
+                        2 => sum_vectors::<D, C, 2>(d, vectors, left, tile),
+                        _ => sum_vectors::<D, C, 1>(d, vectors, left, tile),
+                    }
+                }
             }
-            while C::PLAIN && rows - row >= 4 {
-                sum_vectors::<D, C, 4>(d, vectors, tile.from_row(row));
-                row += 4;
-            }
-            while rows - row >= 2 {
-                sum_vectors::<D, C, 2>(d, vectors, tile.from_row(row));
-                row += 2;
-            }
-            if row < rows {
-                sum_vectors::<D, C, 1>(d, vectors, tile.from_row(row));
-            }
+            row += height;
         }
     }
 }
@@ -130,14 +153,14 @@ dot_fn! {
 /// # Safety
 /// As for [`sum_tile`].
 #[inline(always)]
-unsafe fn sum_vectors<D: Dot, C: Code, const MR: usize>(d: D, vectors: usize, tile: Tile) {
+unsafe fn sum_vectors<D: Dot, C: Code, const MR: usize>(d: D, vectors: usize, left: Left, tile: Tile) {
     // SAFETY: same contract. Strips of fewer vectors are the last of a weight.
     unsafe {
         if vectors == 3 {
-            return sums::<D, C, MR, 3>(d, tile);
+            return sums::<D, C, MR, 3>(d, left, tile);
         }
         for j in 0..vectors {
-            sums::<D, C, MR, 1>(d, tile.from_column(j * D::S::LANES));
+            sums::<D, C, MR, 1>(d, left, tile.from_column(j * D::S::LANES));
         }
     }
 }
@@ -158,23 +181,33 @@ macro_rules! for_quads {
 /// # Safety
 /// As for [`sum_tile`].
 #[inline(always)]
-unsafe fn sums<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, tile: Tile) {
+unsafe fn sums<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left: Left, tile: Tile) {
     let s = d.simd();
+    if C::PLAIN && MR == 4 && NV == 3 && tile.resume.is_none() {
+        // SAFETY: same contract.
+        if unsafe { short_sums::<D>(d, left, tile) } {
+            return;
+        }
+    }
     let groups = tile.steps.div_ceil(tile.steps_per_group);
     let mut totals = [[s.zero(); NV]; MR];
     // SAFETY: all accesses are those the contract of `sum_tile` grants.
     unsafe {
         // Eight rows of exact sums fill the registers: the totals of their groups, which are long, wait in memory.
-        if MR < 8 {
+        if MR < 8 && tile.add {
             load_totals(s, tile, &mut totals);
         }
         for group in 0..groups {
             let mut exact = [[s.int(0); NV]; MR];
-            sum_group::<D, C, MR, NV>(d, tile, group, &mut exact);
+            sum_group::<D, C, MR, NV>(d, left, tile, group, &mut exact);
             if MR == 8 {
-                load_totals(s, tile, &mut totals);
+                if tile.add || group > 0 {
+                    load_totals(s, tile, &mut totals);
+                } else {
+                    totals = [[s.zero(); NV]; MR];
+                }
             }
-            finish_group::<D, MR, NV>(s, tile, group, &exact, &mut totals);
+            finish_group::<D, MR, NV>(s, left, tile, group, &exact, &mut totals);
             if MR == 8 {
                 store_totals(s, tile, &totals);
             }
@@ -182,6 +215,92 @@ unsafe fn sums<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, tile: Ti
         if MR < 8 {
             store_totals(s, tile, &totals);
         }
+    }
+}
+
+/// Sums of 4 rows with 3 vectors, if their groups are all of a size that there is a kernel for; whether they are.
+///
+/// # Safety
+/// As for [`sum_tile`], of plain codes.
+#[inline(always)]
+unsafe fn short_sums<D: Dot>(d: D, left: Left, tile: Tile) -> bool {
+    let Finish::Scaled { scales, minima } = tile.finish else { return false };
+    let (quads, whole) = (tile.steps_per_group, tile.steps.is_multiple_of(tile.steps_per_group));
+    let minima = minima.map(|(minima, _)| minima);
+    // SAFETY: same contract, here and below.
+    unsafe {
+        match (quads % 8, tile.zeros, minima) {
+            (0, None, None) if whole => equal_groups::<D, 8, false, false>(d, left, tile, scales, None, None),
+            (0, None, Some(_)) if whole => equal_groups::<D, 8, false, true>(d, left, tile, scales, None, minima),
+            (0, Some(_), None) if whole && tile.short => {
+                equal_groups::<D, 8, true, false>(d, left, tile, scales, tile.zeros, None)
+            }
+            (4, None, None) if whole && quads == 4 => equal_groups::<D, 4, false, false>(d, left, tile, scales, None, None),
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Nothing is decided between groups, which are QUADS quads or several times as many.
+///
+/// # Safety
+/// As for [`sum_tile`], of plain codes; zero points and minima are there if ZEROS and MINIMA say so.
+#[inline(always)]
+unsafe fn equal_groups<D: Dot, const QUADS: usize, const ZEROS: bool, const MINIMA: bool>(
+    d: D,
+    left: Left,
+    tile: Tile,
+    mut scales: *const f32,
+    zeros: Option<*const f32>,
+    minima: Option<*const f32>,
+) {
+    let s = d.simd();
+    let width = 3 * D::S::LANES;
+    let (mut codes, mut x, mut starts, mut sums) = (tile.codes, left.words, left.starts, left.sums);
+    let (mut zeros, mut minima) = (zeros.unwrap_or(scales), minima.unwrap_or(scales));
+    let mut totals = [[s.zero(); 3]; 4];
+    // SAFETY: all accesses are those the contract of `sum_tile` grants.
+    unsafe {
+        if tile.add {
+            load_totals(s, tile, &mut totals);
+        }
+        for _ in 0..tile.steps / tile.steps_per_group {
+            let mut exact = [[s.int(0); 3]; 4];
+            for (i, row) in exact.iter_mut().enumerate() {
+                for (j, v) in row.iter_mut().enumerate() {
+                    let start = *starts.add(i);
+                    *v = if ZEROS { d.short_product(s.bits(s.load(zeros.add(j * D::S::LANES))), start) } else { s.int(start) };
+                }
+            }
+            for _ in 0..tile.steps_per_group / QUADS {
+                if tile.stream {
+                    (0..3 * QUADS)
+                        .for_each(|line| prefetch(codes.wrapping_add(line * D::S::LANES).wrapping_byte_add(AHEAD_BYTES)));
+                }
+                for quad in 0..QUADS {
+                    add_quad::<D, Bytes, 4, 3, 0>(d, width, codes.add(quad * width), x.add(quad * left.step), &mut exact);
+                }
+                (codes, x) = (codes.add(QUADS * width), x.add(QUADS * left.step));
+            }
+            for j in 0..3 {
+                let scale = s.load(scales.add(j * D::S::LANES));
+                for (total, exact) in totals.iter_mut().zip(&exact) {
+                    total[j] = s.fma(s.to_float(exact[j]), scale, total[j]);
+                }
+            }
+            if MINIMA {
+                for j in 0..3 {
+                    let min = s.load(minima.add(j * D::S::LANES));
+                    for (i, total) in totals.iter_mut().enumerate() {
+                        total[j] = s.fma(s.splat(*sums.add(i)), min, total[j]);
+                    }
+                }
+            }
+            (starts, scales) = (starts.add(left.step), scales.add(width));
+            (sums, minima, zeros) = (sums.wrapping_add(left.step), minima.wrapping_add(width), zeros.wrapping_add(width));
+        }
+        store_totals(s, tile, &totals);
     }
 }
 
@@ -216,6 +335,7 @@ unsafe fn store_totals<S: Simd, const MR: usize, const NV: usize>(s: S, tile: Ti
 #[inline(always)]
 unsafe fn sum_group<D: Dot, C: Code, const MR: usize, const NV: usize>(
     d: D,
+    left: Left,
     tile: Tile,
     group: usize,
     exact: &mut [[<D::S as Simd>::I; NV]; MR],
@@ -226,7 +346,7 @@ unsafe fn sum_group<D: Dot, C: Code, const MR: usize, const NV: usize>(
     // SAFETY: all accesses are those the contract of `sum_tile` grants.
     unsafe {
         // One small loop for each way to start: a large one would not be unrolled, and the sums not be kept in registers.
-        let start = |i: usize| *tile.starts.add(i * tile.group_stride + group);
+        let start = |i: usize| *left.starts.add(group * left.step + i);
         let zeros = |zeros: *const f32, j: usize| s.bits(s.load(zeros.add(group * tile.width + j * D::S::LANES)));
         match (tile.resume, tile.zeros) {
             (Some(sums), _) => {
@@ -256,29 +376,35 @@ unsafe fn sum_group<D: Dot, C: Code, const MR: usize, const NV: usize>(
                 }
             }
         }
-        let codes = tile.codes.add(first * C::WORDS * tile.width);
-        let x = tile.x.add(first * C::QUADS);
+        // All rows of the tile, if it is one of eight: then the distance of its quads is a constant.
+        let step = if MR == 8 { 8 } else { left.step };
+        let mut at = (tile.codes.add(first * C::WORDS * tile.width), left.words.add(first * C::QUADS * step));
         // One row alone would be a chain of few accumulators: two sets of them.
         let mut other = [[s.int(0); NV]; MR];
-        let two = MR == 1 && C::QUADS == 1;
-        let mut step = 0;
-        while step < steps {
-            if tile.stream {
-                let ahead = codes.wrapping_add(step * C::WORDS * tile.width).wrapping_byte_add(AHEAD_BYTES);
-                let lines = C::WORDS * if two { 2 } else { 1 };
-                for word in 0..lines {
-                    (0..NV).for_each(|j| prefetch(ahead.wrapping_add(word * tile.width + j * D::S::LANES)));
+        let mut left_steps = steps;
+        let (mut soon, mut lines) = (tile.soon.0, 0);
+        while C::QUADS <= 2 && left_steps >= 4 {
+            if MR == 8 && lines < MR * SOON_LINES {
+                // One line at a time: all at once they would keep the codes waiting.
+                prefetch(soon.wrapping_add(lines % SOON_LINES * 64));
+                lines += 1;
+                if lines % SOON_LINES == 0 {
+                    soon = soon.wrapping_add(tile.soon.1);
                 }
             }
-            for_quads!(C, |Q| {
-                let sums = if MR == 1 && Q % 2 == 1 { &mut other } else { &mut *exact };
-                add_quad::<D, C, MR, NV, Q>(d, tile, codes, x, step, sums);
-            });
-            step += 1;
-            if two && step < steps {
-                add_quad::<D, C, MR, NV, 0>(d, tile, codes, x, step, &mut other);
-                step += 1;
-            }
+            add_step::<D, C, MR, NV, 0>(d, tile, at, step, exact, &mut other);
+            at = (at.0.add(C::WORDS * tile.width), at.1.add(C::QUADS * step));
+            add_step::<D, C, MR, NV, 1>(d, tile, at, step, exact, &mut other);
+            at = (at.0.add(C::WORDS * tile.width), at.1.add(C::QUADS * step));
+            add_step::<D, C, MR, NV, 0>(d, tile, at, step, exact, &mut other);
+            at = (at.0.add(C::WORDS * tile.width), at.1.add(C::QUADS * step));
+            add_step::<D, C, MR, NV, 1>(d, tile, at, step, exact, &mut other);
+            at = (at.0.add(C::WORDS * tile.width), at.1.add(C::QUADS * step));
+            left_steps -= 4;
+        }
+        for _ in 0..left_steps {
+            add_step::<D, C, MR, NV, 0>(d, tile, at, step, exact, &mut other);
+            at = (at.0.add(C::WORDS * tile.width), at.1.add(C::QUADS * step));
         }
         if MR == 1 {
             for j in 0..NV {
@@ -288,17 +414,42 @@ unsafe fn sum_group<D: Dot, C: Code, const MR: usize, const NV: usize>(
     }
 }
 
-/// sums += codes · x of quad Q of a step.
+/// Adds a step, whose codes and x are at `at`. Of one row, every other quad is added to `other`, the first if PARITY is 1.
 ///
 /// # Safety
-/// As for [`sum_tile`]; `codes` and `x` point at the group's.
+/// As for [`sum_tile`].
+#[inline(always)]
+unsafe fn add_step<D: Dot, C: Code, const MR: usize, const NV: usize, const PARITY: usize>(
+    d: D,
+    tile: Tile,
+    at: (*const f32, *const i32),
+    x_step: usize,
+    exact: &mut [[<D::S as Simd>::I; NV]; MR],
+    other: &mut [[<D::S as Simd>::I; NV]; MR],
+) {
+    if tile.stream {
+        for word in 0..C::WORDS {
+            let ahead = at.0.wrapping_add(word * tile.width).wrapping_byte_add(AHEAD_BYTES);
+            (0..NV).for_each(|j| prefetch(ahead.wrapping_add(j * D::S::LANES)));
+        }
+    }
+    for_quads!(C, |Q| {
+        let sums = if MR == 1 && (Q + PARITY) % 2 == 1 { &mut *other } else { &mut *exact };
+        // SAFETY: same contract.
+        unsafe { add_quad::<D, C, MR, NV, Q>(d, tile.width, at.0, at.1.add(Q * x_step), sums) };
+    });
+}
+
+/// sums += codes · x of quad Q of the step at `codes`, x lying at `x`.
+///
+/// # Safety
+/// As for [`sum_tile`].
 #[inline(always)]
 unsafe fn add_quad<D: Dot, C: Code, const MR: usize, const NV: usize, const Q: usize>(
     d: D,
-    tile: Tile,
+    width: usize,
     codes: *const f32,
     x: *const i32,
-    step: usize,
     sums: &mut [[<D::S as Simd>::I; NV]; MR],
 ) {
     let s = d.simd();
@@ -306,10 +457,10 @@ unsafe fn add_quad<D: Dot, C: Code, const MR: usize, const NV: usize, const Q: u
     // SAFETY: by contract the step exists.
     unsafe {
         for (j, quad) in quads.iter_mut().enumerate() {
-            *quad = C::quad::<D::S, Q>(s, codes.add(step * C::WORDS * tile.width + j * D::S::LANES), tile.width);
+            *quad = C::quad::<D::S, Q>(s, codes.add(j * D::S::LANES), width);
         }
         for (i, row) in sums.iter_mut().enumerate() {
-            let x = *x.add(i * tile.x_stride + step * C::QUADS + Q);
+            let x = *x.add(i);
             for (v, &quad) in row.iter_mut().zip(&quads) {
                 *v = d.dot(*v, quad, x);
             }
@@ -322,6 +473,7 @@ unsafe fn add_quad<D: Dot, C: Code, const MR: usize, const NV: usize, const Q: u
 #[inline(always)]
 unsafe fn finish_group<D: Dot, const MR: usize, const NV: usize>(
     s: D::S,
+    left: Left,
     tile: Tile,
     group: usize,
     exact: &[[<D::S as Simd>::I; NV]; MR],
@@ -348,11 +500,11 @@ unsafe fn finish_group<D: Dot, const MR: usize, const NV: usize>(
                     total[j] = s.fma(s.to_float(exact[j]), scales[j], total[j]);
                 }
             }
-            let Some((minima, x_sums)) = minima else { return };
+            let Some((minima, _)) = minima else { return };
             let minima = row_of(minima);
             for (i, total) in totals.iter_mut().enumerate() {
                 // SAFETY: by contract the sum of the group and row.
-                let x_sum = s.splat(unsafe { *x_sums.add(i * tile.group_stride + group) });
+                let x_sum = s.splat(unsafe { *left.sums.add(group * left.step + i) });
                 total.iter_mut().zip(minima).for_each(|(total, min)| *total = s.fma(x_sum, min, *total));
             }
         }
