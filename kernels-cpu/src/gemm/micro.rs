@@ -3,7 +3,7 @@
 //! Elements have 32 bits: they are f32, or pairs of bf16 along K where [`Products`] are of those; then K counts pairs.
 
 use super::blocking::{NV as MAX_NV, mr as max_mr};
-use crate::simd::{Bf16Pairs, Float, Isa, Products, Simd, prefetch, products_fn, simd_fn};
+use crate::simd::{Bf16Pairs, Float, Isa, Products, Simd, prefetch, products_fn};
 use std::ops::Range;
 
 /// A tile of the left factor, [MR, K].
