@@ -46,19 +46,20 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             print(name, dtype, 2.0 * (size as f64).powi(3), ns);
         }
         for (n, k) in [(768, 768), (2304, 768), (768, 3072), (4096, 4096), (11008, 4096)] {
+            let name = |m: usize| format!("linear {dtype} {m}x{n}x{k}");
+            let rows: Vec<usize> = [1, 8, 32, 128, 512].into_iter().filter(|&m| name(m).contains(&filter)).collect();
+            if rows.is_empty() {
+                continue;
+            }
             let values = Values::from_f32(dtype, &vec![0.1f32; n * k]).ok_or("no such values")?;
             let packed = cpu.pack(&Weight::dense(n, k, values)?)?;
-            for m in [1, 8, 32, 128, 512] {
-                let name = format!("linear {dtype} {m}x{n}x{k}");
-                if !name.contains(&filter) {
-                    continue;
-                }
+            for m in rows {
                 let (x, mut out) = (cpu.alloc(dtype, m * k)?, cpu.alloc(dtype, m * n)?);
                 let ns = median_ns(|| {
                     let (x, weight) = (x.view([m, k])?, WeightRef::Packed(&packed));
                     Linear { x, weight, bias: None, act: Act::None, out: out.view_mut([m, n])? }.run(&cpu)
                 })?;
-                print(name + &format!(" {:.1} GB/s", packed.size_bytes() as f64 / ns), dtype, 2.0 * (m * n * k) as f64, ns);
+                print(name(m) + &format!(" {:.1} GB/s", packed.size_bytes() as f64 / ns), dtype, 2.0 * (m * n * k) as f64, ns);
             }
         }
     }

@@ -62,14 +62,14 @@ pub(crate) fn sizes(args: &Matmul<'_>) -> (Size, usize) {
 
 fn float<T: Float, O: Float>(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
     let (size, batch) = sizes(&args);
-    let (a_layout, b_layout, out_layout) = (*args.a.layout(), *args.b.layout(), *args.out.layout());
+    let (a_layout, b_layout, out_layout) = (args.a.layout(), args.b.layout(), *args.out.layout());
     let (a, b) = (input::<T>(&args.a)?, input::<T>(&args.b)?);
     let out = Parts::new(output::<O>(args.out)?);
-    let (a_strides, b_strides) = (matrix_strides(&a_layout), matrix_strides(&b_layout));
+    let (a_strides, b_strides) = (matrix_strides(a_layout), matrix_strides(b_layout));
     let (row_stride, col_stride) = matrix_strides(&out_layout);
     let matrices = |index: usize| {
-        let left = Strided::new(a, matrix_offset(&a_layout, index), a_strides.0, a_strides.1);
-        let right = Strided::new(b, matrix_offset(&b_layout, index), b_strides.0, b_strides.1);
+        let left = Strided::new(a, matrix_offset(a_layout, index), a_strides.0, a_strides.1);
+        let right = Strided::new(b, matrix_offset(b_layout, index), b_strides.0, b_strides.1);
         let offset = matrix_offset(&out_layout, index);
         let epilogue = MatmulOut { out: &out, offset, row_stride, col_stride, alpha: args.alpha, beta: args.beta };
         (left, right, epilogue)

@@ -1,6 +1,6 @@
 //! Which elements of a buffer a view covers. The only stride arithmetic of the workspace.
 
-use crate::shape::MAX_RANK;
+use crate::shape::{MAX_RANK, beyond_isize};
 use crate::{Error, Result, Shape};
 
 /// Element (i₀, i₁, …) of a view lies at `offset + Σ iⱼ·stridesⱼ` of its buffer, counted in elements.
@@ -82,12 +82,9 @@ impl Layout {
         }
         let last =
             self.shape.iter().zip(self.strides()).try_fold(self.offset, |at, (&d, &s)| at.checked_add((d - 1).checked_mul(s)?));
-        last.and_then(|at| at.checked_add(1)).filter(|&end| end <= isize::MAX as usize).ok_or(Error::Limit {
-            op: "layout",
-            what: "element index",
-            limit: isize::MAX as u64,
-            got: u64::MAX,
-        })
+        last.and_then(|at| at.checked_add(1))
+            .filter(|&end| end <= isize::MAX as usize)
+            .ok_or_else(|| beyond_isize("layout", "element index"))
     }
 
     /// Whether the elements lie row-major without gaps (dimensions of size 1 may have any stride).

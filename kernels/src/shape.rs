@@ -43,12 +43,8 @@ impl Shape {
         if self.contains(&0) {
             return Ok(0);
         }
-        self.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= isize::MAX as usize).ok_or(Error::Limit {
-            op: "shape",
-            what: "elements",
-            limit: isize::MAX as u64,
-            got: u64::MAX,
-        })
+        let count = self.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        count.filter(|&n| n <= isize::MAX as usize).ok_or_else(|| beyond_isize("shape", "elements"))
     }
 
     /// The same shape with dimension `axis` set to `dim`. `axis` must be below the rank.
@@ -56,6 +52,12 @@ impl Shape {
         self.dims[axis] = dim;
         self
     }
+}
+
+/// That a count or an index overflows.
+#[cold]
+pub(crate) fn beyond_isize(op: &'static str, what: &'static str) -> Error {
+    Error::Limit { op, what, limit: isize::MAX as u64, got: u64::MAX }
 }
 
 impl Deref for Shape {

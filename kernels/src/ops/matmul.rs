@@ -53,13 +53,15 @@ impl Op for Matmul<'_> {
         check.rank_at_least("a", &self.a, 2)?;
         let (batch, mk) = self.a.shape().split_at(self.a.shape().rank() - 2);
         let b_dims = self.b.shape();
-        let fits = b_dims.len() == batch.len() + 2 && b_dims.starts_with(batch) && b_dims[batch.len()] == mk[1];
+        // Compared one by one: slices are compared by a call, which takes longer than the few dimensions there are.
+        let has_batch = |dims: &[usize]| dims.len() == batch.len() + 2 && batch.iter().zip(dims).all(|(a, b)| a == b);
+        let fits = has_batch(b_dims) && b_dims[batch.len()] == mk[1];
         if !fits {
             return check.wrong_shape("b", &self.b, format!("{batch:?} + [{}, N]", mk[1]));
         }
         let n = b_dims[batch.len() + 1];
         let out_dims = self.out.shape();
-        if out_dims.len() != b_dims.len() || !out_dims.starts_with(batch) || out_dims[batch.len()..] != [mk[0], n] {
+        if !has_batch(out_dims) || out_dims[batch.len()] != mk[0] || out_dims[batch.len() + 1] != n {
             return check.wrong_shape("out", &self.out, format!("{batch:?} + [{}, {n}]", mk[0]));
         }
         check.dtype_among("a", &self.a, &[DType::F32, DType::Bf16, DType::F16, DType::I8])?;
