@@ -73,8 +73,8 @@ fn object(path: &Path, line: u64, bytes: &[u8]) -> Result<Fields> {
     serde_json::from_str(text).map_err(|error| {
         let full = error.to_string();
         let what = full.split(" at line ").next().unwrap_or(&full);
-        // An object that ends too early has no such place.
-        let place = if error.is_eof() { String::new() } else { format!(" at character {}", error.column()) };
+        // Column 0 is that of a line which is JSON, but no object.
+        let place = if error.column() == 0 { String::new() } else { format!(" at character {}", error.column()) };
         Error::data_at(path, line, format!("no JSON object: {what}{place}"))
     })
 }
