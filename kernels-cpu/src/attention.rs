@@ -417,6 +417,15 @@ mod tests {
     }
 
     #[test]
+    fn no_query_heads_over_some_key_heads_do_nothing() {
+        for cpu in backends(&[1, 2]) {
+            for seq_q in [1, 3] {
+                run::<f32>(&cpu, [[1, seq_q, 0, 16], [1, 5, 2, 16]], 1.0, [&[], &[0.0; 160], &[0.0; 160]]);
+            }
+        }
+    }
+
+    #[test]
     fn a_query_alone_gets_the_bits_it_has_in_a_prompt() {
         fn check<T: Float>(cpu: &CpuBackend, [seq, heads, kv_heads, d]: [usize; 4], scale: f32) {
             let mut noise = Noise::new(7);

@@ -108,7 +108,7 @@ fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> 
                 let sums = &mut sums[..rows.len() * width];
                 let stream = from == first;
                 let at = offset + (block_start + rows.start) * row_stride + start;
-                let soon = (epilogue.out.as_ptr().wrapping_add(at).cast_const().cast(), 4 * row_stride);
+                let soon = (epilogue.out.as_ptr().wrapping_add(at).cast_const().cast(), row_stride.wrapping_mul(4));
                 let work = Work { cpu, weight, packed: &packed, rows: rows.clone(), stream, soon, start, vectors, width };
                 with_code!(weight.kind, C => work.sum::<C>(panel, room, partial, sums));
                 epilogue.finish(cpu.isa, block_start + rows.start..block_start + rows.end, strips.columns(strip), sums, vectors);

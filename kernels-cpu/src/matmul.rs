@@ -79,7 +79,7 @@ fn float<T: Float, O: Float>(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
         // One matrix, or a part of it, is a task.
         let one = |index: usize, part: (usize, usize)| {
             let (left, right, epilogue) = matrices(index);
-            if let (Some(left), Some(right)) = (left.as_f32(), right.as_f32()) {
+            if let (Some(left), Some(right)) = (left.of::<f32>(), right.of::<f32>()) {
                 // SAFETY: the checked views have these sizes; `is_small` has seen the stride.
                 unsafe { gemm::multiply_small(cpu.isa, size, part, left, right, &epilogue) };
             }

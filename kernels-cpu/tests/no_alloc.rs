@@ -107,3 +107,25 @@ fn steady_state_allocates_nothing() {
         assert_eq!(cpu.memory_stats().allocations, device, "device, {threads} threads");
     }
 }
+
+#[test]
+fn a_growing_cache_takes_no_more_work_space() {
+    const KEYS: usize = 3000;
+    let (kv_heads, heads, d) = (4, 8, 64);
+    for threads in [1, 2] {
+        let cpu = CpuBackend::builder().threads(threads).build().unwrap();
+        let (q, mut out) = (cpu.alloc(DType::F32, heads * d).unwrap(), cpu.alloc(DType::F32, heads * d).unwrap());
+        let (k, v) = (cpu.alloc(DType::F32, KEYS * kv_heads * d).unwrap(), cpu.alloc(DType::F32, KEYS * kv_heads * d).unwrap());
+        let mut decode = |keys: usize| {
+            let (query, cache) = ([1, 1, heads, d], [1, keys, kv_heads, d]);
+            let (q, k, v) = (q.view(query).unwrap(), k.view(cache).unwrap(), v.view(cache).unwrap());
+            let out = out.view_mut(query).unwrap();
+            Attention { q, k, v, lengths: None, mask: Mask::Causal, scale: 0.125, out, lse: None }.run(&cpu).unwrap();
+            cpu.memory_stats().allocations
+        };
+        let first = decode(1);
+        for keys in (1..KEYS).step_by(85) {
+            assert_eq!(decode(keys), first, "{keys} keys on {threads} threads");
+        }
+    }
+}

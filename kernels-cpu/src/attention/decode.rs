@@ -31,53 +31,69 @@ impl<T: Float> Forward<'_, T> {
     pub(super) fn decodes(&self) -> bool {
         let problem = &self.problem;
         let whole = problem.head_dim > 0 && problem.head_dim.is_multiple_of(lanes(self.isa));
-        problem.seq_q == 1 && problem.group <= GROUP && whole
+        problem.seq_q == 1 && (1..=GROUP).contains(&problem.group) && whole
     }
 
-    /// Everything, for one query per sequence: tasks are chunks of keys of some heads.
+    /// Everything, for one query per sequence: tasks are chunks of keys of some heads, a wave of them at a time. The work space is the
+    /// same however long the cache has grown.
     pub(super) fn decode(&self, cpu: &CpuBackend) -> Result<()> {
         let problem = &self.problem;
         let (d, group, kv_heads, chunks) =
             (problem.head_dim, problem.group, problem.kv_heads, problem.seq_k.div_ceil(CHUNK).max(1));
         let slots = if problem.work() < SERIAL_WORK { 1 } else { cpu.pool.threads() };
-        let parts = if slots == 1 { 1 } else { (super::TASKS * slots).div_ceil((problem.batch * chunks).max(1)) };
+        let wave = if cpu.pool.threads() == 1 { 1 } else { super::TASKS * cpu.pool.threads() };
+        let parts = if slots == 1 { 1 } else { wave.div_ceil((problem.batch * chunks).max(1)) };
         let step = kv_heads.div_ceil(parts).max(1); // key heads of a task
         let parts = kv_heads.div_ceil(step);
         let rows = step * group;
         let (space, sums) = (rows * (d + CHUNK) + KEYS * d, Sums::floats(rows, d));
-        let mut scratch = cpu.heap.scratch(4 * (slots * space + problem.batch * parts * chunks * sums))?;
+        // Sums of a part: over all chunks before the wave, then over each of the wave. Parts have at most as many rows as there are
+        // heads, and all together less than twice as many.
+        let heads = kv_heads.max(1) * group;
+        let most =
+            cpu.pool.threads() * (heads * (d + CHUNK) + KEYS * d) + problem.batch * (wave + 1) * Sums::floats(2 * heads, d);
+        let mut scratch = cpu.heap.scratch(4 * most)?;
         let (spaces, all) = scratch.as_mut_slice::<f32>().split_at_mut(slots * space);
         let (spaces, all) = (Parts::new(spaces), Parts::new(all));
         let part_of = |part: usize| {
             let first = part % parts * step;
             (part / parts, first..(first + step).min(kv_heads))
         };
-        cpu.pool.run_slots(slots, problem.batch * parts * chunks, &|task, slot| {
-            let (batch, heads) = part_of(task / chunks);
-            let start = task % chunks * CHUNK;
-            let keys = start..(start + CHUNK).min(problem.visible(batch, 0));
-            // SAFETY: no two running tasks share a slot, nor does another task have these sums.
-            let (own, sums) = unsafe { (spaces.part(slot * space, space), all.part(task * sums, sums)) };
-            let (queries, rest) = own.split_at_mut(rows * d);
-            let (scores, band) = rest.split_at_mut(rows * CHUNK);
-            let mut sums = Sums::new(sums, rows, d);
-            sums.clear();
-            self.decode_chunk(batch, heads, keys, Space { queries, scores, band }, sums);
-        });
-        cpu.pool.run_slots(slots, problem.batch * parts, &|task, _| {
-            let (batch, heads) = part_of(task);
-            // SAFETY: the sums of a part belong to its task.
-            let of_part = unsafe { all.part(task * chunks * sums, chunks * sums) };
-            let (first, rest) = of_part.split_at_mut(sums);
-            let mut first = Sums::new(first, rows, d);
-            let more = problem.visible(batch, 0).div_ceil(CHUNK).saturating_sub(1);
-            for next in rest.chunks_exact_mut(sums).take(more) {
-                join(self.isa, first.of(0..rows, d), Sums::new(next, rows, d), d);
-            }
-            for (i, head) in heads.enumerate() {
-                self.finish((batch, head), 0..group, first.of(i * group..(i + 1) * group, d));
-            }
-        });
+        for first in (0..chunks).step_by(wave) {
+            let now = wave.min(chunks - first);
+            // The first chunk of all has none before it.
+            let place = |index: usize| if first == 0 { index } else { index + 1 };
+            cpu.pool.run_slots(slots, problem.batch * parts * now, &|task, slot| {
+                let (part, index) = (task / now, task % now);
+                let (batch, heads) = part_of(part);
+                let start = (first + index) * CHUNK;
+                let keys = start..(start + CHUNK).min(problem.visible(batch, 0));
+                // SAFETY: no two running tasks share a slot, nor does another task have these sums.
+                let (own, sums) =
+                    unsafe { (spaces.part(slot * space, space), all.part((part * (wave + 1) + place(index)) * sums, sums)) };
+                let (queries, rest) = own.split_at_mut(rows * d);
+                let (scores, band) = rest.split_at_mut(rows * CHUNK);
+                let mut sums = Sums::new(sums, rows, d);
+                sums.clear();
+                self.decode_chunk(batch, heads, keys, Space { queries, scores, band }, sums);
+            });
+            cpu.pool.run_slots(slots, problem.batch * parts, &|part, _| {
+                let (batch, heads) = part_of(part);
+                // SAFETY: the sums of a part belong to its task.
+                let of_part = unsafe { all.part(part * (wave + 1) * sums, (wave + 1) * sums) };
+                let (before, of_wave) = of_part.split_at_mut(sums);
+                let mut before = Sums::new(before, rows, d);
+                let seen = problem.visible(batch, 0).div_ceil(CHUNK).saturating_sub(first).min(now);
+                for next in of_wave.chunks_exact_mut(sums).take(place(seen).saturating_sub(1)) {
+                    join(self.isa, before.of(0..rows, d), Sums::new(next, rows, d), d);
+                }
+                if first + now == chunks {
+                    for (i, head) in heads.enumerate() {
+                        self.finish((batch, head), 0..group, before.of(i * group..(i + 1) * group, d));
+                    }
+                }
+            });
+        }
         Ok(())
     }
 
@@ -147,7 +163,7 @@ unsafe fn score_pair<S: Simd, T: Float, const R: usize>(
         for k in (0..d).step_by(8) {
             for h in 0..2 {
                 for row in k / 8 * ahead..(k / 8 + 1) * ahead {
-                    prefetch_row(s, keys[h].wrapping_add((S::LANES + row) * stride), d);
+                    prefetch_row(s, keys[h].wrapping_add((S::LANES + row).wrapping_mul(stride)), d);
                 }
                 let columns = T::load_columns(s, keys[h].add(k), stride);
                 for j in 0..8 {
@@ -188,7 +204,7 @@ unsafe fn add_tile<S: Simd, T: Float, const R: usize, const NV: usize>(
             }
         }
         for k in 0..count {
-            prefetch_row(s, values.wrapping_add((KEYS + k) * stride), NV * S::LANES);
+            prefetch_row(s, values.wrapping_add((KEYS + k).wrapping_mul(stride)), NV * S::LANES);
             let mut row = [s.zero(); NV];
             for j in 0..NV {
                 row[j] = T::load(s, values.add(k * stride + j * S::LANES));
@@ -229,7 +245,9 @@ simd_fn! {
             macro_rules! tile {
                 ($r:literal, $row:expr) => {
                     let row = pair.map(|h| h * group + $row);
-                    let (queries, to) = (row.map(|r| queries[r * d..].as_ptr()), row.map(|r| scores[r * CHUNK..].as_mut_ptr()));
+                    // Both pointers from one: the last of an odd number of heads is its own partner.
+                    let start = scores.as_mut_ptr();
+                    let (queries, to) = (row.map(|r| queries[r * d..].as_ptr()), row.map(|r| start.wrapping_add(r * CHUNK)));
                     // SAFETY: LANES keys of these heads are readable, which the caller sees to; the rest has been measured.
                     unsafe { score_pair::<S, T, $r>(s, queries, pair.map(|h| keys.at(0, h)), keys.position, d, to) };
                 };

@@ -69,9 +69,9 @@ pub(crate) struct HeadRows<T> {
 }
 
 impl<T: Copy> HeadRows<T> {
-    /// First element of a row.
+    /// First element of a row; an address to prefetch may lie anywhere.
     pub fn at(self, t: usize, h: usize) -> *const T {
-        self.start.wrapping_add(t * self.position + h * self.head)
+        self.start.wrapping_add(t.wrapping_mul(self.position).wrapping_add(h.wrapping_mul(self.head)))
     }
 
     /// From position `t` on.

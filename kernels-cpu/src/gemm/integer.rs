@@ -85,7 +85,7 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                             steps_per_group: steps,
                             finish: Finish::Exact,
                             add: false,
-                            soon: (out.as_ptr().wrapping_add(to_first(first)).cast_const().cast(), 4 * out_strides.0),
+                            soon: (out.as_ptr().wrapping_add(to_first(first)).cast_const().cast(), out_strides.0.wrapping_mul(4)),
                             out: sums.as_mut_ptr().cast(),
                         };
                         // SAFETY: rows and strip are packed to the full depth; the sums have room for TILE_ROWS rows.

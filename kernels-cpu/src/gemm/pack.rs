@@ -28,15 +28,8 @@ impl<T: Copy> Strided<T> {
     }
 
     pub fn at(self, row: usize, col: usize) -> *const T {
-        self.start.wrapping_add(row * self.row_stride + col * self.col_stride)
-    }
-
-    /// The same matrix, if it is of f32.
-    pub fn as_f32(self) -> Option<Strided<f32>>
-    where
-        T: Element,
-    {
-        self.of()
+        // A dimension of 1 may have any stride, and addresses beyond it are prefetched.
+        self.start.wrapping_add(row.wrapping_mul(self.row_stride).wrapping_add(col.wrapping_mul(self.col_stride)))
     }
 
     /// The same matrix, if it is of `U`.
@@ -243,22 +236,10 @@ impl<F: Source> Left for F {
 
 impl<T: Float> Right for Strided<T> {
     fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32] {
-        pack_columns(isa, *self, k, strip.columns.clone(), strip.vectors * lanes(isa), room);
+        pack(isa, self.transposed(), strip.columns.clone(), k, strip.vectors * lanes(isa), room);
         room
     }
     fn makes_panels(&self) -> bool {
         true
     }
-}
-
-/// [`pack`] of the rows `depth` and columns `cols` of a right factor.
-pub(crate) fn pack_columns<T: Float>(
-    isa: Isa,
-    from: Strided<T>,
-    depth: Range<usize>,
-    cols: Range<usize>,
-    width: usize,
-    panel: &mut [f32],
-) {
-    pack(isa, from.transposed(), cols, depth, width, panel);
 }

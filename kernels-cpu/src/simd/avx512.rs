@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Sub};
 
 /// Token of AVX-512 F, BW, DQ, VL and of AVX2, FMA, F16C. Vectors come only from a token, and a token only from
-/// [`Avx512::detect`]: whoever holds either may use these instructions.
+/// [`Avx512::detect`] or another token: whoever holds either may use these instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx512 {
     /// Whether products of bf16 are summed in pairs.

@@ -3,6 +3,13 @@
 //! Argument reduction, then a polynomial that is minimax for the relative error of the result (Remez' exchange algorithm; each is
 //! named with the error of the exact polynomial). Bounds are of the whole function, over every f32, measured by the tests.
 //! NaN gives NaN; signed zeros, infinities and denormals are as in C's `math.h`.
+//!
+//! | function | largest error of all f32, in ULP, the same on every instruction set |
+//! |---|---|
+//! | exp, log | 0.987, 0.824 |
+//! | tanh, erf | 1.330, 1.445 |
+//! | sigmoid, silu | 2.402, 3.194 |
+//! | gelu by tanh, gelu by erf | 2.358, 1.254 (or below 2⁻²³) |
 
 use super::Simd;
 use std::f32::consts::LOG2_E;
@@ -108,7 +115,8 @@ pub(crate) fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
     s.copysign(s.select(s.lt(a, s.splat(0.625)), near, far), x)
 }
 
-/// 1 / (1 + e⁻ˣ) within 2 ULP, denormal results included.
+/// 1 / (1 + e⁻ˣ) within 3.5 ULP, denormal results included: one of the exponential and half of one of the sum can double, when the sum
+/// is just above a power of two and the quotient just below one; half of one is the division's. The most of all f32 is 2.41.
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
     let z = exp(s, -s.abs(x));

@@ -42,7 +42,8 @@ impl Function {
     fn bound(self) -> (f64, f64) {
         match self {
             Exp | Log => (1.0, 0.0),
-            Tanh | Erf | Sigmoid => (2.0, 0.0),
+            Tanh | Erf => (2.0, 0.0),
+            Sigmoid => (3.5, 0.0),
             Silu => (4.0, 0.0),
             Gelu | GeluErf => (4.0, 2f64.powi(-23)),
         }

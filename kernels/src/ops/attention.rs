@@ -38,7 +38,7 @@ impl Mask {
 ///
 /// A query with every key masked (or Tk = 0) gives zeros and lse = −∞. lengths\[b\] > Tk means Tk. Other strides: any.
 /// Precision: scores and sums in f32, one rounding on store; at most twice the error of the plain f32 composition.
-/// Cost: 4·D flop for each visible pair of query and key; O(Tq) extra memory.
+/// Cost: 4·D flop for each visible pair of query and key; O(B·H·(Tq + D)) extra memory, whatever Tk.
 ///
 /// # Errors
 /// `Shape` (H must be a multiple of KvH), `DType`, `Layout`; `Value` if `scale` is not finite.

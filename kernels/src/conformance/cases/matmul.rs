@@ -78,15 +78,17 @@ fn case(draw: &mut Draw<'_>, dtype: DType) -> Case {
         let mut size = abs(&before);
         // alpha = 0 comes too late for a sum that has overflowed.
         matmul(dims, &abs(&av), &abs(&bv), alpha64.abs().max(1e-30), beta64.abs(), &mut size);
+        let model = draw.model().products(dtype);
+        // What sums flush is flushed before alpha enlarges it: K·tiny each time that |alpha| exceeds 1.
+        let enlarged = (alpha64.abs() - 1.0).max(0.0) * k as f64 * model.tiny();
         let lost = |at: usize| {
             let (i, j) = (at / n, at % n);
-            alpha64.abs() * flushed(dtype, (0..k).map(|l| (av[i * k + l], bv[(i / m * k + l) * n + j])))
+            enlarged + alpha64.abs() * flushed(dtype, (0..k).map(|l| (av[i * k + l], bv[(i / m * k + l) * n + j])))
         };
-        // alpha·Σ and beta·out round once each and are added: two more terms.
-        let model = draw.model().products(dtype);
         // alpha may shrink what has already overflowed.
         let largest = |s: f64| s / alpha64.abs().clamp(1e-30, 1.0);
         let sums = value.into_iter().zip(size).enumerate();
+        // alpha·Σ and beta·out round once each and are added: two more terms.
         sums.map(|(at, (c, s))| Want::within(c, model.sum(k + 2, s) + lost(at), largest(s))).collect()
     };
     let mut case = Case::new(vec![a, b], vec![out], vec![wants], move |on, mut with| {
