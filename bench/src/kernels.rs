@@ -10,6 +10,7 @@ use crate::run_dir::RunDirError;
 use kernels::{Backend, Error};
 use regex::Regex;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,11 +36,13 @@ pub enum Null {
 /// # Errors
 /// The filter, and the ops there are.
 pub fn check_filter(depth: Depth, filter: &Regex) -> Result<(), String> {
-    let mut ops: Vec<&str> = cases(depth == Depth::Full).iter().map(Case::op).collect();
-    ops.dedup();
+    let ops: BTreeSet<&str> = cases(depth == Depth::Full).iter().map(Case::op).collect();
     match ops.iter().any(|op| filter.is_match(op)) {
         true => Ok(()),
-        false => Err(format!("--ops {filter} matches no op; the ops measured are {}", ops.join(", "))),
+        false => {
+            let ops: Vec<&str> = ops.into_iter().collect();
+            Err(format!("--ops {filter} matches no op; the ops measured are {}", ops.join(", ")))
+        }
     }
 }
 

@@ -12,7 +12,7 @@ pub use task::load_tasks;
 
 use crate::kernels::Opened;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{NOT_REACHED, Report};
 use crate::run::{Depth, Run};
 use crate::run_dir::RunDirError;
 use entry::Entry;
@@ -81,7 +81,10 @@ fn measure(run: &mut Run, task: &str, mut entries: Vec<Entry>) -> Result<(), Run
         entries[at].row.record(measurement, examples);
     }
     let known = |report: &Report, id: &str| report.models.iter().any(|row| row.id == id);
-    for entry in entries {
+    for mut entry in entries {
+        if entry.row.reason == NOT_REACHED && entry.row.quality.is_some() {
+            entry.row.reason = "evaluated, not timed: the run was stopped".into();
+        }
         if !known(&run.report, &entry.row.id) {
             run.report.models.push(entry.row);
         }

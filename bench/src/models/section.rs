@@ -4,7 +4,7 @@ use super::entry::{Entry, classifier};
 use crate::kernels::Opened;
 use crate::machine::Energy;
 use crate::progress::Progress;
-use crate::report::{Family, ModelRow, Verdict};
+use crate::report::{Family, ModelRow};
 use crate::run::{Depth, Run};
 use kernels::Backend;
 use model_zoo::Result;
@@ -207,9 +207,8 @@ impl<'r> Section<'r> {
 
     /// Adds an entry, with its energy where that can be read.
     pub fn push(&self, entries: &mut Vec<Entry>, mut entry: Entry) {
-        if self.stopped() && entry.call.take().is_some() {
-            entry.row.verdict = Verdict::Skip;
-            entry.row.reason = "evaluated, not timed: the run was stopped".into();
+        if self.stopped() {
+            entry.call = None;
         }
         entry.meter(self.energy.as_ref());
         entries.push(entry);
