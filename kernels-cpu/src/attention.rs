@@ -425,6 +425,21 @@ mod tests {
         }
     }
 
+    /// More chunks than a wave of several threads has; one thread takes them one by one, as a prompt does.
+    #[test]
+    fn waves_of_chunks_change_no_bit_of_a_decode_step() {
+        let (seq, heads, d) = (5000, 2, 64);
+        let mut noise = Noise::new(11);
+        let (q, k, v) = (noise.vec(heads * d), noise.vec(seq * heads * d), noise.vec(seq * heads * d));
+        let shapes = [[1, 1, heads, d], [1, seq, heads, d]];
+        for alone in backends(&[1]) {
+            let wanted = run::<f32>(&alone, shapes, 0.3, [&q, &k, &v]);
+            for cpu in backends(&[2, 3]).into_iter().filter(|cpu| cpu.isa().name() == alone.isa().name()) {
+                assert_eq!(run::<f32>(&cpu, shapes, 0.3, [&q, &k, &v]), wanted, "{}", cpu.isa().name());
+            }
+        }
+    }
+
     #[test]
     fn a_query_alone_gets_the_bits_it_has_in_a_prompt() {
         fn check<T: Float>(cpu: &CpuBackend, [seq, heads, kv_heads, d]: [usize; 4], scale: f32) {

@@ -230,6 +230,8 @@ mod peak {
         use super::{CHAINS, ROUNDS, black_box};
         use std::arch::x86_64::*;
 
+        /// # Safety
+        /// The processor has the set.
         #[target_feature(enable = "avx512f,avx512bf16")]
         pub unsafe fn run_bf16() {
             // SAFETY: vectors of the same size, any bits.
@@ -243,6 +245,8 @@ mod peak {
             black_box(chains);
         }
 
+        /// # Safety
+        /// The processor has the set.
         #[target_feature(enable = "avx512f,avx512vnni")]
         pub unsafe fn run_int8() {
             let x = _mm512_set1_epi8(black_box(3));

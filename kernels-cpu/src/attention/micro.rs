@@ -67,6 +67,9 @@ pub(crate) struct Right<T> {
 }
 
 /// Row k of the right factor times the elements (FIRST..LAST, k) of the left.
+///
+/// # Safety
+/// The left factor has rows up to LAST and column k; the right factor has row k, of NV vectors.
 #[inline(always)]
 unsafe fn step<S: Simd, L: Left, T: Float, const FIRST: usize, const LAST: usize, const MR: usize, const NV: usize>(
     s: S,
@@ -91,6 +94,10 @@ unsafe fn step<S: Simd, L: Left, T: Float, const FIRST: usize, const LAST: usize
     }
 }
 
+/// Writes a tile of sums.
+///
+/// # Safety
+/// `to` is writable for MR rows of NV vectors, `stride` elements apart.
 #[inline(always)]
 unsafe fn store<S: Simd, const MR: usize, const NV: usize>(s: S, sums: [[S::V; NV]; MR], to: *mut f32, stride: usize) {
     for i in 0..MR {
@@ -122,6 +129,9 @@ unsafe fn rectangle<S: Simd, L: Left, const MR: usize, const NV: usize>(
 }
 
 /// Sums that begin with what `to` holds.
+///
+/// # Safety
+/// `to` is readable for MR rows of NV vectors, `stride` elements apart.
 #[inline(always)]
 unsafe fn load<S: Simd, const MR: usize, const NV: usize>(s: S, to: *const f32, stride: usize) -> [[S::V; NV]; MR] {
     let mut sums = [[s.zero(); NV]; MR];
@@ -144,6 +154,9 @@ pub(crate) enum Begin {
 }
 
 /// to[i] = Σ left(i, k) · right[k] over k < ends[i], which do not fall with i.
+///
+/// # Safety
+/// As for [`multiply_staircase`], with MR rows of NV vectors.
 #[inline(always)]
 unsafe fn staircase<S: Simd, L: Left, T: Float, const MR: usize, const NV: usize>(
     s: S,

@@ -179,6 +179,10 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
     }
 }
 
+/// [`tile`] for `rows` ≤ MR rows.
+///
+/// # Safety
+/// As for [`run`], with NV vectors.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
 unsafe fn tile_of_rows<P: Products, A: LeftTile, B: Strip<P::S>, const NV: usize>(
@@ -279,6 +283,10 @@ pub(crate) unsafe fn widen<S: Simd, B: Strip<S>>(s: S, vectors: usize, units: Ra
     }
 }
 
+/// [`widen`] for NV vectors.
+///
+/// # Safety
+/// As for [`widen`].
 #[inline(always)]
 unsafe fn widen_vectors<S: Simd, B: Strip<S>, const NV: usize>(s: S, units: Range<usize>, b: B, panel: *mut f32) {
     let mut to = panel;
