@@ -280,7 +280,10 @@ pub fn peers(report: &Report) -> PeerRun {
     };
     let mut noisy = timed("faer", 3e6);
     (noisy.verdict, noisy.reason) = (Verdict::Noisy, "3 of at least 5 samples".into());
-    let rivals = [("gemm 0.0.0".to_string(), timed("gemm", 2.5e6)), ("faer 0.0.0".to_string(), noisy)];
+    let rivals = [
+        ("gemm 0.0.0".to_string(), timed("gemm", 2.5e6), vec![1.25, 1.3, 1.2, 1.25, 1.25]),
+        ("faer 0.0.0".to_string(), noisy, vec![1.5, 1.5, 1.8, 1.4, 1.6]),
+    ];
     run.cells.push(PeerCell::new("f32 matmul", &timed("cpu", 2e6), &rivals));
     let mut alone = timed("cpu", 1e6);
     (alone.id, alone.weight) = ("linear_int8/cpu".into(), "int8-channel".into());

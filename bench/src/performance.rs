@@ -21,7 +21,9 @@ pub fn document(run: &PeerRun) -> String {
 }
 
 const METHOD: &str = "Ours and theirs are measured in turns in one process, each warmed up, medians of batches of calls. The ratio is \
-     the peer's median over ours: above 1 we are faster. The best peer of each cell has the columns, the others follow. The share of \
+     the median over the rounds of the peer's time over ours in the same round, milliseconds apart: above 1 we are faster, and a spell \
+     in which the machine is slow falls on both. It is noisy, and stays out of the means, where its 95 % interval reaches further than \
+     5 %. The best peer of each cell has the columns, the others follow. The share of \
      the limit is the roofline time, the larger of operations over measured peak and bytes over measured bandwidth, over the median \
      time, each side against the peak of the arithmetic it uses; it passes 100 % where operands stay in a cache, or where zeros are not computed. Weights lie `[N, K]`; ours are packed \
      once, as are candle's quantized ones, the others have no packed form in their interface.\n";
@@ -123,7 +125,7 @@ fn time(timing: &Timing) -> String {
     timing.median_ns.map_or_else(|| timing.reason.clone(), figures::time_ns)
 }
 
-/// `1.23×`, marked where one of the two is too noisy to rank.
+/// `1.23×`, marked where it is too noisy to rank.
 pub fn ratio(cell: &PeerCell, rival: &Rival) -> String {
     let text = or_absent(rival.ratio, |ratio| format!("{}×", figures::significant(ratio)));
     if cell.verdict(rival) == Verdict::Noisy { format!("{text} (noisy)") } else { text }

@@ -1,5 +1,6 @@
 //! Measures cells, ours and theirs in turns.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -73,10 +74,19 @@ fn run_cell(
             Err(reason) => absent.push(reason),
         }
     }
-    for (party, measurement) in measure_parties(&mut parties, seconds, stop) {
-        party.row.record(&measurement, party.work, Some(limits));
+    let (measurements, rounds) = measure_parties(&mut parties, seconds, stop);
+    for (party, measurement) in parties.iter_mut().zip(&measurements) {
+        party.row.record(measurement, party.work, Some(limits));
     }
-    let rivals: Vec<_> = parties.iter().skip(1).map(|party| (party.name.clone(), party.row.clone())).collect();
+    let ours = rounds.get(&parties[0].name);
+    let rivals: Vec<_> = parties
+        .iter()
+        .skip(1)
+        .map(|party| {
+            let ratios = ours.zip(rounds.get(&party.name)).map_or(Vec::new(), |(ours, theirs)| ratios(theirs, ours));
+            (party.name.clone(), party.row.clone(), ratios)
+        })
+        .collect();
     Ok(PeerCell::new(cell.group, &parties[0].row, &rivals))
 }
 
@@ -98,11 +108,30 @@ fn rest() {
 
 const MIN_SAMPLES: usize = 5;
 
-fn measure_parties<'p, 'a>(
-    parties: &'p mut [Party<'a>],
-    seconds: f64,
-    stop: &AtomicBool,
-) -> impl Iterator<Item = (&'p mut Party<'a>, Measurement)> {
+/// Calls and their time in each round.
+#[derive(Clone, Copy, Default)]
+struct Visit {
+    calls: u64,
+    ns: u64,
+}
+
+impl Visit {
+    fn ns_per_call(self) -> f64 {
+        self.ns as f64 / self.calls as f64
+    }
+}
+
+type Rounds = BTreeMap<u64, Visit>;
+
+/// Their time over ours in each round both took part in. The visits of a round follow one another at once, so that a minute, or a
+/// second, in which the machine is slow falls on both.
+fn ratios(theirs: &Rounds, ours: &Rounds) -> Vec<f64> {
+    let both = theirs.iter().filter_map(|(round, theirs)| Some((theirs, ours.get(round)?)));
+    both.map(|(theirs, ours)| theirs.ns_per_call() / ours.ns_per_call()).collect()
+}
+
+/// Measures all parties in turns: what was measured of each, and by name what each round took.
+fn measure_parties(parties: &mut [Party<'_>], seconds: f64, stop: &AtomicBool) -> (Vec<Measurement>, BTreeMap<String, Rounds>) {
     let mut subjects: Vec<Subject<'_>> =
         parties.iter_mut().map(|party| Subject { id: party.name.clone(), call: Box::new(move || (party.call)()) }).collect();
     // A first call each: it touches fresh memory, and tells how long the rounds of a slow cell must be. The loop stops at twice
@@ -117,13 +146,31 @@ fn measure_parties<'p, 'a>(
     let settings = Settings {
         warmup_ns: 50_000_000,
         min_samples: MIN_SAMPLES,
-        max_samples: 60,
+        max_samples: 240,
         min_sample_ns: 500_000,
-        visit_ns: 5_000_000,
+        visit_ns: 2_000_000,
         rest: Some(rest),
         ..Settings::quick((budget_s * 1e9) as u64, 42)
     };
-    let measurements = measure(&mut subjects, &settings, &WallClock::start(), stop, &mut |_| {});
-    drop(subjects);
-    parties.iter_mut().zip(measurements)
+    let mut rounds: BTreeMap<String, Rounds> = BTreeMap::new();
+    let measurements = measure(&mut subjects, &settings, &WallClock::start(), stop, &mut |sample| {
+        let visit = rounds.entry(sample.id.into()).or_default().entry(sample.round).or_default();
+        visit.calls += sample.calls;
+        visit.ns += sample.ns;
+    });
+    (measurements, rounds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_of_the_same_round() {
+        let rounds =
+            |of: &[(u64, u64, u64)]| of.iter().map(|&(round, calls, ns)| (round, Visit { calls, ns })).collect::<Rounds>();
+        // Twice as slow from round 1 on, for both.
+        let (theirs, ours) = (rounds(&[(0, 2, 30), (1, 2, 60), (3, 1, 9)]), rounds(&[(0, 10, 100), (1, 5, 100), (2, 1, 1)]));
+        assert_eq!(ratios(&theirs, &ours), [1.5, 1.5]);
+    }
 }

@@ -63,7 +63,12 @@ impl PeerRun {
             cell.rivals.iter().try_for_each(|rival| {
                 let id = format!("{} against {}", cell.id, rival.peer);
                 check_timing(&id, &rival.timing)?;
-                finite(&id, "ratio", rival.ratio)
+                let ratios = [rival.ratio_low, rival.ratio, rival.ratio_high];
+                ratios.iter().try_for_each(|&ratio| finite(&id, "ratio", ratio))?;
+                match ratios.iter().all(|ratio| ratio.is_some()) && ratios.is_sorted() || ratios == [None; 3] {
+                    true => Ok(()),
+                    false => Err(format!("{id}: the ratio lies outside of its interval")),
+                }
             })
         })
     }

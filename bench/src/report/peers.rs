@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{KernelRow, Limits, Machine, ReportError, SCHEMA, Verdict};
+use crate::measure::MAX_MEDIAN_REACH;
+use crate::stats::Summary;
 
 /// Where the benchmark leaves its run, below the workspace, and where a report looks for it.
 pub const PEERS_FILE: &str = "target/sizewise/peers.json";
@@ -59,8 +61,14 @@ pub struct PeerCell {
 pub struct Rival {
     /// Name, version, and format where it is its own, e.g. `candle 0.11.1 Q4_0`.
     pub peer: String,
-    /// Its median over ours: above 1 we are faster. Null unless both are measured.
+    /// Median over the rounds of its time over ours in the same round: above 1 we are faster. Null unless both are measured.
     pub ratio: Option<f64>,
+    /// Lower end of the 95 % interval of that median.
+    pub ratio_low: Option<f64>,
+    /// Its upper end.
+    pub ratio_high: Option<f64>,
+    /// Rounds compared.
+    pub rounds: u64,
     /// Its figures.
     pub timing: Timing,
 }
@@ -111,11 +119,20 @@ fn four_digits(value: f64) -> f64 {
 }
 
 impl PeerCell {
-    /// A cell of what was measured for `ours` and, by name, for the peers.
-    pub fn new(group: &str, ours: &KernelRow, rivals: &[(String, KernelRow)]) -> Self {
-        let rival = |(peer, row): &(String, KernelRow)| {
-            let ratio = row.median_ns.zip(ours.median_ns).map(|(theirs, ours)| four_digits(theirs / ours));
-            Rival { peer: peer.clone(), ratio: ratio.filter(|ratio| ratio.is_finite()), timing: Timing::of(row) }
+    /// A cell of what was measured for `ours` and for the peers: name, row, and its time over ours round by round.
+    pub fn new(group: &str, ours: &KernelRow, rivals: &[(String, KernelRow, Vec<f64>)]) -> Self {
+        let rival = |(peer, row, ratios): &(String, KernelRow, Vec<f64>)| {
+            let both = row.median_ns.is_some() && ours.median_ns.is_some();
+            let summary = Summary::of(ratios).filter(|_| both);
+            let figure = |of: fn(Summary) -> f64| summary.map(|summary| four_digits(of(summary)));
+            Rival {
+                peer: peer.clone(),
+                ratio: figure(|of| of.median),
+                ratio_low: figure(|of| of.median_interval.low),
+                ratio_high: figure(|of| of.median_interval.high),
+                rounds: ratios.len() as u64,
+                timing: Timing::of(row),
+            }
         };
         Self {
             id: ours.id.clone(),
@@ -135,9 +152,17 @@ impl PeerCell {
         measured.min_by(|a, b| a.ratio.unwrap_or(f64::MAX).total_cmp(&b.ratio.unwrap_or(f64::MAX)))
     }
 
-    /// The worse of two verdicts: that of the ratio to this peer.
+    /// Whether the ratio to this peer may be ranked: NOISY if its interval reaches further than [`MAX_MEDIAN_REACH`], or of fewer than
+    /// five rounds. Times that move do no harm, as long as both move together.
     pub fn verdict(&self, rival: &Rival) -> Verdict {
-        self.ours.verdict.max(rival.timing.verdict)
+        let worse = self.ours.verdict.max(rival.timing.verdict);
+        match (rival.ratio, rival.ratio_low, rival.ratio_high) {
+            (Some(ratio), Some(low), Some(high)) => {
+                let known = (high - ratio).max(ratio - low) <= MAX_MEDIAN_REACH * ratio;
+                if known && rival.rounds >= 5 { Verdict::Valid } else { Verdict::Noisy }
+            }
+            _ => worse,
+        }
     }
 }
 
@@ -214,11 +239,12 @@ mod tests {
     }
 
     #[test]
-    fn the_best_peer_is_the_fastest_and_its_verdict_the_worse_of_two() {
+    fn the_best_peer_is_the_fastest_and_its_ratio_has_a_verdict_of_its_own() {
         let run = fixture::report().peers.unwrap();
         let cell = &run.cells[0];
         let best = cell.best().unwrap();
         assert_eq!((best.peer.as_str(), best.ratio), ("gemm 0.0.0", Some(1.25)));
+        assert_eq!((best.ratio_low, best.ratio_high), (Some(1.2), Some(1.3)));
         assert_eq!(cell.verdict(best), Verdict::Valid);
         assert_eq!(cell.verdict(&cell.rivals[1]), Verdict::Noisy);
         assert!(run.cells[1].best().is_none());
