@@ -3,7 +3,7 @@
 use crate::CpuBackend;
 use crate::gemm::pack::Strided;
 use crate::gemm::pairs::{Pairs, with_factors};
-use crate::gemm::{self, Epilogue, Size};
+use crate::gemm::{self, Epilogue, Plain, Size};
 use crate::memory::{input, output};
 use crate::simd::{Float, Isa, Simd, math, simd_fn};
 use crate::threads::Parts;
@@ -102,6 +102,10 @@ fn activate<S: Simd>(s: S, act: Act, v: S::V) -> S::V {
 impl<T: Float> Epilogue for LinearOut<'_, T> {
     fn finish(&self, isa: Isa, rows: Range<usize>, columns: Range<usize>, sums: &[f32], vectors: usize) {
         store(isa, self, rows, columns, sums, vectors);
+    }
+    fn plain(&self) -> Option<Plain> {
+        let kept = self.scale.is_none() && self.bias.is_none() && self.act == Act::None;
+        if kept { Plain::of(self.out, self.offset, self.row_stride) } else { None }
     }
 }
 

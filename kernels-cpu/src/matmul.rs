@@ -1,10 +1,9 @@
 //! Dense matrix product.
 
 use crate::CpuBackend;
-use crate::gemm::blocking::lanes;
 use crate::gemm::pack::Strided;
-use crate::gemm::pairs::{factor_size, with_factors};
-use crate::gemm::{self, Epilogue, Size};
+use crate::gemm::pairs::with_factors;
+use crate::gemm::{self, Epilogue, Plain, Size};
 use crate::memory::{input, output};
 use crate::simd::{Float, Isa, simd_fn};
 use crate::threads::{Parts, SERIAL_WORK};
@@ -95,7 +94,9 @@ fn float<T: Float, O: Float>(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
     // Enough matrices to keep every thread busy: one thread per matrix. Else all threads on one after the other.
     if batch >= 2 * cpu.pool.threads() {
         let slots = if work < SERIAL_WORK { 1 } else { cpu.pool.threads() };
-        let floats = gemm::scratch_floats(lanes(cpu.isa), factor_size::<T>(cpu.isa, size), 1, true);
+        let (left, right, _) = matrices(0);
+        let floats =
+            with_factors(cpu.isa, size, left, right, |size, left, right| gemm::scratch_floats(cpu.isa, size, 1, left, right));
         let mut scratch = cpu.heap.scratch(size_of::<f32>() * floats * slots)?;
         let parts = Parts::new(scratch.as_mut_slice::<f32>());
         cpu.pool.run_slots(slots, batch, &|index, slot| {
@@ -128,6 +129,10 @@ struct MatmulOut<'a, O> {
 impl<O: Float> Epilogue for MatmulOut<'_, O> {
     fn finish(&self, isa: Isa, rows: Range<usize>, columns: Range<usize>, sums: &[f32], vectors: usize) {
         store(isa, self, rows, columns, sums, vectors);
+    }
+    fn plain(&self) -> Option<Plain> {
+        let kept = self.alpha == 1.0 && self.beta == 0.0 && self.col_stride == 1;
+        if kept { Plain::of(self.out, self.offset, self.row_stride) } else { None }
     }
 }
 

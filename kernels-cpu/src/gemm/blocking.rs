@@ -2,11 +2,11 @@
 //!
 //! | loop | step | what stays where |
 //! |---|---|---|
-//! | rows and columns | block | a packed left block, and the panels made for it, in L3 and shared by all threads |
+//! | rows and columns | block | a left block, packed unless it is read where it lies, and the panels made for it, in L3 and shared by all threads |
 //! | rows and strips of a task | TASK_ROWS, TASK_STRIPS | the sums of a task in L2, until the last panel is done |
-//! | depth | KC | the task's part [TASK_ROWS, KC] of the left block in L2 |
-//! | strips | NR | the panel [KC, NR] in L1 |
-//! | rows | MR | the left tile [MR, KC] on its way through L1 |
+//! | depth | KC | the task's panels [KC, NR], one of each strip, in L2 |
+//! | rows | MR | the left tile [MR, KC] in L1 |
+//! | strips | NR | a panel on its way through L1 |
 //! | depth of the panel | 1 | the result tile [MR, NR] in registers |
 //!
 //! | instruction set | registers | MR | NR | why |
@@ -29,8 +29,11 @@ pub(crate) const NV: usize = 3;
 /// Elements of a cache line.
 const LINE: usize = 16;
 
-/// Depth of a panel: it fills three quarters of an L1 cache of 48 KiB, and streams well from the L2 behind one of 32 KiB.
-pub(crate) const KC: usize = 192;
+/// Depth of a panel: a left tile fills a third to a half of L1, four panels of 96 KiB stay in an L2 of 1 MiB beside their sums.
+///
+/// The tile in L1 takes the broadcasts, the panels stream from L2: a loop that holds the panel and streams tiles is as fast on a core
+/// of its own, and slower by a tenth where another thread of the core wants its share of L1.
+pub(crate) const KC: usize = 512;
 
 /// Largest packed left block, unless MR rows are larger.
 const LEFT_BYTES: usize = 32 << 20;
@@ -38,14 +41,12 @@ const LEFT_BYTES: usize = 32 << 20;
 /// Most bytes of panels made at a time for all tasks, unless one strip is larger.
 const SHARED_BYTES: usize = 16 << 20;
 
-/// Most rows of a task: their part of a panel's depth, 384 KiB, stays in L2.
+/// Most rows of a task: each panel is read once for as many.
 const TASK_ROWS: usize = 512;
 
-/// Most strips of a task: each costs 96 KiB of sums, and saves reading the rows once.
-const TASK_STRIPS: usize = 4;
-
-/// Strips that few rows are multiplied with at once: as many streams keep the memory busy.
-const FEW_STRIPS: usize = 4;
+/// Most strips of a task: each costs 96 KiB of panel and as much of sums, and saves reading the rows once. For few rows they are as
+/// many streams, which keep the memory busy.
+pub(crate) const TASK_STRIPS: usize = 4;
 
 simd_fn! {
     /// f32 lanes of a vector.
@@ -73,6 +74,8 @@ pub(crate) fn mc(lanes: usize, k: usize) -> usize {
 pub(crate) struct Cuts {
     lanes: usize,
     k: usize,
+    packs_left: bool,
+    makes_panels: bool,
     /// Rows packed at a time.
     pub block_rows: usize,
     /// Strips multiplied with a block at a time.
@@ -85,11 +88,12 @@ pub(crate) struct Cuts {
 }
 
 impl Cuts {
-    /// Cuts for as many threads as `slots`. `makes_panels`: whether the right factor's panels cost something to get.
-    pub fn new(lanes: usize, size: Size, slots: usize, makes_panels: bool) -> Self {
+    /// Cuts for as many threads as `slots`. `packs_left`: whether left rows are packed; `makes_panels`: whether the right factor's
+    /// panels cost something to get.
+    pub fn new(lanes: usize, size: Size, slots: usize, packs_left: bool, makes_panels: bool) -> Self {
         let Size { m, n, k } = size;
         let (mr, strips) = (mr(lanes), Strips::new(n, lanes).count().max(1));
-        let fitting = LEFT_BYTES / size_of::<f32>() / k.max(1) / mr * mr;
+        let fitting = if packs_left { LEFT_BYTES / size_of::<f32>() / k.max(1) / mr * mr } else { m };
         let block_rows = fitting.max(mr).min(m).max(1);
         let shares = makes_panels && block_rows > TASK_ROWS;
         let shared_strips =
@@ -99,9 +103,19 @@ impl Cuts {
         let tiles = block_rows.div_ceil(mr);
         let most_rows = TASK_ROWS / mr;
         let row_cuts = tiles.div_ceil(most_rows).max((2 * slots).div_ceil(strips).min(if slots > 1 { tiles } else { 1 }));
-        let most_strips = if m <= mr { FEW_STRIPS } else { TASK_STRIPS };
-        let task_strips = (shared_strips * row_cuts / wanted).clamp(1, most_strips);
-        Cuts { lanes, k, block_rows, shared_strips, shares, task_rows: tiles.div_ceil(row_cuts) * mr, task_strips }
+        let task_strips = (shared_strips * row_cuts / wanted).clamp(1, TASK_STRIPS);
+        let makes_panels = makes_panels && !shares;
+        Cuts {
+            lanes,
+            k,
+            packs_left,
+            makes_panels,
+            block_rows,
+            shared_strips,
+            shares,
+            task_rows: tiles.div_ceil(row_cuts) * mr,
+            task_strips,
+        }
     }
 
     /// Whether panels are made for all tasks before they start.
@@ -110,15 +124,19 @@ impl Cuts {
     }
     /// Elements of the packed block: whole cache lines, as everything here, so that what follows begins one.
     pub fn left_floats(self) -> usize {
-        (self.block_rows * self.k).next_multiple_of(LINE)
+        if self.packs_left { (self.block_rows * self.k).next_multiple_of(LINE) } else { 0 }
     }
     /// Elements of the shared panels.
     pub fn shared_floats(self) -> usize {
         if self.shares { (self.shared_strips * nr(self.lanes) * self.k).next_multiple_of(LINE) } else { 0 }
     }
-    /// Elements a task needs: a panel and its sums.
+    /// Elements of the panels that a task makes.
+    pub fn panel_floats(self) -> usize {
+        if self.makes_panels { self.task_strips * nr(self.lanes) * KC.min(self.k) } else { 0 }
+    }
+    /// Elements a task needs: panels and sums.
     pub fn task_floats(self) -> usize {
-        (nr(self.lanes) * (KC + self.task_strips * self.task_rows)).next_multiple_of(LINE)
+        (self.panel_floats() + self.task_strips * nr(self.lanes) * self.task_rows).next_multiple_of(LINE)
     }
 }
 

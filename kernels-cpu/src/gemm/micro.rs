@@ -3,7 +3,8 @@
 //! Elements have 32 bits: they are f32, or pairs of bf16 along K where [`Products`] are of those; then K counts pairs.
 
 use super::blocking::{NV as MAX_NV, mr as max_mr};
-use crate::simd::{Bf16Pairs, Float, Isa, Products, Simd, prefetch, products_fn};
+use super::{Plain, one_nan};
+use crate::simd::{Bf16Pairs, Float, Isa, Products, Simd, prefetch, products_fn, simd_fn};
 use std::ops::Range;
 
 /// A tile of the left factor, [MR, K].
@@ -27,19 +28,29 @@ impl LeftTile for PackedLeft {
     }
 }
 
-/// A tile where it lies.
+/// Rows where they lie.
 #[derive(Clone, Copy)]
-pub(crate) struct StridedLeft {
-    pub start: *const f32,
-    pub row_stride: usize,
-    pub k_stride: usize,
+pub(crate) struct RowsLeft {
+    rows: [*const f32; 8],
+    k_stride: usize,
 }
 
-impl LeftTile for StridedLeft {
+impl RowsLeft {
+    /// Rows `row_stride` elements apart, from `start` on, neighbours along K `k_stride` apart.
+    #[inline(always)]
+    pub fn new(start: *const f32, row_stride: usize, k_stride: usize) -> Self {
+        let rows = std::array::from_fn(|row| start.wrapping_add(row.wrapping_mul(row_stride)));
+        // As values of their own the addresses stay in registers. If the compiler knows how they hang together, it computes each
+        // from the one before for every column.
+        RowsLeft { rows: std::hint::black_box(rows), k_stride }
+    }
+}
+
+impl LeftTile for RowsLeft {
     #[inline(always)]
     unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32 {
         // SAFETY: by contract within the tile.
-        unsafe { *self.start.add(i * self.row_stride + k * self.k_stride) }
+        unsafe { *self.rows[i].add(k * self.k_stride) }
     }
 }
 
@@ -89,13 +100,11 @@ macro_rules! for_rows {
     };
 }
 
-/// Rows of floats, or of pairs read as f32, `stride` elements apart.
+/// Rows of floats, or of pairs read as f32, `stride` elements apart. All vectors are read whole.
 #[derive(Clone, Copy)]
 pub(crate) struct DenseRows<T> {
     pub start: *const T,
     pub stride: usize,
-    /// Columns of the last vector; LANES if it may be read whole.
-    pub tail: usize,
 }
 
 impl<S: Simd, T: Float> Strip<S> for DenseRows<T> {
@@ -108,15 +117,36 @@ impl<S: Simd, T: Float> Strip<S> for DenseRows<T> {
     }
     #[inline(always)]
     unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> [S::V; NV] {
-        let mut row = [s.zero(); NV];
-        for (j, v) in row.iter_mut().enumerate() {
-            // SAFETY: by contract the row exists; the last vector is read only as far as it may be.
-            *v = unsafe {
-                let from = self.start.add(unit * self.stride + j * S::LANES);
-                if j + 1 == NV && self.tail < S::LANES { T::load_part(s, from, self.tail) } else { T::load(s, from) }
-            };
-        }
-        row
+        // SAFETY: by contract the row exists, and all its vectors.
+        std::array::from_fn(|j| unsafe { T::load(s, self.start.add(unit * self.stride + j * S::LANES)) })
+    }
+    #[inline(always)]
+    fn row<const NV: usize, const ROW: usize>(self, _: S, unit: [S::V; NV]) -> [S::V; NV] {
+        unit
+    }
+}
+
+/// Rows of f32 shorter than a vector, `stride` elements apart.
+#[derive(Clone, Copy)]
+pub(crate) struct ShortRows {
+    pub start: *const f32,
+    pub stride: usize,
+    /// Their columns.
+    pub columns: usize,
+}
+
+impl<S: Simd> Strip<S> for ShortRows {
+    const ROWS: usize = 1;
+    type Unit<const NV: usize> = [S::V; NV];
+
+    #[inline(always)]
+    fn span(self, unit: usize) -> (usize, usize) {
+        (unit, 1)
+    }
+    #[inline(always)]
+    unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> [S::V; NV] {
+        // SAFETY: by contract the row exists; no more of it is read.
+        [unsafe { s.load_part(self.start.add(unit * self.stride), self.columns) }; NV]
     }
     #[inline(always)]
     fn row<const NV: usize, const ROW: usize>(self, _: S, unit: [S::V; NV]) -> [S::V; NV] {
@@ -133,29 +163,39 @@ pub(crate) enum Before {
     Sum,
 }
 
-/// c[i, j] (+)= Σ a[i, k] · b[k, j] over the rows of `units`, one chain of products added in rising k.
+/// Sums of a tile: rows of whole vectors.
+#[derive(Clone, Copy)]
+pub(crate) struct Sums {
+    /// Where they wait between panels.
+    pub at: *mut f32,
+    /// Elements from one row of them to the next.
+    pub stride: usize,
+    pub before: Before,
+    /// Where finished sums are stored instead, every NaN in the same bits, if that is all to be done with them.
+    pub result: Option<Plain>,
+}
+
+/// sums[i, j] (+)= Σ a[i, k] · b[k, j] over the rows of `units`, one chain of products added in rising k.
 ///
 /// # Safety
-/// `a` and `b` hold MR rows, NV vectors and all rows of `units`; `c` is writable for MR rows of NV vectors, `c_stride` apart.
+/// `a` and `b` hold MR rows, NV vectors and all rows of `units`; the sums, or else the result, are writable for MR rows
+/// of NV vectors, and the sums initialised if `before` is `Sum`.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
 unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const NV: usize>(
     p: P,
     units: Range<usize>,
     a: A,
     b: B,
-    c: *mut f32,
-    c_stride: usize,
-    before: Before,
+    sums: Sums,
 ) {
     let (s, lanes) = (p.simd(), P::S::LANES);
     let mut sum = [[s.zero(); NV]; MR];
     // SAFETY: all accesses are those the contract of this function grants.
     unsafe {
-        if before == Before::Sum {
+        if sums.before == Before::Sum {
             for (i, row) in sum.iter_mut().enumerate() {
                 for (j, v) in row.iter_mut().enumerate() {
-                    *v = s.load(c.add(i * c_stride + j * lanes));
+                    *v = s.load(sums.at.add(i * sums.stride + j * lanes));
                 }
             }
         }
@@ -171,41 +211,46 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
                 }
             });
         }
-        for (i, row) in sum.iter().enumerate() {
-            for (j, &v) in row.iter().enumerate() {
-                s.store(c.add(i * c_stride + j * lanes), v);
+        if let Some(Plain { start, row_stride }) = sums.result {
+            for (i, row) in sum.iter().enumerate() {
+                for (j, &v) in row.iter().enumerate() {
+                    s.store(start.add(i * row_stride + j * lanes), one_nan(s, v));
+                }
+            }
+        } else {
+            for (i, row) in sum.iter().enumerate() {
+                for (j, &v) in row.iter().enumerate() {
+                    s.store(sums.at.add(i * sums.stride + j * lanes), v);
+                }
             }
         }
     }
 }
 
-/// [`tile`] for `rows` ≤ MR rows.
+/// [`run`] for NV vectors.
 ///
 /// # Safety
-/// As for [`run`], with NV vectors.
+/// As for [`run`].
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-unsafe fn tile_of_rows<P: Products, A: LeftTile, B: Strip<P::S>, const NV: usize>(
+pub(crate) unsafe fn run_vectors<P: Products, A: LeftTile, B: Strip<P::S>, const NV: usize>(
     p: P,
     rows: usize,
     units: Range<usize>,
     a: A,
     b: B,
-    c: *mut f32,
-    c_stride: usize,
-    before: Before,
+    sums: Sums,
 ) {
     // SAFETY: the contract of `run`, passed on with the row count as a constant.
     unsafe {
         match rows {
-            1 => tile::<P, A, B, 1, NV>(p, units, a, b, c, c_stride, before),
-            2 => tile::<P, A, B, 2, NV>(p, units, a, b, c, c_stride, before),
-            3 => tile::<P, A, B, 3, NV>(p, units, a, b, c, c_stride, before),
-            4 => tile::<P, A, B, 4, NV>(p, units, a, b, c, c_stride, before),
-            5 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 5, NV>(p, units, a, b, c, c_stride, before),
-            6 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 6, NV>(p, units, a, b, c, c_stride, before),
-            7 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 7, NV>(p, units, a, b, c, c_stride, before),
-            8 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 8, NV>(p, units, a, b, c, c_stride, before),
+            1 => tile::<P, A, B, 1, NV>(p, units, a, b, sums),
+            2 => tile::<P, A, B, 2, NV>(p, units, a, b, sums),
+            3 => tile::<P, A, B, 3, NV>(p, units, a, b, sums),
+            4 => tile::<P, A, B, 4, NV>(p, units, a, b, sums),
+            5 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 5, NV>(p, units, a, b, sums),
+            6 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 6, NV>(p, units, a, b, sums),
+            7 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 7, NV>(p, units, a, b, sums),
+            8 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 8, NV>(p, units, a, b, sums),
             _ => debug_assert!(false, "a tile of {rows} rows"),
         }
     }
@@ -214,27 +259,24 @@ unsafe fn tile_of_rows<P: Products, A: LeftTile, B: Strip<P::S>, const NV: usize
 /// [`tile`] for `rows` ≤ MR rows and `vectors` ≤ 3 vectors.
 ///
 /// # Safety
-/// `a` holds `rows` rows, `b` `vectors` vectors, both all rows k of `units`; `c` is writable for `rows` rows of `vectors` vectors,
-/// `c_stride` apart, and initialised if `before` is `Sum`.
+/// `a` holds `rows` rows, `b` `vectors` vectors, both all rows k of `units`; the sums, or else the result, are writable for `rows`
+/// rows of `vectors` vectors, and the sums initialised if `before` is `Sum`.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
 pub(crate) unsafe fn run<P: Products, A: LeftTile, B: Strip<P::S>>(
     p: P,
     (rows, vectors): (usize, usize),
     units: Range<usize>,
     a: A,
     b: B,
-    c: *mut f32,
-    c_stride: usize,
-    before: Before,
+    sums: Sums,
 ) {
     const { assert!(MAX_NV == 3) };
     // SAFETY: same contract, with the vector count as a constant.
     unsafe {
         match vectors {
-            1 => tile_of_rows::<P, A, B, 1>(p, rows, units, a, b, c, c_stride, before),
-            2 => tile_of_rows::<P, A, B, 2>(p, rows, units, a, b, c, c_stride, before),
-            3 => tile_of_rows::<P, A, B, 3>(p, rows, units, a, b, c, c_stride, before),
+            1 => run_vectors::<P, A, B, 1>(p, rows, units, a, b, sums),
+            2 => run_vectors::<P, A, B, 2>(p, rows, units, a, b, sums),
+            3 => run_vectors::<P, A, B, 3>(p, rows, units, a, b, sums),
             _ => debug_assert!(false, "a tile of {vectors} vectors"),
         }
     }
@@ -243,8 +285,7 @@ pub(crate) unsafe fn run<P: Products, A: LeftTile, B: Strip<P::S>>(
 /// [`run`] for `depth` rows of a panel whose rows are `vectors` vectors: the kernel of all large products, compiled once.
 ///
 /// # Safety
-/// As for [`run`], with rows of `c` as long as those of the panel.
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+/// As for [`run`].
 pub(crate) unsafe fn run_panel(
     isa: Isa,
     pairs: Option<Bf16Pairs>,
@@ -252,18 +293,39 @@ pub(crate) unsafe fn run_panel(
     depth: usize,
     a: PackedLeft,
     panel: *const f32,
-    c: *mut f32,
-    before: Before,
+    sums: Sums,
 ) {
     products_fn! {
-        fn checked(p, size: (usize, usize), depth: usize, a: PackedLeft, panel: *const f32, c: *mut f32, before: Before) {
-            let width = size.1 * P::S::LANES;
-            let rows = DenseRows { start: panel, stride: width, tail: P::S::LANES };
+        fn checked(p, size: (usize, usize), depth: usize, a: PackedLeft, panel: *const f32, sums: Sums) {
+            let rows = DenseRows { start: panel, stride: size.1 * P::S::LANES };
             // SAFETY: the contract of `run_panel`, the only caller.
-            unsafe { run(p, size, 0..depth, a, rows, c, width, before) }
+            unsafe { run(p, size, 0..depth, a, rows, sums) }
         }
     }
-    checked(isa, pairs, size, depth, a, panel, c, before);
+    checked(isa, pairs, size, depth, a, panel, sums);
+}
+
+/// [`run_panel`] for rows of f32 where they lie, `row_stride` elements apart and side by side along K.
+///
+/// # Safety
+/// As for [`run`].
+pub(crate) unsafe fn run_panel_in_place(
+    isa: Isa,
+    size: (usize, usize),
+    depth: usize,
+    a: *const f32,
+    row_stride: usize,
+    panel: *const f32,
+    sums: Sums,
+) {
+    simd_fn! {
+        fn checked(s, size: (usize, usize), depth: usize, a: *const f32, row_stride: usize, panel: *const f32, sums: Sums) {
+            let (a, rows) = (RowsLeft::new(a, row_stride, 1), DenseRows { start: panel, stride: size.1 * S::LANES });
+            // SAFETY: the contract of `run_panel_in_place`, the only caller.
+            unsafe { run(s, size, 0..depth, a, rows, sums) }
+        }
+    }
+    checked(isa, size, depth, a, row_stride, panel, sums);
 }
 
 /// Writes the rows of `units` in f32 to a panel whose rows are `vectors` vectors.
@@ -310,23 +372,20 @@ unsafe fn widen_vectors<S: Simd, B: Strip<S>, const NV: usize>(s: S, units: Rang
 /// # Safety
 /// As for [`run`].
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
 pub(crate) unsafe fn run_rows<S: Simd, A: LeftTile, B: Strip<S>, const MR: usize>(
     s: S,
     vectors: usize,
     units: Range<usize>,
     a: A,
     b: B,
-    c: *mut f32,
-    c_stride: usize,
-    before: Before,
+    sums: Sums,
 ) {
     // SAFETY: same contract, with both sizes as constants.
     unsafe {
         match vectors {
-            1 => tile::<S, A, B, MR, 1>(s, units, a, b, c, c_stride, before),
-            2 => tile::<S, A, B, MR, 2>(s, units, a, b, c, c_stride, before),
-            3 => tile::<S, A, B, MR, 3>(s, units, a, b, c, c_stride, before),
+            1 => tile::<S, A, B, MR, 1>(s, units, a, b, sums),
+            2 => tile::<S, A, B, MR, 2>(s, units, a, b, sums),
+            3 => tile::<S, A, B, MR, 3>(s, units, a, b, sums),
             _ => debug_assert!(false, "a tile of {vectors} vectors"),
         }
     }

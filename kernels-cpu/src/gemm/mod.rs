@@ -20,9 +20,10 @@ pub(crate) use small::{is_small, multiply_small, small_parts};
 use crate::CpuBackend;
 use crate::simd::{Bf16Pairs, Isa, Simd};
 use crate::threads::{Parts, Pool, SERIAL_WORK};
-use blocking::{Cuts, KC, Strips, lanes, mr, nr};
-use kernels::Result;
-use micro::{Before, PackedLeft, run_panel};
+use blocking::{Cuts, KC, Strips, TASK_STRIPS, lanes, mr, nr};
+use kernels::{DType, Element, Result};
+use micro::{Before, PackedLeft, Sums, run_panel, run_panel_in_place};
+use pack::Strided;
 use std::ops::Range;
 
 /// Rows M, columns N and depth K of a product.
@@ -44,6 +45,9 @@ impl Size {
 pub(crate) trait Left: Sync {
     /// Writes columns `k` of `rows`, at most MR, as elements [k.len(), rows] to `to`, which has that length.
     fn pack(&self, isa: Isa, rows: Range<usize>, k: Range<usize>, to: &mut [f32]);
+
+    /// The factor, if the micro-kernel can read it where it lies: it is of f32, and neighbours along K lie side by side.
+    fn in_place(&self) -> Option<Strided<f32>>;
 }
 
 /// The right factor [K, N].
@@ -54,7 +58,7 @@ pub(crate) trait Right: Sync {
     }
 
     /// Rows `k`, from one panel's begin to its end, of a strip as elements [k.len(), width]: where they lie, or in `room`, which holds
-    /// [KC, NR].
+    /// as many.
     fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32];
 
     /// The token of their products if elements are pairs of bf16; those of the left factor are the same.
@@ -101,6 +105,32 @@ pub(crate) struct Few<'a> {
 pub(crate) trait Epilogue: Sync {
     /// Takes finished sums, rows of `vectors` vectors. No other task is given any of these elements of the result.
     fn finish(&self, isa: Isa, rows: Range<usize>, columns: Range<usize>, sums: &[f32], vectors: usize);
+
+    /// The result, if sums become elements of it as they are, but for [`one_nan`]: they may be stored right there instead.
+    fn plain(&self) -> Option<Plain> {
+        None
+    }
+}
+
+/// A result [M, N] of f32 to be stored, neighbours in a row side by side. As with [`Epilogue::finish`], all its elements may be
+/// written, each by one task.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain {
+    pub start: *mut f32,
+    pub row_stride: usize,
+}
+
+impl Plain {
+    /// The result, unless it is of another dtype than f32.
+    pub fn of<T: Element>(out: &Parts<'_, T>, offset: usize, row_stride: usize) -> Option<Self> {
+        (T::DTYPE == DType::F32).then(|| Plain { start: out.as_ptr().cast::<f32>().wrapping_add(offset), row_stride })
+    }
+
+    /// The part from (row, column) on.
+    #[inline(always)]
+    fn from(self, row: usize, column: usize) -> Self {
+        Plain { start: self.start.wrapping_add(row * self.row_stride + column), ..self }
+    }
 }
 
 /// v with every NaN in the same bits. Which of two NaNs arithmetic passes on depends on the order of operands, which is the compiler's
@@ -110,9 +140,18 @@ pub(crate) fn one_nan<S: Simd>(s: S, v: S::V) -> S::V {
     s.select(s.is_nan(v), s.splat(f32::NAN), v)
 }
 
+/// Rows of a left factor to be read where they lie: more than a tile, which few products have a use for otherwise.
+fn in_place(isa: Isa, size: Size, left: &dyn Left) -> Option<Strided<f32>> {
+    left.in_place().filter(|_| size.m > mr(lanes(isa)))
+}
+
+fn cuts(isa: Isa, size: Size, slots: usize, left: &dyn Left, right: &dyn Right) -> Cuts {
+    Cuts::new(lanes(isa), size, slots, in_place(isa, size, left).is_none(), right.makes_panels())
+}
+
 /// f32 elements of work space for a product on `slots` threads.
-pub(crate) fn scratch_floats(lanes: usize, size: Size, slots: usize, makes_panels: bool) -> usize {
-    let cuts = Cuts::new(lanes, size, slots, makes_panels);
+pub(crate) fn scratch_floats(isa: Isa, size: Size, slots: usize, left: &dyn Left, right: &dyn Right) -> usize {
+    let cuts = cuts(isa, size, slots, left, right);
     cuts.left_floats() + cuts.shared_floats() + slots * cuts.task_floats()
 }
 
@@ -122,7 +161,7 @@ pub(crate) fn scratch_floats(lanes: usize, size: Size, slots: usize, makes_panel
 /// `OutOfMemory` for the work space.
 pub(crate) fn multiply(cpu: &CpuBackend, size: Size, left: &dyn Left, right: &dyn Right, epilogue: &dyn Epilogue) -> Result<()> {
     let slots = if size.work() < SERIAL_WORK { 1 } else { cpu.pool.threads() };
-    let floats = scratch_floats(lanes(cpu.isa), size, slots, right.makes_panels());
+    let floats = scratch_floats(cpu.isa, size, slots, left, right);
     let mut scratch = cpu.heap.scratch(size_of::<f32>() * floats)?;
     multiply_in(&cpu.pool, cpu.isa, size, left, right, epilogue, scratch.as_mut_slice(), slots);
     Ok(())
@@ -141,15 +180,20 @@ pub(crate) fn multiply_in(
     slots: usize,
 ) {
     let lanes = lanes(isa);
-    let cuts = Cuts::new(lanes, size, slots, right.makes_panels());
+    let (cuts, rows_in_place) = (cuts(isa, size, slots, left, right), in_place(isa, size, left));
     let strips = Strips::new(size.n, lanes);
     let (packed, rest) = scratch.split_at_mut(cuts.left_floats());
     let (shared, rest) = rest.split_at_mut(cuts.shared_floats());
     for first in (0..size.m).step_by(cuts.block_rows.max(1)) {
         let rows = first..(first + cuts.block_rows).min(size.m);
-        pack_block(pool, isa, slots, left, right, rows.clone(), size.k, packed);
-        let pairs = right.pairs();
-        let block = Block { isa, pairs, size, cuts, strips, rows, packed, epilogue };
+        let left = match rows_in_place {
+            Some(all) => LeftBlock::InPlace(all.from(rows.start, 0)),
+            None => {
+                pack_block(pool, isa, slots, left, right, rows.clone(), size.k, packed);
+                LeftBlock::Packed(packed)
+            }
+        };
+        let block = Block { isa, pairs: right.pairs(), size, cuts, strips, rows, left, epilogue };
         for start in (0..strips.count()).step_by(cuts.shared_strips.max(1)) {
             let range = start..(start + cuts.shared_strips).min(strips.count());
             if cuts.shares() {
@@ -163,7 +207,15 @@ pub(crate) fn multiply_in(
     }
 }
 
-/// A packed block of left rows and what is to be done with it.
+/// A block of left rows.
+enum LeftBlock<'a> {
+    /// For each panel its columns k of all rows: tiles [k.len(), MR], the last [k.len(), its rows].
+    Packed(&'a [f32]),
+    /// Rows where they lie, from the block's first.
+    InPlace(Strided<f32>),
+}
+
+/// A block of left rows and what is to be done with it.
 struct Block<'a> {
     isa: Isa,
     pairs: Option<Bf16Pairs>,
@@ -172,8 +224,7 @@ struct Block<'a> {
     strips: Strips,
     /// Rows of the block.
     rows: Range<usize>,
-    /// For each panel its columns k of all rows: tiles [k.len(), MR], the last [k.len(), its rows].
-    packed: &'a [f32],
+    left: LeftBlock<'a>,
     epilogue: &'a dyn Epilogue,
 }
 
@@ -200,17 +251,17 @@ impl Block<'_> {
         });
     }
 
-    /// The block with strips from the group's first on, if it is one tile and `right` has a way of its own for so few rows. Returns
-    /// the first strip left undone.
+    /// The block with strips from the group's first on, if it is one packed tile and `right` has a way of its own for so few rows.
+    /// Returns the first strip left undone.
     fn multiply_few(&self, right: &dyn Right, group: Range<usize>, own: &mut [f32]) -> usize {
-        let rows = self.rows.len();
-        let lanes = lanes(self.isa);
+        let (lanes, rows) = (lanes(self.isa), self.rows.len());
         let mut start = group.start;
+        let LeftBlock::Packed(packed) = self.left else { return start };
         while rows <= mr(lanes) && start < group.end {
             // The last strip may be narrower than those before it.
             let vectors = self.strips.vectors(start);
             let end = (start..group.end).find(|&at| self.strips.vectors(at) != vectors).unwrap_or(group.end);
-            let few = Few { packed: self.packed, rows, depth: self.size.k, strips: start..end, vectors };
+            let few = Few { packed, rows, depth: self.size.k, strips: start..end, vectors };
             if !right.sum_few(self.isa, &few, own) {
                 break;
             }
@@ -225,7 +276,7 @@ impl Block<'_> {
     /// `rows` of the block with a group of strips, panel by panel: the sums wait in `own` until the last.
     fn multiply_group(&self, right: &dyn Right, rows: Range<usize>, group: Range<usize>, own: &mut [f32]) {
         let (lanes, depth) = (lanes(self.isa), self.size.k);
-        let (room, sums) = own.split_at_mut(nr(lanes) * KC);
+        let (room, sums) = own.split_at_mut(self.cuts.panel_floats());
         let mut start = 0;
         if group.is_empty() {
             return;
@@ -233,10 +284,21 @@ impl Block<'_> {
         // Once even for K = 0, which sets the sums to zero.
         loop {
             let k = start..if start < depth { right.panel_end(start, depth) } else { depth };
-            for (at, sums) in group.clone().zip(sums.chunks_mut(rows.len() * nr(lanes))) {
+            let mut panels: [&[f32]; TASK_STRIPS] = [&[]; TASK_STRIPS];
+            let mut left = &mut *room;
+            for (panel, at) in panels.iter_mut().zip(group.clone()) {
                 let strip = self.strip(at);
-                let panel = right.panel(self.isa, &strip, k.clone(), room);
-                self.multiply_panel(rows.clone(), k.clone(), &strip, panel, sums);
+                let own = (k.len() * strip.vectors * lanes).min(left.len());
+                let (own, rest) = left.split_at_mut(own);
+                (*panel, left) = (right.panel(self.isa, &strip, k.clone(), own), rest);
+            }
+            for first in rows.clone().step_by(mr(lanes)) {
+                let tile = first..(first + mr(lanes)).min(rows.end);
+                for ((at, panel), sums) in group.clone().zip(panels).zip(sums.chunks_mut(rows.len() * nr(lanes))) {
+                    let strip = self.strip(at);
+                    let sums = &mut sums[(first - rows.start) * strip.vectors * lanes..];
+                    self.multiply_tile(tile.clone(), k.clone(), &strip, panel, sums);
+                }
             }
             start = k.end;
             if start == depth {
@@ -245,28 +307,38 @@ impl Block<'_> {
         }
     }
 
-    /// sums (+)= rows · panel. The first panel starts the sums; after the last they go to the epilogue.
+    /// sums (+)= tile · panel, for at most MR rows of the block. The first panel starts the sums; after the last they go to the
+    /// epilogue.
     ///
     /// # Panics
     /// If the panel or the sums are too short.
-    fn multiply_panel(&self, rows: Range<usize>, k: Range<usize>, strip: &Strip, panel: &[f32], sums: &mut [f32]) {
+    fn multiply_tile(&self, tile: Range<usize>, k: Range<usize>, strip: &Strip, panel: &[f32], sums: &mut [f32]) {
         let lanes = lanes(self.isa);
-        let width = strip.vectors * lanes;
-        assert!(panel.len() >= k.len() * width && sums.len() >= rows.len() * width && k.end <= self.size.k);
-        let packed = &self.packed[self.rows.len() * k.start..self.rows.len() * k.end];
+        let (count, width) = (tile.len(), strip.vectors * lanes);
+        assert!(count <= mr(lanes) && tile.end <= self.rows.len() && k.end <= self.size.k && panel.len() >= k.len() * width);
+        let sums = &mut sums[..count * width];
         let before = if k.start == 0 { Before::Zero } else { Before::Sum };
-        for first in rows.clone().step_by(mr(lanes)) {
-            let count = (rows.end - first).min(mr(lanes));
-            let tile = PackedLeft(packed[first * k.len()..(first + count) * k.len()].as_ptr());
-            let to = &mut sums[(first - rows.start) * width..][..count * width];
-            // SAFETY: the tile holds `count` ≤ MR rows of this depth; panel and sums have been measured.
-            unsafe {
-                run_panel(self.isa, self.pairs, (count, strip.vectors), k.len(), tile, panel.as_ptr(), to.as_mut_ptr(), before)
-            };
-            if k.end == self.size.k {
-                let result = self.rows.start + first..self.rows.start + first + count;
-                self.epilogue.finish(self.isa, result, strip.columns.clone(), to, strip.vectors);
+        let last = k.end == self.size.k;
+        let result = if last && strip.columns.len() == width { self.epilogue.plain() } else { None };
+        let result = result.map(|plain| plain.from(self.rows.start + tile.start, strip.columns.start));
+        let to = Sums { at: sums.as_mut_ptr(), stride: width, before, result };
+        let (size, panel) = ((count, strip.vectors), panel.as_ptr());
+        match self.left {
+            LeftBlock::Packed(packed) => {
+                let packed = &packed[self.rows.len() * k.start..][tile.start * k.len()..tile.end * k.len()];
+                // SAFETY: the tile holds `count` ≤ MR rows of this depth; panel and sums have been measured; a plain result has these
+                // rows and columns.
+                unsafe { run_panel(self.isa, self.pairs, size, k.len(), PackedLeft(packed.as_ptr()), panel, to) }
             }
+            LeftBlock::InPlace(rows) => {
+                let start = rows.at(tile.start, k.start);
+                // SAFETY: the factor has these rows to the full depth, side by side along k; the rest as above.
+                unsafe { run_panel_in_place(self.isa, size, k.len(), start, rows.row_stride, panel, to) }
+            }
+        }
+        if last && result.is_none() {
+            let rows = self.rows.start + tile.start..self.rows.start + tile.end;
+            self.epilogue.finish(self.isa, rows, strip.columns.clone(), sums, strip.vectors);
         }
     }
 }

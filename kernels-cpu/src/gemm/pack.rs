@@ -2,7 +2,7 @@
 
 use super::blocking::lanes;
 use super::{Left, Right, Strip};
-use crate::simd::{Float, Isa, Simd, simd_fn};
+use crate::simd::{Float, Isa, Simd, prefetch, simd_fn};
 use kernels::Element;
 use std::ops::Range;
 
@@ -72,6 +72,12 @@ pub(crate) trait Source: Copy + Sync {
     /// # Safety
     /// The factor has them.
     unsafe fn along<S: Simd>(self, s: S, i: usize, k: usize, to: &mut [f32]);
+    /// Asks for the cache line of element (i, k), which need not exist.
+    fn prefetch(self, i: usize, k: usize);
+    /// The factor, if it is of f32 and neighbours along k lie side by side.
+    fn in_place(self) -> Option<Strided<f32>> {
+        None
+    }
 }
 
 /// Elements are widened. Columns are counted by k.
@@ -102,6 +108,13 @@ impl<T: Float> Source for Strided<T> {
             crate::simd::store(s, to, at, crate::simd::load(s, row, at));
         }
     }
+    #[inline(always)]
+    fn prefetch(self, i: usize, k: usize) {
+        prefetch(self.at(i, k));
+    }
+    fn in_place(self) -> Option<Strided<f32>> {
+        self.of().filter(|rows| rows.col_stride == 1)
+    }
 }
 
 simd_fn! {
@@ -121,6 +134,7 @@ simd_fn! {
             } else if from.dense_across() {
                 for (row, k) in to.chunks_exact_mut(width.max(1)).zip(k) {
                     for at in (0..width).step_by(S::LANES) {
+                        from.prefetch(i.start + at, k + AHEAD);
                         let v = from.across(s, i.start + at, k, i.len().saturating_sub(at).min(S::LANES));
                         crate::simd::store(s, row, at, v);
                     }
@@ -136,6 +150,9 @@ simd_fn! {
         }
     }
 }
+
+/// How many rows ahead a copy asks for: each lies elsewhere, which no prefetcher foresees.
+const AHEAD: usize = 8;
 
 /// Columns copied at a time, so that rows pass through L1.
 const CHUNK: usize = 64;
@@ -231,6 +248,9 @@ impl<F: Source> Left for F {
     fn pack(&self, isa: Isa, rows: Range<usize>, k: Range<usize>, to: &mut [f32]) {
         let width = rows.len();
         pack(isa, *self, rows, k, width, to);
+    }
+    fn in_place(&self) -> Option<Strided<f32>> {
+        Source::in_place(*self)
     }
 }
 

@@ -71,6 +71,11 @@ impl Source for Pairs {
         // SAFETY: by contract; `count` are within the depth, and `to` has room for twice its elements.
         unsafe { std::ptr::copy_nonoverlapping(self.of.at(i, 2 * k), to.as_mut_ptr().cast(), count) };
     }
+    #[inline(always)]
+    fn prefetch(self, i: usize, k: usize) {
+        self.of.prefetch(i, 2 * k);
+        self.of.prefetch(i, 2 * k + 1);
+    }
 }
 
 impl Right for Pairs {
@@ -84,11 +89,6 @@ impl Right for Pairs {
     fn pairs(&self) -> Option<Bf16Pairs> {
         Some(self.token)
     }
-}
-
-/// The size of a product of factors of `T` as [`with_factors`] hands it on.
-pub(crate) fn factor_size<T: Float>(isa: Isa, size: Size) -> Size {
-    if Bf16Pairs::of::<T>(isa).is_some() { size.in_pairs() } else { size }
 }
 
 /// Hands `multiply` the factors [M, K] and [K, N] as the instruction set multiplies them, in pairs or widened to f32, and the size of

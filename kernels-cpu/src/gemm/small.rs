@@ -1,7 +1,7 @@
 //! Products too small to pack: the micro-kernel reads both factors where they lie.
 
 use super::blocking::{NV, mr, nr};
-use super::micro::{Before, DenseRows, StridedLeft, run};
+use super::micro::{Before, DenseRows, RowsLeft, ShortRows, Sums, run, run_vectors};
 use super::pack::Strided;
 use super::{Epilogue, Size};
 use crate::simd::{Isa, simd_fn};
@@ -22,21 +22,24 @@ pub(crate) fn is_small(size: Size, right_col_stride: usize) -> bool {
     right_col_stride == 1 && (size.m <= FEW_ROWS || size.work() <= WORK && size.k <= DEPTH)
 }
 
-/// How a small product may be cut into tasks: tiles of MR rows, and strips of up to NR columns of about the same width.
+/// How a small product may be cut into tasks: tiles of MR rows, and strips of up to NR columns of about the same width; columns that
+/// fill no vector are a strip of their own.
 #[derive(Clone, Copy)]
 struct SmallCuts {
     lanes: usize,
+    n: usize,
     tiles: usize,
-    /// Vectors that hold a row of the result.
-    vectors: usize,
+    /// Strips of whole vectors.
+    whole: usize,
     strips: usize,
 }
 
 impl SmallCuts {
     #[inline(always)]
     fn new(lanes: usize, size: Size) -> Self {
-        let vectors = size.n.div_ceil(lanes);
-        SmallCuts { lanes, tiles: size.m.div_ceil(mr(lanes)), vectors, strips: vectors.div_ceil(NV) }
+        let whole = (size.n / lanes).div_ceil(NV);
+        let strips = whole + usize::from(!size.n.is_multiple_of(lanes));
+        SmallCuts { lanes, n: size.n, tiles: size.m.div_ceil(mr(lanes)), whole, strips }
     }
 
     /// The tiles and strips of part `part` of `parts`: whichever there are more of are shared out.
@@ -51,12 +54,10 @@ impl SmallCuts {
     }
 
     #[inline(always)]
-    fn columns(self, strip: usize, n: usize) -> Range<usize> {
-        if self.strips == 1 {
-            return 0..n;
-        }
-        let begin = |strip: usize| strip * self.vectors / self.strips * self.lanes;
-        begin(strip)..begin(strip + 1).min(n)
+    fn columns(self, strip: usize) -> Range<usize> {
+        let vectors = self.n / self.lanes;
+        let begin = |strip: usize| strip * vectors / self.whole * self.lanes;
+        if strip < self.whole { begin(strip)..begin(strip + 1) } else { vectors * self.lanes..self.n }
     }
 }
 
@@ -85,24 +86,36 @@ pub(crate) unsafe fn multiply_small(
         fn checked(s, isa_again: Isa, size: Size, part: (usize, usize), left: Strided<f32>, right: Strided<f32>, epilogue: &dyn Epilogue) {
             let cuts = SmallCuts::new(S::LANES, size);
             let (tiles, strips) = cuts.part(part);
+            let plain = epilogue.plain();
             let mut sums = [const { MaybeUninit::<f32>::uninit() }; 8 * 48]; // [MR, NR]
             const { assert!(mr(S::LANES) * nr(S::LANES) <= 8 * 48) };
             for strip in strips {
-                let columns = cuts.columns(strip, size.n);
+                let columns = cuts.columns(strip);
+                let first = right.at(0, columns.start);
                 let vectors = columns.len().div_ceil(S::LANES);
-                let tail = columns.len() - (vectors - 1) * S::LANES;
-                let strip = DenseRows { start: right.at(0, columns.start), stride: right.row_stride, tail };
                 for tile in tiles.clone() {
                     let rows = tile * mr(S::LANES)..((tile + 1) * mr(S::LANES)).min(size.m);
-                    let start = StridedLeft { start: left.at(rows.start, 0), row_stride: left.row_stride, k_stride: left.col_stride };
-                    let (to, stride) = (sums.as_mut_ptr().cast(), vectors * S::LANES);
+                    let tile = RowsLeft::new(left.at(rows.start, 0), left.row_stride, left.col_stride);
+                    let whole = columns.len() == vectors * S::LANES;
+                    let result = plain.filter(|_| whole).map(|plain| plain.from(rows.start, columns.start));
+                    let (at, stride) = (sums.as_mut_ptr().cast(), vectors * S::LANES);
+                    let sums = Sums { at, stride, before: Before::Zero, result };
                     // SAFETY: tile and strip lie within the factors by the contract of `multiply_small`, the only caller; the sums
-                    // hold MR rows of NR, and what is read of them has been written.
-                    let sums = unsafe {
-                        run(s, (rows.len(), vectors), 0..size.k, start, strip, to, stride, Before::Zero);
-                        std::slice::from_raw_parts(to, rows.len() * stride)
-                    };
-                    epilogue.finish(isa_again, rows, columns.clone(), sums, vectors);
+                    // hold MR rows of NR.
+                    unsafe {
+                        if columns.len() < S::LANES {
+                            let strip = ShortRows { start: first, stride: right.row_stride, columns: columns.len() };
+                            run_vectors::<S, _, _, 1>(s, rows.len(), 0..size.k, tile, strip, sums);
+                        } else {
+                            let strip = DenseRows { start: first, stride: right.row_stride };
+                            run(s, (rows.len(), vectors), 0..size.k, tile, strip, sums);
+                        }
+                    }
+                    if result.is_none() {
+                        // SAFETY: so many have been written.
+                        let sums = unsafe { std::slice::from_raw_parts(at, rows.len() * stride) };
+                        epilogue.finish(isa_again, rows, columns.clone(), sums, vectors);
+                    }
                 }
             }
         }

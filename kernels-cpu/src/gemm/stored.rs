@@ -1,7 +1,7 @@
 //! Right factors in forms that are widened as they are read: half floats and codes.
 
 use super::blocking::{KC, lanes};
-use super::micro::{self, Before, PackedLeft};
+use super::micro::{self, Before, PackedLeft, Sums};
 use super::{Few, Right, Strip};
 use crate::simd::{Isa, Simd, simd_fn};
 use std::ops::Range;
@@ -66,11 +66,12 @@ simd_fn! {
         let tile = PackedLeft(few.packed.as_ptr());
         let strip = right.strip::<S>(strip, few.vectors);
         let units = 0..right.units(few.depth);
+        let sums = Sums { at: sums.as_mut_ptr(), stride: width, before: Before::Zero, result: None };
         // SAFETY: the strip has all its units; the tile holds the rows to the full depth; the sums have been measured.
         unsafe {
             match few.rows {
-                1 => micro::run_rows::<S, _, _, 1>(s, few.vectors, units, tile, strip, sums.as_mut_ptr(), width, Before::Zero),
-                _ => micro::run_rows::<S, _, _, 2>(s, few.vectors, units, tile, strip, sums.as_mut_ptr(), width, Before::Zero),
+                1 => micro::run_rows::<S, _, _, 1>(s, few.vectors, units, tile, strip, sums),
+                _ => micro::run_rows::<S, _, _, 2>(s, few.vectors, units, tile, strip, sums),
             }
         }
     }

@@ -98,6 +98,6 @@ impl Stored for DenseStrips<f16> {
     }
     #[inline(always)]
     fn strip<S: Simd>(&self, index: usize, vectors: usize) -> DenseRows<f16> {
-        DenseRows { start: self.strips_at(index, S::LANES).as_ptr(), stride: vectors * S::LANES, tail: S::LANES }
+        DenseRows { start: self.strips_at(index, S::LANES).as_ptr(), stride: vectors * S::LANES }
     }
 }

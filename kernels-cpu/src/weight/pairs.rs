@@ -74,7 +74,7 @@ impl Stored for PairStrips {
     #[inline(always)]
     fn strip<S: Simd>(&self, index: usize, vectors: usize) -> PairRows {
         let start = self.pairs.strips_at(index, S::LANES).as_ptr();
-        PairRows { pairs: DenseRows { start, stride: vectors * S::LANES, tail: S::LANES }, k: self.k }
+        PairRows { pairs: DenseRows { start, stride: vectors * S::LANES }, k: self.k }
     }
 }
 
