@@ -77,14 +77,18 @@ impl Layout {
     /// `Limit` if the index overflows.
     #[inline]
     pub fn end(&self) -> Result<usize> {
-        if self.shape.contains(&0) {
-            return Ok(0);
+        // Every op asks for every operand: a loop without a branch but the last.
+        let (mut last, mut overflow, mut empty) = (self.offset, false, false);
+        for (&dim, &stride) in self.shape.iter().zip(self.strides()) {
+            let (reach, beyond) = dim.wrapping_sub(1).overflowing_mul(stride);
+            let (sum, carry) = last.overflowing_add(reach);
+            (last, overflow, empty) = (sum, overflow | beyond | carry, empty | (dim == 0));
         }
-        let last =
-            self.shape.iter().zip(self.strides()).try_fold(self.offset, |at, (&d, &s)| at.checked_add((d - 1).checked_mul(s)?));
-        last.and_then(|at| at.checked_add(1))
-            .filter(|&end| end <= isize::MAX as usize)
-            .ok_or_else(|| beyond_isize("layout", "element index"))
+        match (empty, overflow || last >= isize::MAX as usize) {
+            (true, _) => Ok(0),
+            (false, false) => Ok(last + 1),
+            (false, true) => Err(beyond_isize("layout", "element index")),
+        }
     }
 
     /// Whether the elements lie row-major without gaps (dimensions of size 1 may have any stride).

@@ -178,8 +178,8 @@ pub(crate) struct Sums {
 /// sums[i, j] (+)= Σ a[i, k] · b[k, j] over the rows of `units`, one chain of products added in rising k.
 ///
 /// # Safety
-/// `a` and `b` hold MR rows, NV vectors and all rows of `units`; the sums, or else the result, are writable for MR rows
-/// of NV vectors, and the sums initialised if `before` is `Sum`.
+/// `a` and `b` hold MR rows, NV vectors and all rows of `units`; the sums are writable for MR rows of NV vectors, or
+/// else the result to the end of its tail, and the sums initialised if `before` is `Sum`.
 #[inline(always)]
 unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const NV: usize>(
     p: P,
@@ -211,10 +211,11 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
                 }
             });
         }
-        if let Some(Plain { start, row_stride }) = sums.result {
+        if let Some(Plain { start, row_stride, tail }) = sums.result {
             for (i, row) in sum.iter().enumerate() {
                 for (j, &v) in row.iter().enumerate() {
-                    s.store(start.add(i * row_stride + j * lanes), one_nan(s, v));
+                    let (to, v) = (start.add(i * row_stride + j * lanes), one_nan(s, v));
+                    if j + 1 == NV && tail < lanes { s.store_part(to, tail, v) } else { s.store(to, v) }
                 }
             }
         } else {
@@ -259,8 +260,8 @@ pub(crate) unsafe fn run_vectors<P: Products, A: LeftTile, B: Strip<P::S>, const
 /// [`tile`] for `rows` ≤ MR rows and `vectors` ≤ 3 vectors.
 ///
 /// # Safety
-/// `a` holds `rows` rows, `b` `vectors` vectors, both all rows k of `units`; the sums, or else the result, are writable for `rows`
-/// rows of `vectors` vectors, and the sums initialised if `before` is `Sum`.
+/// `a` holds `rows` rows, `b` `vectors` vectors, both all rows k of `units`; the sums are writable for `rows` rows of
+/// `vectors` vectors, or else the result to the end of its tail, and the sums initialised if `before` is `Sum`.
 #[inline(always)]
 pub(crate) unsafe fn run<P: Products, A: LeftTile, B: Strip<P::S>>(
     p: P,

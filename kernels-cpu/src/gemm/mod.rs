@@ -116,20 +116,23 @@ pub(crate) trait Epilogue: Sync {
 /// written, each by one task.
 #[derive(Clone, Copy)]
 pub(crate) struct Plain {
-    pub start: *mut f32,
-    pub row_stride: usize,
+    start: *mut f32,
+    row_stride: usize,
+    /// Columns of the last vector of a row.
+    tail: usize,
 }
 
 impl Plain {
     /// The result, unless it is of another dtype than f32.
     pub fn of<T: Element>(out: &Parts<'_, T>, offset: usize, row_stride: usize) -> Option<Self> {
-        (T::DTYPE == DType::F32).then(|| Plain { start: out.as_ptr().cast::<f32>().wrapping_add(offset), row_stride })
+        (T::DTYPE == DType::F32).then(|| Plain { start: out.as_ptr().cast::<f32>().wrapping_add(offset), row_stride, tail: 0 })
     }
 
-    /// The part from (row, column) on.
+    /// The part of `columns` from `row` on, for vectors of so many lanes.
     #[inline(always)]
-    fn from(self, row: usize, column: usize) -> Self {
-        Plain { start: self.start.wrapping_add(row * self.row_stride + column), ..self }
+    fn part(self, row: usize, columns: &Range<usize>, lanes: usize) -> Self {
+        let start = self.start.wrapping_add(row * self.row_stride + columns.start);
+        Plain { start, tail: columns.len() - (columns.len() - 1) / lanes * lanes, ..self }
     }
 }
 
@@ -319,8 +322,8 @@ impl Block<'_> {
         let sums = &mut sums[..count * width];
         let before = if k.start == 0 { Before::Zero } else { Before::Sum };
         let last = k.end == self.size.k;
-        let result = if last && strip.columns.len() == width { self.epilogue.plain() } else { None };
-        let result = result.map(|plain| plain.from(self.rows.start + tile.start, strip.columns.start));
+        let result = if last { self.epilogue.plain() } else { None };
+        let result = result.map(|plain| plain.part(self.rows.start + tile.start, &strip.columns, lanes));
         let to = Sums { at: sums.as_mut_ptr(), stride: width, before, result };
         let (size, panel) = ((count, strip.vectors), panel.as_ptr());
         match self.left {

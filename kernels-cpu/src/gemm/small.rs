@@ -96,8 +96,7 @@ pub(crate) unsafe fn multiply_small(
                 for tile in tiles.clone() {
                     let rows = tile * mr(S::LANES)..((tile + 1) * mr(S::LANES)).min(size.m);
                     let tile = RowsLeft::new(left.at(rows.start, 0), left.row_stride, left.col_stride);
-                    let whole = columns.len() == vectors * S::LANES;
-                    let result = plain.filter(|_| whole).map(|plain| plain.from(rows.start, columns.start));
+                    let result = plain.map(|plain| plain.part(rows.start, &columns, S::LANES));
                     let (at, stride) = (sums.as_mut_ptr().cast(), vectors * S::LANES);
                     let sums = Sums { at, stride, before: Before::Zero, result };
                     // SAFETY: tile and strip lie within the factors by the contract of `multiply_small`, the only caller; the sums
