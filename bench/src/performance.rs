@@ -22,8 +22,8 @@ pub fn document(run: &PeerRun) -> String {
 
 const METHOD: &str = "Ours and theirs are measured in turns in one process, each warmed up, medians of batches of calls. The ratio is \
      the median over the rounds of the peer's time over ours in the same round, milliseconds apart: above 1 we are faster, and a spell \
-     in which the machine is slow falls on both. It is noisy, and stays out of the means, where its 95 % interval reaches further than \
-     5 %. The best peer of each cell has the columns, the others follow. The share of \
+     in which the machine is slow falls on both. Its 95 % interval follows; where that reaches further than 10 % the ratio is noisy and \
+     stays out of the means. The best peer of each cell has the columns, the others follow. The share of \
      the limit is the roofline time, the larger of operations over measured peak and bytes over measured bandwidth, over the median \
      time, each side against the peak of the arithmetic it uses; it passes 100 % where operands stay in a cache, or where zeros are not computed. Weights lie `[N, K]`; ours are packed \
      once, as are candle's quantized ones, the others have no packed form in their interface.\n";
@@ -125,10 +125,12 @@ fn time(timing: &Timing) -> String {
     timing.median_ns.map_or_else(|| timing.reason.clone(), figures::time_ns)
 }
 
-/// `1.23×`, marked where it is too noisy to rank.
+/// `1.23× (1.20–1.25)`, marked where it is too noisy to rank.
 pub fn ratio(cell: &PeerCell, rival: &Rival) -> String {
-    let text = or_absent(rival.ratio, |ratio| format!("{}×", figures::significant(ratio)));
-    if cell.verdict(rival) == Verdict::Noisy { format!("{text} (noisy)") } else { text }
+    let interval = rival.ratio_low.zip(rival.ratio_high);
+    let interval = interval.map(|(low, high)| format!(" ({}–{})", figures::significant(low), figures::significant(high)));
+    let text = or_absent(rival.ratio, |ratio| format!("{}×{}", figures::significant(ratio), interval.unwrap_or_default()));
+    if cell.verdict(rival) == Verdict::Noisy { format!("{text}, noisy") } else { text }
 }
 
 /// Every peer but the best, with its ratio or the reason why it has none.
@@ -139,7 +141,7 @@ pub fn others(cell: &PeerCell) -> String {
         Some(_) => format!("{} {}", rival.peer, ratio(cell, rival)),
         None => format!("{}: {}", rival.peer, rival.timing.reason),
     });
-    each.collect::<Vec<_>>().join(", ")
+    each.collect::<Vec<_>>().join("; ")
 }
 
 /// `1.12× on 1 thread, 1.08× on 2`, over the cells whose ratio may be ranked.
@@ -215,7 +217,11 @@ mod tests {
         let run = fixture::report().peers.unwrap();
         let text = document(&run);
         assert_eq!(text.matches(&origin(&run)).count(), 1 + groups(&run).len());
-        assert!(text.contains("1.25×") && text.contains("faer 0.0.0 1.50× (noisy)") && text.contains("OpenBLAS: not installed"));
+        assert!(
+            text.contains("1.25× (1.20–1.30)")
+                && text.contains("faer 0.0.0 1.50× (1.40–1.80), noisy")
+                && text.contains("OpenBLAS: not installed")
+        );
         assert!(text.contains("1.25× with 1 thread (1 cells)"), "noisy ratios stay out of the mean: {text}");
         assert!(summary(&run).contains("int8 × int8: no peer"));
         assert!(line(&run.cells[0]).contains("gemm 0.0.0"));

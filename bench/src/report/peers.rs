@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{KernelRow, Limits, Machine, ReportError, SCHEMA, Verdict};
-use crate::measure::MAX_MEDIAN_REACH;
 use crate::stats::Summary;
 
 /// Where the benchmark leaves its run, below the workspace, and where a report looks for it.
@@ -72,6 +71,9 @@ pub struct Rival {
     /// Its figures.
     pub timing: Timing,
 }
+
+/// A ratio is NOISY when its 95 % interval reaches further than this share to either side: twice that of a time, of which it has two.
+pub const MAX_RATIO_REACH: f64 = 0.10;
 
 /// How long something took.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -152,13 +154,13 @@ impl PeerCell {
         measured.min_by(|a, b| a.ratio.unwrap_or(f64::MAX).total_cmp(&b.ratio.unwrap_or(f64::MAX)))
     }
 
-    /// Whether the ratio to this peer may be ranked: NOISY if its interval reaches further than [`MAX_MEDIAN_REACH`], or of fewer than
+    /// Whether the ratio to this peer may be ranked: NOISY if its interval reaches further than [`MAX_RATIO_REACH`], or of fewer than
     /// five rounds. Times that move do no harm, as long as both move together.
     pub fn verdict(&self, rival: &Rival) -> Verdict {
         let worse = self.ours.verdict.max(rival.timing.verdict);
         match (rival.ratio, rival.ratio_low, rival.ratio_high) {
             (Some(ratio), Some(low), Some(high)) => {
-                let known = (high - ratio).max(ratio - low) <= MAX_MEDIAN_REACH * ratio;
+                let known = (high - ratio).max(ratio - low) <= MAX_RATIO_REACH * ratio;
                 if known && rival.rounds >= 5 { Verdict::Valid } else { Verdict::Noisy }
             }
             _ => worse,
