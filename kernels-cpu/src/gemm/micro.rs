@@ -6,6 +6,8 @@ use super::blocking::{NV as MAX_NV, mr as max_mr};
 use super::{Plain, one_nan};
 use crate::simd::{Bf16Pairs, Float, Isa, Products, Simd, prefetch, products_fn, simd_fn};
 use std::ops::Range;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::compiler_fence;
 
 /// A tile of the left factor, [MR, K].
 pub(crate) trait LeftTile: Copy {
@@ -70,6 +72,14 @@ pub(crate) trait Strip<S: Simd>: Copy {
     unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> Self::Unit<NV>;
     /// Row ROW < ROWS of a loaded unit, in f32.
     fn row<const NV: usize, const ROW: usize>(self, s: S, unit: Self::Unit<NV>) -> [S::V; NV];
+    /// Vector j of unit `unit` alone, if that is one row whose vectors may be loaded one by one.
+    ///
+    /// # Safety
+    /// The strip has this unit and vector.
+    #[inline(always)]
+    unsafe fn vector(self, _s: S, _unit: usize, _j: usize) -> Option<S::V> {
+        None
+    }
 }
 
 /// Runs `$body` for the rows of a unit that exist: unrolled for a full unit, so that a row's place in it is a constant.
@@ -119,6 +129,11 @@ impl<S: Simd, T: Float> Strip<S> for DenseRows<T> {
     unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> [S::V; NV] {
         // SAFETY: by contract the row exists, and all its vectors.
         std::array::from_fn(|j| unsafe { T::load(s, self.start.add(unit * self.stride + j * S::LANES)) })
+    }
+    #[inline(always)]
+    unsafe fn vector(self, s: S, unit: usize, j: usize) -> Option<S::V> {
+        // SAFETY: by contract.
+        Some(unsafe { T::load(s, self.start.add(unit * self.stride + j * S::LANES)) })
     }
     #[inline(always)]
     fn row<const NV: usize, const ROW: usize>(self, _: S, unit: [S::V; NV]) -> [S::V; NV] {
@@ -200,6 +215,9 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
             }
         }
         for at in units {
+            if lanes < 16 && MR * NV == 12 && add_by_halves(p, a, b, at, &mut sum) {
+                continue;
+            }
             let (k, count) = b.span(at);
             let unit = b.unit::<NV>(s, at);
             for_rows!(b, s, unit, count, |place, row| {
@@ -226,6 +244,44 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
             }
         }
     }
+}
+
+/// Adds row `k` of a strip whose vectors may be loaded one by one: the last for all rows of the tile after the others, for which a
+/// and b are read twice. With 16 registers, 12 sums, three vectors and an element of the tile leave none free, and the compiler moves
+/// sums to memory and back. Returns whether the strip is such a one.
+///
+/// # Safety
+/// As for [`tile`], of this row.
+#[inline(always)]
+unsafe fn add_by_halves<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const NV: usize>(
+    p: P,
+    a: A,
+    b: B,
+    k: usize,
+    sum: &mut [[<P::S as Simd>::V; NV]; MR],
+) -> bool {
+    let s = p.simd();
+    // SAFETY: the strip has this row and its vectors, the tile this column.
+    unsafe {
+        let mut row = [s.zero(); NV];
+        for (j, v) in row.iter_mut().enumerate().take(NV - 1) {
+            let Some(w) = b.vector(s, k, j) else { return false };
+            *v = w;
+        }
+        for (i, sum) in sum.iter_mut().enumerate() {
+            let x = s.splat(a.at::<MR>(i, k));
+            for (v, &w) in sum.iter_mut().zip(&row).take(NV - 1) {
+                *v = p.add(x, w, *v);
+            }
+        }
+        // Else the compiler reads everything once, into registers that there are not.
+        compiler_fence(SeqCst);
+        let Some(w) = b.vector(s, k, NV - 1) else { return false };
+        for (i, sum) in sum.iter_mut().enumerate() {
+            sum[NV - 1] = p.add(s.splat(a.at::<MR>(i, k)), w, sum[NV - 1]);
+        }
+    }
+    true
 }
 
 /// [`run`] for NV vectors.
