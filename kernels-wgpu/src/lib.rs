@@ -18,13 +18,19 @@
 //!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
 
+mod adamw;
 mod adapter;
 mod attention;
+mod axpy;
+mod binary;
 mod cast;
 mod copy;
 mod download;
 mod fault;
 mod fill;
+mod lattice;
+mod layer_norm;
+mod layer_norm_backward;
 mod linear;
 mod linear_int8;
 mod matmul;
@@ -33,6 +39,14 @@ mod operand;
 mod pipeline;
 mod quantize;
 mod queue;
+mod reduce;
+mod rms_norm;
+mod rms_norm_backward;
+mod sgd;
+mod softmax;
+mod softmax_backward;
+mod unary;
+mod unary_backward;
 mod unsupported;
 mod upload;
 mod weight;

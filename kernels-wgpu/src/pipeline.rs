@@ -35,6 +35,27 @@ pub(crate) const TILE: &str = include_str!("wgsl/tile.wgsl");
 /// Which of the folded workgroups this is.
 pub(crate) const GROUP: &str = include_str!("wgsl/group.wgsl");
 
+/// Places of elements in several operands of one shape.
+pub(crate) const LATTICE: &str = include_str!("wgsl/lattice.wgsl");
+/// Writing elements that lie side by side.
+pub(crate) const WORDS: &str = include_str!("wgsl/words.wgsl");
+/// The loop of elementwise ops.
+pub(crate) const ELEMENTWISE: &str = include_str!("wgsl/elementwise.wgsl");
+/// Sums and maxima of a row by a workgroup.
+pub(crate) const ROWS: &str = include_str!("wgsl/rows.wgsl");
+/// Writing a row by a workgroup.
+pub(crate) const ROW_WORDS: &str = include_str!("wgsl/row_words.wgsl");
+/// The loop of optimizers.
+pub(crate) const STEP: &str = include_str!("wgsl/step.wgsl");
+/// Functions within the ULP that ops of one element promise.
+pub(crate) const PRECISE: &str = include_str!("wgsl/precise.wgsl");
+/// Reporting an index out of range.
+pub(crate) const INDEX: &str = include_str!("wgsl/index.wgsl");
+/// Products of 64 bits.
+pub(crate) const WIDE: &str = include_str!("wgsl/wide.wgsl");
+/// Sine and cosine of parts of a turn.
+pub(crate) const TURN: &str = include_str!("wgsl/turn.wgsl");
+
 /// A pipeline and the layout of its only bind group.
 pub(crate) struct Compiled {
     pub pipeline: ComputePipeline,

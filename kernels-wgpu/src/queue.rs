@@ -13,8 +13,8 @@ use wgpu::{
 
 /// Most workgroups along one dimension of a dispatch that every device allows.
 const MAX_GROUPS: u64 = 65_535;
-/// Bytes between the parameters of two dispatches: the largest alignment a device may ask for.
-const SLOT_BYTES: usize = 256;
+/// Bytes between the parameters of two dispatches: a multiple of the largest alignment a device may ask for.
+const SLOT_BYTES: usize = 512;
 /// Dispatches gathered before they are submitted.
 const SLOTS: usize = 256;
 /// Writes of this size do not wait for the next submission.
