@@ -3,6 +3,7 @@
 use crate::fault::Faults;
 use crate::memory::Counters;
 use crate::queue::Queue;
+use crate::rope::Frequencies;
 use crate::{NAME, WgpuBackend};
 use kernels::{DeviceId, DeviceInfo, Error, Result};
 use std::sync::Arc;
@@ -96,7 +97,7 @@ fn open(adapter: &Adapter) -> Result<WgpuBackend> {
     };
     let counters = Counters::default();
     let queue = Queue::new(device, queue, limits, faults, counters.clone());
-    Ok(WgpuBackend { id: DeviceId::unique(), info, queue, counters })
+    Ok(WgpuBackend { id: DeviceId::unique(), info, queue, counters, frequencies: Frequencies::default() })
 }
 
 #[cfg(test)]

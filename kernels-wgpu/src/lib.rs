@@ -24,10 +24,14 @@ mod attention;
 mod axpy;
 mod binary;
 mod cast;
+mod clip_norm;
 mod copy;
+mod cross_entropy;
+mod cross_entropy_backward;
 mod download;
 mod fault;
 mod fill;
+mod gather;
 mod lattice;
 mod layer_norm;
 mod layer_norm_backward;
@@ -39,9 +43,13 @@ mod operand;
 mod pipeline;
 mod quantize;
 mod queue;
+mod random;
 mod reduce;
+mod report;
 mod rms_norm;
 mod rms_norm_backward;
+mod rope;
+mod scatter_add;
 mod sgd;
 mod softmax;
 mod softmax_backward;
@@ -54,6 +62,7 @@ mod weight;
 use kernels::{Backend, DeviceId, DeviceInfo};
 use memory::Counters;
 use queue::Queue;
+use rope::Frequencies;
 
 pub(crate) const NAME: &str = "wgpu";
 
@@ -63,6 +72,7 @@ pub struct WgpuBackend {
     info: DeviceInfo,
     pub(crate) queue: Queue,
     pub(crate) counters: Counters,
+    pub(crate) frequencies: Frequencies,
 }
 
 impl WgpuBackend {

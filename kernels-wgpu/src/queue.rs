@@ -4,6 +4,7 @@ use crate::fault::Faults;
 use crate::memory::{Counters, KERNELS, READBACK, Storage};
 use crate::operand::Operand;
 use crate::pipeline::{CONSTANTS, Pipelines, Shader};
+use crate::report::Report;
 use kernels::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wgpu::{
@@ -42,6 +43,7 @@ pub(crate) struct Queue {
     limits: Limits,
     faults: Faults,
     counters: Counters,
+    report: Report,
     state: Mutex<State>,
     transfer: Mutex<()>,
 }
@@ -62,7 +64,8 @@ struct State {
 
 impl Queue {
     pub fn new(device: Device, queue: wgpu::Queue, limits: Limits, faults: Faults, counters: Counters) -> Self {
-        Queue { device, queue, limits, faults, counters, state: Mutex::default(), transfer: Mutex::default() }
+        let report = Report::new(&device);
+        Queue { device, queue, limits, faults, counters, report, state: Mutex::default(), transfer: Mutex::default() }
     }
 
     pub fn device(&self) -> &Device {
@@ -76,6 +79,13 @@ impl Queue {
     }
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Where a kernel about to be queued reports an index out of range, bound.
+    pub fn report(&self) -> Operand<'_> {
+        self.report.expect();
+        let buffer = &self.report.buffer;
+        Operand { buffer, offset_bytes: 0, size_bytes: buffer.size(), first: 0 }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -195,7 +205,7 @@ impl Queue {
     /// end of the last word.
     ///
     /// # Errors
-    /// The first fault so far.
+    /// The first fault so far; `Index` of an op queued since the last wait.
     pub fn read(&self, op: &'static str, from: &wgpu::Buffer, offset_bytes: u64, bytes: &mut [u8]) -> Result<()> {
         let size = (bytes.len() as u64).next_multiple_of(4);
         let readback = self.kept(op, size, READBACK, |state| &mut state.readback)?;
@@ -204,7 +214,14 @@ impl Queue {
         let encoder =
             state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
         encoder.copy_buffer_to_buffer(from, offset_bytes, &readback.buffer, 0, size);
+        let awaited = self.report.is_awaited();
+        if awaited {
+            self.report.collect(encoder);
+        }
         self.submit(&mut state);
+        if awaited {
+            self.report.map();
+        }
         let mapped = Arc::new(OnceLock::new());
         let answer = mapped.clone();
         readback.buffer.map_async(MapMode::Read, ..size, move |result| {
@@ -220,16 +237,27 @@ impl Queue {
             bytes.iter_mut().zip(range.iter()).for_each(|(to, from)| *to = *from);
         }
         readback.buffer.unmap();
-        self.faults.check()
+        if awaited { self.report.result(&self.faults) } else { self.faults.check() }
     }
 
     /// Waits for everything queued.
     ///
     /// # Errors
-    /// The first fault so far.
+    /// The first fault so far; `Index` of an op queued since the last wait.
     pub fn wait(&self) -> Result<()> {
-        self.submit(&mut self.state());
-        self.poll()
+        let mut state = self.state();
+        if !self.report.is_awaited() {
+            self.submit(&mut state);
+            return self.poll();
+        }
+        // Held to the end: the memory the report is read from is shared.
+        let encoder =
+            state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
+        self.report.collect(encoder);
+        self.submit(&mut state);
+        self.report.map();
+        self.poll()?;
+        self.report.result(&self.faults)
     }
 
     fn poll(&self) -> Result<()> {
