@@ -17,9 +17,11 @@
 //! indexes it by 32 bits: what is larger is refused with [`Limit`](kernels::Error::Limit).
 //!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
+//! `SIZEWISE_WGPU` forces paths, for tests: `small` takes the workgroups of devices with the least limits.
 
 mod adapter;
 mod attention;
+mod attention_backward;
 mod cast;
 mod copy;
 mod download;
@@ -33,6 +35,7 @@ mod operand;
 mod pipeline;
 mod quantize;
 mod queue;
+mod tuning;
 mod unsupported;
 mod upload;
 mod weight;
@@ -40,6 +43,7 @@ mod weight;
 use kernels::{Backend, DeviceId, DeviceInfo};
 use memory::Counters;
 use queue::Queue;
+use tuning::Tuning;
 
 pub(crate) const NAME: &str = "wgpu";
 
@@ -49,6 +53,7 @@ pub struct WgpuBackend {
     info: DeviceInfo,
     pub(crate) queue: Queue,
     pub(crate) counters: Counters,
+    pub(crate) tuning: Tuning,
 }
 
 impl WgpuBackend {

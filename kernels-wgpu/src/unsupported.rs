@@ -20,7 +20,6 @@ macro_rules! refuse {
 }
 
 refuse!(
-    AttentionBackward,
     Rope,
     LayerNorm,
     LayerNormBackward,
