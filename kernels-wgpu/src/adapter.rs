@@ -4,6 +4,7 @@ use crate::fault::Faults;
 use crate::memory::Counters;
 use crate::queue::Queue;
 use crate::rope::Frequencies;
+use crate::tuning::{Tuning, VARIABLE};
 use crate::{NAME, WgpuBackend};
 use kernels::{DeviceId, DeviceInfo, Error, Result};
 use std::sync::Arc;
@@ -96,8 +97,9 @@ fn open(adapter: &Adapter) -> Result<WgpuBackend> {
         ..DeviceInfo::default()
     };
     let counters = Counters::default();
+    let tuning = Tuning::new(&limits, &std::env::var(VARIABLE).unwrap_or_default())?;
     let queue = Queue::new(device, queue, limits, faults, counters.clone());
-    Ok(WgpuBackend { id: DeviceId::unique(), info, queue, counters, frequencies: Frequencies::default() })
+    Ok(WgpuBackend { id: DeviceId::unique(), info, queue, counters, tuning, frequencies: Frequencies::default() })
 }
 
 #[cfg(test)]

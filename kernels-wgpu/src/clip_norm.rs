@@ -5,7 +5,6 @@ use crate::lattice::{Lattice, Slot, floats};
 use crate::operand::{Operand, code, count};
 use crate::pipeline::{ELEMENT, ELEMENTWISE, GROUP, LATTICE, MATH, OUTPUT, PRECISE, ROWS, Shader, WORDS};
 use crate::queue::Dispatch;
-use crate::reduce::whole;
 use bytemuck::{Pod, Zeroable};
 use kernels::ops::ClipNorm;
 use kernels::{Checked, DType, Launch, Op, Result, Support, ViewMut};
@@ -68,7 +67,7 @@ impl Launch<ClipNorm<'_>> for WgpuBackend {
         let blocks = count(OP, "blocks", blocks)?;
         let _alone = self.queue.transfer();
         let space = self.queue.staging(OP, (u64::from(blocks) + 1) * 4)?; // the factor; [blocks]
-        let space = whole(&space);
+        let space = Operand::whole(&space.buffer);
         let mut to = 1;
         for grad in args.grads.iter() {
             let (x, lattice) = bind(self, grad)?;

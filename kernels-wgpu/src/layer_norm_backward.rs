@@ -6,7 +6,7 @@ use crate::layer_norm::Line;
 use crate::operand::{Operand, code, count};
 use crate::pipeline::{ELEMENT, GROUP, LATTICE, MATH, OUTPUT, PRECISE, ROW_WORDS, ROWS, Shader, WORDS};
 use crate::queue::Dispatch;
-use crate::reduce::{Lines, whole};
+use crate::reduce::Lines;
 use bytemuck::{Pod, Zeroable};
 use kernels::ops::{LayerNormBackward, ReduceOp};
 use kernels::{Checked, DType, Launch, Op, Result, Support, View, ViewMut};
@@ -97,7 +97,7 @@ impl WgpuBackend {
         })?;
         let _alone = self.queue.transfer();
         let space = self.queue.staging(op, 2 * u64::from(parts) * u64::from(width) * 4)?; // [parts, 2, D]
-        let space = whole(&space);
+        let space = Operand::whole(&space.buffer);
         self.queue.dispatch(&Dispatch {
             op,
             shader: &COLUMNS_SHADER,

@@ -17,10 +17,12 @@
 //! indexes it by 32 bits: what is larger is refused with [`Limit`](kernels::Error::Limit).
 //!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
+//! `SIZEWISE_WGPU` forces paths, for tests: `small` takes the workgroups of devices with the least limits.
 
 mod adamw;
 mod adapter;
 mod attention;
+mod attention_backward;
 mod axpy;
 mod binary;
 mod cast;
@@ -53,9 +55,9 @@ mod scatter_add;
 mod sgd;
 mod softmax;
 mod softmax_backward;
+mod tuning;
 mod unary;
 mod unary_backward;
-mod unsupported;
 mod upload;
 mod weight;
 
@@ -63,6 +65,7 @@ use kernels::{Backend, DeviceId, DeviceInfo};
 use memory::Counters;
 use queue::Queue;
 use rope::Frequencies;
+use tuning::Tuning;
 
 pub(crate) const NAME: &str = "wgpu";
 
@@ -73,6 +76,7 @@ pub struct WgpuBackend {
     pub(crate) queue: Queue,
     pub(crate) counters: Counters,
     pub(crate) frequencies: Frequencies,
+    pub(crate) tuning: Tuning,
 }
 
 impl WgpuBackend {

@@ -16,6 +16,13 @@ pub(crate) struct Operand<'a> {
     pub first: u32,
 }
 
+impl<'a> Operand<'a> {
+    /// A buffer of this backend's own, all of it.
+    pub fn whole(buffer: &'a wgpu::Buffer) -> Self {
+        Operand { buffer, offset_bytes: 0, size_bytes: buffer.size(), first: 0 }
+    }
+}
+
 /// A size as kernels count it. Below 2³¹, so that stepping past the end of a loop cannot wrap.
 ///
 /// # Errors

@@ -30,6 +30,12 @@ pub(crate) const LAYOUT: &str = include_str!("wgsl/layout.wgsl");
 pub(crate) const MATH: &str = include_str!("wgsl/math.wgsl");
 /// Activations of linear layers.
 pub(crate) const ACTIVATION: &str = include_str!("wgsl/activation.wgsl");
+/// What the kernels of attention share.
+pub(crate) const ATTENTION: &str = include_str!("wgsl/attention.wgsl");
+/// Products of a tile of attention.
+pub(crate) const ATTENTION_TILE: &str = include_str!("wgsl/attention_tile.wgsl");
+/// Writing elements of `second`.
+pub(crate) const SECOND: &str = include_str!("wgsl/second.wgsl");
 /// The inner loop of products.
 pub(crate) const TILE: &str = include_str!("wgsl/tile.wgsl");
 /// Which of the folded workgroups this is.

@@ -58,6 +58,8 @@ struct State {
     slots: Option<wgpu::Buffer>,
     /// Work space of transfers, kept.
     staging: Option<Arc<Storage>>,
+    /// Stands for an operand left out.
+    nothing: Option<Arc<Storage>>,
     /// What the host reads from, kept.
     readback: Option<Arc<Storage>>,
 }
@@ -184,6 +186,14 @@ impl Queue {
     /// Those of [`Queue::allocate`].
     pub fn staging(&self, op: &'static str, bytes: u64) -> Result<Arc<Storage>> {
         self.kept(op, bytes, KERNELS, |state| &mut state.staging)
+    }
+
+    /// A word to bind where an operand that would be written is left out. Nothing reads or writes it.
+    ///
+    /// # Errors
+    /// Those of [`Queue::allocate`].
+    pub fn nothing(&self, op: &'static str) -> Result<Arc<Storage>> {
+        self.kept(op, 4, KERNELS, |state| &mut state.nothing)
     }
 
     fn kept(

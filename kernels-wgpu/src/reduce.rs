@@ -3,7 +3,6 @@
 
 use crate::WgpuBackend;
 use crate::lattice::{Lattice, Slot, floats};
-use crate::memory::Storage;
 use crate::operand::{Operand, code, count, strides};
 use crate::pipeline::{ELEMENT, GROUP, LATTICE, MATH, OUTPUT, PRECISE, Shader};
 use crate::queue::Dispatch;
@@ -75,11 +74,6 @@ impl WgpuBackend {
     }
 }
 
-/// All of a work space, bound.
-pub(crate) fn whole(space: &Storage) -> Operand<'_> {
-    Operand { buffer: &space.buffer, offset_bytes: 0, size_bytes: space.buffer.size(), first: 0 }
-}
-
 impl Launch<Reduce<'_>> for WgpuBackend {
     fn support(&self, dtype: DType) -> Support {
         floats(dtype)
@@ -107,7 +101,7 @@ impl Launch<Reduce<'_>> for WgpuBackend {
         let (outputs, parts) = (count(OP, "elements", out_view.numel())?, n.div_ceil(part));
         let _alone = self.queue.transfer();
         let space = self.queue.staging(OP, u64::from(outputs) * u64::from(parts) * 4)?; // [parts, outputs]
-        let (space, flat) = ((whole(&space), DType::F32), Layout::contiguous(*shape)?);
+        let (space, flat) = ((Operand::whole(&space.buffer), DType::F32), Layout::contiguous(*shape)?);
         let space_slot = Slot::new(&space.0, &flat);
         let of_parts = if function == ReduceOp::Mean { ReduceOp::Sum } else { function };
         let lines = Lines { x, out: space, lattice: lattice(x_slot, space_slot)?, n, step };

@@ -4,10 +4,9 @@
 use crate::WgpuBackend;
 use crate::lattice::{Lattice, Slot, floats};
 use crate::memory::{KERNELS, Storage};
-use crate::operand::{code, count, strides};
+use crate::operand::{Operand, code, count, strides};
 use crate::pipeline::{ELEMENT, GROUP, LATTICE, OUTPUT, Shader, TURN, WIDE};
 use crate::queue::Dispatch;
-use crate::reduce::whole;
 use bytemuck::{Pod, Zeroable};
 use kernels::ops::{Direction, Pairing, Rope};
 use kernels::{Checked, DType, Launch, Op, Result, Support};
@@ -99,7 +98,7 @@ impl Launch<Rope<'_>> for WgpuBackend {
             op: OP,
             shader: &SHADER,
             constants: [code(out_view.dtype()), u32::from(interleaved), u32::from(backward), 0],
-            operands: &[x, whole(&table), out],
+            operands: &[x, Operand::whole(&table.buffer), out],
             params: bytemuck::bytes_of(&params),
             groups: lattice.count().into(),
         })

@@ -32,8 +32,7 @@ pub(crate) struct PackedWeight {
 impl PackedWeight {
     /// The whole weight, bound.
     pub fn operand(&self) -> Operand<'_> {
-        let buffer = &self.storage.buffer;
-        Operand { buffer, offset_bytes: 0, size_bytes: buffer.size(), first: 0 }
+        Operand::whole(&self.storage.buffer)
     }
 }
 

@@ -1,0 +1,50 @@
+//! How kernels are cut for a device: a seeded table by class of device, and what the environment forces.
+
+use kernels::{Error, Result};
+use wgpu::Limits;
+
+/// Environment variable that forces paths, as words separated by commas, so that every path can be tested on any device.
+pub(crate) const VARIABLE: &str = "SIZEWISE_WGPU";
+
+/// Choices for one device. They change speed alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tuning {
+    /// Workgroups of 256 invocations and 25 KiB rather than 128 and 15 KiB.
+    pub large: bool,
+}
+
+impl Tuning {
+    /// For a device of these limits; `forced` is the value of [`VARIABLE`].
+    ///
+    /// # Errors
+    /// `Value` for a word that is none of the variable's.
+    pub fn new(limits: &Limits, forced: &str) -> Result<Self> {
+        let mut tuning = Tuning {
+            large: limits.max_compute_workgroup_storage_size >= 26_000 && limits.max_compute_invocations_per_workgroup >= 256,
+        };
+        for word in forced.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            match word {
+                "small" => tuning.large = false,
+                _ => {
+                    let wanted = "words of `small`";
+                    return Err(Error::Value { op: "open", arg: VARIABLE, wanted, got: word.to_owned() });
+                }
+            }
+        }
+        Ok(tuning)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_forces_paths_and_unknown_words_are_refused() {
+        let limits = Limits { max_compute_workgroup_storage_size: 32 << 10, ..Limits::default() };
+        assert!(Tuning::new(&limits, "").unwrap().large);
+        assert!(!Tuning::new(&limits, " small ,").unwrap().large);
+        assert!(!Tuning::new(&Limits::default(), "").unwrap().large);
+        assert!(matches!(Tuning::new(&limits, "smal"), Err(Error::Value { arg: VARIABLE, .. })));
+    }
+}
