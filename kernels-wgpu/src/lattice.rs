@@ -86,9 +86,9 @@ impl Lattice {
 
     /// Workgroups of an elementwise op that writes the last operand.
     pub fn groups(&self, out: DType) -> u64 {
-        let words = match (self.dense, out.size_bytes()) {
-            // The first element may be the upper half of a word.
-            (1, 2) => u64::from(self.count / 2 + 1),
+        let words = match (self.dense, out.size_bytes() as u32) {
+            // The first element may be the last of a word.
+            (1, size @ (1 | 2)) => u64::from((self.count - self.count.min(1)) / (4 / size) + 2),
             _ => u64::from(self.count),
         };
         if self.count == 0 { 0 } else { words.div_ceil(ELEMENTS_OF_GROUP) }

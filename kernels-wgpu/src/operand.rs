@@ -59,28 +59,6 @@ pub(crate) fn strides(layout: &Layout) -> [u32; MAX_RANK] {
     narrow
 }
 
-/// Dimensions and strides as `wgsl/layout.wgsl` walks them, padded with ones in front.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C)]
-pub(crate) struct Walk {
-    dims: [u32; 8],
-    strides: [u32; 8],
-}
-
-/// The walk over the elements of a bound view.
-///
-/// # Errors
-/// `Limit`.
-pub(crate) fn walk(op: &'static str, layout: &Layout) -> Result<Walk> {
-    let mut walk = Walk { dims: [1; 8], strides: [0; 8] };
-    let lead = 8 - layout.shape().rank();
-    for (axis, (&dim, stride)) in layout.shape().iter().zip(strides(layout)).enumerate() {
-        walk.dims[lead + axis] = count(op, "size of a dimension", dim)?;
-        walk.strides[lead + axis] = stride;
-    }
-    Ok(walk)
-}
-
 impl WgpuBackend {
     /// Binds the part of a buffer that a view covers.
     ///

@@ -24,8 +24,6 @@ pub(crate) struct Shader {
 pub(crate) const ELEMENT: &str = include_str!("wgsl/element.wgsl");
 /// Writing elements of `out`.
 pub(crate) const OUTPUT: &str = include_str!("wgsl/output.wgsl");
-/// Places of elements under strides.
-pub(crate) const LAYOUT: &str = include_str!("wgsl/layout.wgsl");
 /// Elementary functions.
 pub(crate) const MATH: &str = include_str!("wgsl/math.wgsl");
 /// Activations of linear layers.

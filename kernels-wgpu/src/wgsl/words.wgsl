@@ -3,8 +3,8 @@
 
 // Words that `count` elements from `first` on touch.
 fn words_of(first: u32, count: u32) -> u32 {
-    if (count == 0u || size_log2(OUT) == 2u) { return count; }
-    return ((first & 1u) + count + 1u) >> 1u;
+    if (count == 0u) { return 0u; }
+    return word_of(OUT, first + count - 1u) - word_of(OUT, first) + 1u;
 }
 
 fn write_word(first: u32, count: u32, word: u32) {
@@ -12,18 +12,21 @@ fn write_word(first: u32, count: u32, word: u32) {
         atomicStore(&out[first + word], element(word));
         return;
     }
-    let low = (word << 1u) - (first & 1u); // before the first element it is above all counts
-    let high = low + 1u;
-    let has_low = low < count;
-    let has_high = high < count;
+    let log2 = 2u - size_log2(OUT); // of the elements in a word
+    let begin = (word << log2) - (first & ((1u << log2) - 1u)); // before the first element it is above all counts
     var bits = 0u;
-    if (has_low) { bits = element(low); }
-    if (has_high) { bits |= element(high) << 16u; }
-    let to = (first >> 1u) + word;
-    if (has_low && has_high) {
+    var written = 0u;
+    for (var k = 0u; k < (1u << log2); k++) {
+        if (begin + k < count) {
+            bits |= element(begin + k) << shift_of(OUT, k);
+            written |= mask_of(OUT) << shift_of(OUT, k);
+        }
+    }
+    let to = word_of(OUT, first) + word;
+    if (written == 0xffffffffu) {
         atomicStore(&out[to], bits);
         return;
     }
-    atomicAnd(&out[to], select(0xffff0000u, 0xffffu, has_high));
+    atomicAnd(&out[to], ~written);
     atomicOr(&out[to], bits);
 }
