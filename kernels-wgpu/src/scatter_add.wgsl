@@ -21,7 +21,7 @@ struct Params {
 const COLUMNS = 4u; // of an invocation, 64 apart
 
 var<workgroup> earlier: atomic<u32>;
-var<workgroup> chosen_rows: array<u32, 64>;
+var<workgroup> going: array<atomic<u32>, 8>;
 
 fn index_at(row: u32) -> u32 { return index[places(row).x]; }
 
@@ -59,13 +59,17 @@ fn scatter_add(
         let column = first + k * 64u;
         if (column < params.width) { sums[k] = f32_of(OUT, stored(OUT, to + column)); }
     }
-    for (var begin = row; begin < count; begin += 64u) {
-        chosen_rows[lane] = params.limit;
-        if (begin + lane < count) { chosen_rows[lane] = index_at(begin + lane); }
+    for (var begin = row; begin < count; begin += 256u) {
+        // A bit for each of the next 256 rows that goes there.
+        if (lane < 8u) { atomicStore(&going[lane], 0u); }
         workgroupBarrier();
-        for (var m = 0u; m < 64u; m++) {
-            if (chosen_rows[m] == chosen) {
-                let at = places(begin + m).y;
+        for (var m = lane; m < 256u && begin + m < count; m += 64u) {
+            if (index_at(begin + m) == chosen) { atomicOr(&going[m >> 5u], 1u << (m & 31u)); }
+        }
+        workgroupBarrier();
+        for (var word = 0u; word < 8u; word++) {
+            for (var bits = atomicLoad(&going[word]); bits != 0u; bits &= bits - 1u) {
+                let at = places(begin + word * 32u + firstTrailingBit(bits)).y;
                 for (var k = 0u; k < COLUMNS; k++) {
                     let column = first + k * 64u;
                     if (column < params.width) { sums[k] += unpack(X, x[word_of(X, at + column)], at + column); }

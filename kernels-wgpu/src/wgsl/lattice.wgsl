@@ -12,15 +12,17 @@ struct Lattice {
 }
 
 fn places_in(which: u32, i: u32) -> vec4<u32> {
-    var at = params.lattices[which].first;
+    let first = params.lattices[which].first;
+    let rank = params.lattices[which].rank;
+    if (rank == 1u) { return first + i * params.lattices[which].strides[0]; }
+    var at = first;
     var rest = i;
-    let last = params.lattices[which].rank - 1u;
-    for (var axis = 0u; axis < last; axis++) {
+    for (var axis = 0u; axis + 1u < rank; axis++) {
         let dim = params.lattices[which].dims[axis >> 2u][axis & 3u];
         at += (rest % dim) * params.lattices[which].strides[axis];
         rest /= dim;
     }
-    return at + rest * params.lattices[which].strides[last];
+    return at + rest * params.lattices[which].strides[rank - 1u];
 }
 
 fn places(i: u32) -> vec4<u32> { return places_in(0u, i); }
