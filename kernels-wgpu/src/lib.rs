@@ -10,7 +10,8 @@
 //!
 //! An op returns once it is queued; only [`Download`](kernels::ops::Download) and [`sync`](kernels::Memory::sync) wait, and count
 //! it in [`MemoryStats::waits`](kernels::MemoryStats). What the device reports later is a [`Fault`](kernels::Error::Fault) out of
-//! every call from then on.
+//! every call from then on; an index out of range, which only kernels see, is an [`Index`](kernels::Error::Index) out of the next call
+//! that waits, and no other.
 //!
 //! Memory is words of 32 bits; bf16, f16 and 8-bit elements are unpacked and rounded by hand, so that nothing depends on optional
 //! features of an adapter. A kernel sees an operand through one binding of at most the adapter's limit (128 MiB on some) and

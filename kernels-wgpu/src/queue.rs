@@ -51,6 +51,8 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     encoder: Option<CommandEncoder>,
+    /// Whether a kernel may have reported since the last wait.
+    awaits_report: bool,
     pipelines: Pipelines,
     /// Parameters of the dispatches gathered, a slot each.
     params: Vec<u8>,
@@ -83,9 +85,8 @@ impl Queue {
         &self.counters
     }
 
-    /// Where a kernel about to be queued reports an index out of range, bound.
+    /// Where kernels report an index out of range, bound.
     pub fn report(&self) -> Operand<'_> {
-        self.report.expect();
         let buffer = &self.report.buffer;
         Operand { buffer, offset_bytes: 0, size_bytes: buffer.size(), first: 0 }
     }
@@ -121,6 +122,7 @@ impl Queue {
                 mapped_at_creation: false,
             })
         });
+        state.awaits_report |= dispatch.operands.iter().any(|of| *of.buffer == self.report.buffer);
         let compiled = state.pipelines.get(&self.device, dispatch.shader, dispatch.constants);
         let binding =
             |buffer, offset, size| BindingResource::Buffer(BufferBinding { buffer, offset, size: BufferSize::new(size) });
@@ -221,14 +223,15 @@ impl Queue {
         let readback = self.kept(op, size, READBACK, |state| &mut state.readback)?;
         // Held to the end: the buffer read from is shared.
         let mut state = self.state();
+        let state = &mut *state;
         let encoder =
             state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
         encoder.copy_buffer_to_buffer(from, offset_bytes, &readback.buffer, 0, size);
-        let awaited = self.report.is_awaited();
+        let awaited = std::mem::take(&mut state.awaits_report);
         if awaited {
             self.report.collect(encoder);
         }
-        self.submit(&mut state);
+        self.submit(state);
         if awaited {
             self.report.map();
         }
@@ -256,15 +259,16 @@ impl Queue {
     /// The first fault so far; `Index` of an op queued since the last wait.
     pub fn wait(&self) -> Result<()> {
         let mut state = self.state();
-        if !self.report.is_awaited() {
-            self.submit(&mut state);
+        let state = &mut *state;
+        if !std::mem::take(&mut state.awaits_report) {
+            self.submit(state);
             return self.poll();
         }
         // Held to the end: the memory the report is read from is shared.
         let encoder =
             state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
         self.report.collect(encoder);
-        self.submit(&mut state);
+        self.submit(state);
         self.report.map();
         self.poll()?;
         self.report.result(&self.faults)

@@ -3,7 +3,6 @@
 use crate::fault::Faults;
 use kernels::ops::{CrossEntropy, CrossEntropyBackward, Gather, ScatterAdd};
 use kernels::{Error, Op, Result};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use wgpu::{BufferDescriptor, BufferUsages, CommandEncoder, Device, MapMode};
 
 /// Words of a report: whether there is one, the op, the place of the index, its limit, the index.
@@ -23,7 +22,6 @@ pub(crate) struct Report {
     /// Where kernels leave it.
     pub buffer: wgpu::Buffer,
     readback: wgpu::Buffer,
-    awaited: AtomicBool,
 }
 
 impl Report {
@@ -34,18 +32,7 @@ impl Report {
         Report {
             buffer: buffer(BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST),
             readback: buffer(BufferUsages::MAP_READ | BufferUsages::COPY_DST),
-            awaited: AtomicBool::new(false),
         }
-    }
-
-    /// An op that may report is queued.
-    pub fn expect(&self) {
-        self.awaited.store(true, Relaxed);
-    }
-
-    /// Whether an op may have reported since the last call.
-    pub fn is_awaited(&self) -> bool {
-        self.awaited.swap(false, Relaxed)
     }
 
     /// Queues the transfer of the report to the host. To be followed by a submission, [`Report::map`], a wait and

@@ -21,6 +21,7 @@ struct Params {
 const COLUMNS = 4u; // of an invocation, 64 apart
 
 var<workgroup> earlier: atomic<u32>;
+var<workgroup> any_earlier: u32;
 var<workgroup> going: array<atomic<u32>, 8>;
 
 fn index_at(row: u32) -> u32 { return index[places(row).x]; }
@@ -50,7 +51,8 @@ fn scatter_add(
         }
     }
     workgroupBarrier();
-    if (atomicLoad(&earlier) != 0u) { return; }
+    if (lane == 0u) { any_earlier = atomicLoad(&earlier); }
+    if (workgroupUniformLoad(&any_earlier) != 0u) { return; }
 
     let first = number % blocks * 256u + lane;
     let to = params.out_first + chosen * params.out_row;
