@@ -17,7 +17,8 @@
 //! indexes it by 32 bits: what is larger is refused with [`Limit`](kernels::Error::Limit).
 //!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
-//! `SIZEWISE_WGPU` forces paths, for tests: `small` takes the workgroups of devices with the least limits.
+//! `SIZEWISE_WGPU` forces paths, for tests, by words separated by commas: `small` takes the workgroups of devices with the least
+//! limits; `tile-32`, `tile-64` and `tile-128` cut every product into tiles of that size.
 
 mod adapter;
 mod attention;
@@ -33,6 +34,7 @@ mod matmul;
 mod memory;
 mod operand;
 mod pipeline;
+mod product;
 mod quantize;
 mod queue;
 mod tuning;

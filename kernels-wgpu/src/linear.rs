@@ -1,9 +1,9 @@
 //! Fully connected layer, over dense, quantized and sparse weights as they are stored.
 
 use crate::copy::GROUP_SIZE;
-use crate::matmul::TILE_SIZE;
 use crate::operand::{Operand, code, count, strides};
-use crate::pipeline::{ACTIVATION, ELEMENT, GROUP, MATH, OUTPUT, Shader, TILE};
+use crate::pipeline::{ACTIVATION, ELEMENT, GROUP, MATH, OUTPUT, Shader};
+use crate::product::{Products, Tile, products};
 use crate::queue::Dispatch;
 use crate::weight::{Form, PackedWeight};
 use crate::{NAME, WgpuBackend};
@@ -14,11 +14,7 @@ use kernels::{Checked, DType, Error, Launch, Op, Result, Support, View, WeightRe
 
 const OP: &str = Linear::NAME;
 
-static TILED: Shader = Shader {
-    name: OP,
-    pieces: &[ELEMENT, OUTPUT, GROUP, MATH, ACTIVATION, TILE, include_str!("linear.wgsl")],
-    constants: &["X", "W", "FORM"],
-};
+static TILED: Products = products!("linear", [MATH, ACTIVATION, include_str!("linear.wgsl")], ["X", "W", "FORM"]);
 static SPARSE: Shader = Shader {
     name: "linear_sparse",
     pieces: &[ELEMENT, OUTPUT, GROUP, MATH, ACTIVATION, include_str!("linear_sparse.wgsl")],
@@ -191,13 +187,14 @@ impl WgpuBackend {
             out_row: call.out.1,
             ..params
         };
+        let tile = Tile::of(&self.tuning, m, n, 1);
         self.queue.dispatch(&Dispatch {
             op: OP,
-            shader: &TILED,
+            shader: TILED.of(tile),
             constants: [code(call.dtype), dtype, form, 0],
             operands: &[call.x.0, w, call.bias.0, call.out.0],
             params: bytemuck::bytes_of(&params),
-            groups: u64::from(m).div_ceil(TILE_SIZE) * u64::from(n).div_ceil(TILE_SIZE),
+            groups: tile.groups(m, n),
         })
     }
 

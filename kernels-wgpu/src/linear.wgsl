@@ -34,7 +34,12 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> out: array<atomic<u32>>; // [M, N]
 
 alias Value = f32;
-const RIGHT_IS_ROW_MAJOR = true;
+
+fn mac(l: f32, r: vec4<f32>, sum: vec4<f32>) -> vec4<f32> { return fma(vec4(l), r, sum); }
+
+fn left_along_p() -> bool { return true; }
+
+fn right_along_p() -> bool { return true; }
 
 fn left(row: u32, p: u32) -> f32 {
     if (row >= params.m || p >= params.k) { return 0.0; }
@@ -65,7 +70,25 @@ fn right(row: u32, p: u32) -> f32 {
     return bitcast<f32>(w[params.scales + group]) * f32(i32(code) - i32(zero));
 }
 
-@compute @workgroup_size(64)
+fn left_four(row: u32, p: u32) -> vec4<f32> { return vec4(left(row, p), left(row, p + 1u), left(row, p + 2u), left(row, p + 3u)); }
+
+fn left_rows(row: u32, p: u32) -> vec4<f32> { return vec4(left(row, p), left(row + 1u, p), left(row + 2u, p), left(row + 3u, p)); }
+
+fn right_four(row: u32, p: u32) -> vec4<f32> { return vec4(right(row, p), right(row, p + 1u), right(row, p + 2u), right(row, p + 3u)); }
+
+fn right_columns(row: u32, p: u32) -> vec4<f32> { return vec4(right(row, p), right(row + 1u, p), right(row + 2u, p), right(row + 3u, p)); }
+
+fn finish(row: u32, column: u32, sum: f32) {
+    if (row >= params.m || column >= params.n) { return; }
+    var value = sum;
+    if (params.with_bias != 0u) {
+        let at = params.bias_first + column * params.bias_step;
+        value += f32_of(X, (bias[word_of(X, at)] >> shift_of(X, at)) & mask_of(X));
+    }
+    store(X, params.out_first + row * params.out_row + column, bits_of(X, activate(params.activation, value)));
+}
+
+@compute @workgroup_size(SIDE * SIDE)
 fn linear(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -74,20 +97,6 @@ fn linear(
     let columns = (params.n + TILE - 1u) / TILE;
     let index = group_index(group, groups);
     let row = index / columns * TILE;
-    let column = index % columns * TILE;
     if (row >= params.m) { return; }
-    var sums = product(row, column, lane, params.k);
-    for (var i = 0u; i < 4u; i++) {
-        for (var j = 0u; j < 4u; j++) {
-            let to = vec2(row + lane / 8u * 4u + i, column + lane % 8u * 4u + j);
-            if (to.x < params.m && to.y < params.n) {
-                var value = sums.rows[i][j];
-                if (params.with_bias != 0u) {
-                    let at = params.bias_first + to.y * params.bias_step;
-                    value += f32_of(X, (bias[word_of(X, at)] >> shift_of(X, at)) & mask_of(X));
-                }
-                store(X, params.out_first + to.x * params.out_row + to.y, bits_of(X, activate(params.activation, value)));
-            }
-        }
-    }
+    product(row, index % columns * TILE, lane, params.k);
 }
