@@ -18,7 +18,7 @@
 //!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
 //! `SIZEWISE_WGPU` forces paths, for tests, by words separated by commas: `small` takes the workgroups of devices with the least
-//! limits; `tile-32`, `tile-64` and `tile-128` cut every product into tiles of that size.
+//! limits; `tile-32`, `tile-64` and `tile-128` cut every product into tiles of that size; `no-dot4` multiplies bytes one at a time.
 
 mod adapter;
 mod attention;

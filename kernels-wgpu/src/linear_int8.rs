@@ -1,19 +1,22 @@
 //! Fully connected layer in integers of 8 bits.
 
 use crate::copy::GROUP_SIZE;
-use crate::linear::{activation, bias};
+use crate::linear::{activation, bias, form_of_bits, form_of_blocks};
 use crate::operand::{count, strides};
-use crate::pipeline::{ACTIVATION, GROUP, MATH, Shader};
+use crate::pipeline::{ACTIVATION, CODES, ELEMENT, GROUP, MATH, Shader};
 use crate::queue::Dispatch;
 use crate::weight::{Form, PackedWeight};
 use crate::{NAME, WgpuBackend};
 use bytemuck::{Pod, Zeroable};
 use kernels::ops::LinearInt8;
-use kernels::weight::{Bits, Zero};
+use kernels::weight::Zero;
 use kernels::{Checked, DType, Error, Launch, Op, Result, Support};
 
-static SHADER: Shader =
-    Shader { name: LinearInt8::NAME, pieces: &[GROUP, MATH, ACTIVATION, include_str!("linear_int8.wgsl")], constants: &[] };
+static SHADER: Shader = Shader {
+    name: LinearInt8::NAME,
+    pieces: &[ELEMENT, GROUP, CODES, MATH, ACTIVATION, include_str!("linear_int8.wgsl")],
+    constants: &["FORM", "DOT4"],
+};
 
 /// As in `linear_int8.wgsl`.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -37,8 +40,7 @@ struct Params {
     scales: u32,
     zeros: u32,
     asymmetric: u32,
-    nibbles: u32,
-    unused: u32,
+    unused: [u32; 2],
 }
 
 impl Launch<LinearInt8<'_>> for WgpuBackend {
@@ -57,13 +59,22 @@ impl Launch<LinearInt8<'_>> for WgpuBackend {
             return Ok(());
         }
         let packed = args.weight.storage::<PackedWeight>().ok_or(Error::Device { op: OP, arg: "weight", backend: NAME })?;
-        let Form::Quant { bits, zero, group_size, groups, scales, zeros } = packed.form else {
-            let got = args.weight.format().to_owned();
-            return Err(Error::Value { op: OP, arg: "weight", wanted: "of integer codes", got });
+        let k = count(OP, "K", args.x.shape()[1])?;
+        let (form, group_size, groups, [scales, zeros], asymmetric) = match packed.form {
+            Form::Quant { bits, zero, group_size, groups, scales, zeros } => {
+                (form_of_bits(bits), group_size, groups, [scales, zeros], u32::from(zero == Zero::Asymmetric))
+            }
+            Form::Blocks { format } => {
+                let group_size = format.group_size() as u32;
+                (form_of_blocks(format), group_size, k / group_size, [0; 2], 0)
+            }
+            _ => {
+                let got = args.weight.format().to_owned();
+                return Err(Error::Value { op: OP, arg: "weight", wanted: "of integer codes", got });
+            }
         };
         let outputs = count(OP, "elements of out", out.numel())?;
         let (m, n) = (count(OP, "M", out.shape()[0])?, count(OP, "N", out.shape()[1])?);
-        let k = count(OP, "K", args.x.shape()[1])?;
         let (x, x_scale) = (self.operand(OP, "x", &args.x)?, self.operand(OP, "x_scale", &args.x_scale)?);
         let (bias, [bias_first, bias_step, with_bias]) = bias(self, OP, args.bias.as_ref(), x_scale)?;
         let to = self.operand(OP, "out", &out)?;
@@ -85,14 +96,13 @@ impl Launch<LinearInt8<'_>> for WgpuBackend {
             groups,
             scales,
             zeros,
-            asymmetric: u32::from(zero == Zero::Asymmetric),
-            nibbles: u32::from(bits == Bits::Int4),
-            unused: 0,
+            asymmetric,
+            unused: [0; 2],
         };
         self.queue.dispatch(&Dispatch {
             op: OP,
             shader: &SHADER,
-            constants: [0; 4],
+            constants: [form, u32::from(self.tuning.dot4), 0, 0],
             operands: &[x, x_scale, packed.operand(), bias, to],
             params: bytemuck::bytes_of(&params),
             groups: u64::from(outputs).div_ceil(GROUP_SIZE),

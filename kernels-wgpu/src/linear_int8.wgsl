@@ -1,5 +1,8 @@
-// out[i, j] = act(x_scale[i] · Σ over groups g of scale[j, g] · Σ over p in g of x[i, p] · (code[j, p] − zero[j, g]) + bias[j]):
-// one invocation per output; the sum over a group is exact in i32.
+// out[i, j] = act(x_scale[i] · Σ over groups g of (scale[j, g] · Σ over p in g of x[i, p] · (code[j, p] − zero[j, g]) − min[j, g] · Σ over p in
+// g of x[i, p]) + bias[j]): one invocation per output; the sums over a group are exact in i32.
+
+override FORM: u32; // of the weight, as in `wgsl/codes.wgsl`
+override DOT4: u32; // whether the device multiplies four bytes at a time
 
 struct Params {
     m: u32,
@@ -20,8 +23,8 @@ struct Params {
     scales: u32, // first word
     zeros: u32, // first word
     asymmetric: u32,
-    nibbles: u32,
-    unused: u32,
+    unused_0: u32,
+    unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -31,13 +34,24 @@ struct Params {
 @group(0) @binding(4) var<storage, read> bias: array<f32>; // [N]
 @group(0) @binding(5) var<storage, read_write> out: array<f32>; // [M, N]
 
-// Codes of a row begin a byte; even inputs are in low nibbles.
-fn code(column: u32, p: u32) -> i32 {
-    if (params.nibbles == 0u) { return i32(byte(0u, column * params.k + p)); }
-    return i32((byte(0u, column * ((params.k + 1u) / 2u) + p / 2u) >> ((p & 1u) << 2u)) & 15u);
+fn word(i: u32) -> u32 { return w[i]; }
+
+fn signed(four: u32, i: u32) -> i32 { return bitcast<i32>(four << (24u - 8u * i)) >> 24u; }
+
+fn dot_of_four(a: u32, b: u32) -> i32 {
+    if (DOT4 != 0u) { return dot4I8Packed(a, b); }
+    return signed(a, 0u) * signed(b, 0u) + signed(a, 1u) * signed(b, 1u) + signed(a, 2u) * signed(b, 2u) + signed(a, 3u) * signed(b, 3u);
 }
 
-fn byte(first: u32, i: u32) -> u32 { return (w[first + (i >> 2u)] >> ((i & 3u) << 3u)) & 255u; }
+// Bytes of x from byte i, those from `first` to `end` of a row, the rest 0; i is place p of the row.
+fn x_bytes(i: u32, p: u32, first: u32, end: u32) -> u32 {
+    let shift = (i & 3u) << 3u;
+    var four = x[i >> 2u];
+    if (shift != 0u) { four = (four >> shift) | (x[(i >> 2u) + 1u] << (32u - shift)); }
+    if (p < first) { four &= 0xffffffffu << ((first - p) << 3u); }
+    if (p + 4u > end) { four &= 0xffffffffu >> ((p + 4u - end) << 3u); }
+    return four;
+}
 
 @compute @workgroup_size(64)
 fn linear_int8(
@@ -52,17 +66,18 @@ fn linear_int8(
     let x_row = params.x_first + row * params.x_row;
     var total = 0.0;
     for (var g = 0u; g < params.groups; g++) {
-        var zero = select(128i, 8i, params.nibbles != 0u);
-        if (params.asymmetric != 0u) { zero = i32(byte(params.zeros, column * params.groups + g)); }
         let first = g * params.group_size;
         let end = first + min(params.group_size, params.k - first);
+        // Codes less 128 are signed bytes: x · (code − zero) = x · (code − 128) + (128 − zero) · x.
         var sum = 0i;
-        for (var p = first; p < end; p++) {
-            let at = x_row + p;
-            let value = bitcast<i32>((x[at >> 2u] >> ((at & 3u) << 3u)) << 24u) >> 24u;
-            sum += value * (code(column, p) - zero);
+        var x_sum = 0i;
+        for (var p = first & ~3u; p < end; p += 4u) {
+            let four = x_bytes(x_row + p, p, first, end);
+            sum += dot_of_four(four, codes(column, p) ^ 0x80808080u);
+            x_sum += dot_of_four(four, 0x01010101u);
         }
-        total += bitcast<f32>(w[params.scales + column * params.groups + g]) * f32(sum);
+        let coded = group_of(column, first);
+        total += coded.scale * f32(sum + (128i - i32(coded.zero)) * x_sum) - coded.minimum * f32(x_sum);
     }
     var value = x_scale[params.x_scale_first + row * params.x_scale_step] * total;
     if (params.with_bias != 0u) { value += bias[params.bias_first + column * params.bias_step]; }

@@ -12,6 +12,8 @@ pub(crate) const VARIABLE: &str = "SIZEWISE_WGPU";
 pub(crate) struct Tuning {
     /// Workgroups of 256 invocations and 25 KiB rather than 128 and 15 KiB.
     pub large: bool,
+    /// Whether bytes are multiplied four at a time (`dot4I8Packed`).
+    pub dot4: bool,
     /// Workgroups that occupy the device.
     pub workgroups: u64,
     /// The tile of every product, if it is forced.
@@ -27,16 +29,18 @@ impl Tuning {
         let mut tuning = Tuning {
             large: limits.max_compute_workgroup_storage_size >= 26_000 && limits.max_compute_invocations_per_workgroup >= 256,
             workgroups: if software { 2 } else { 128 },
+            dot4: true,
             tile: None,
         };
         for word in forced.split(',').map(str::trim).filter(|word| !word.is_empty()) {
             match word {
+                "no-dot4" => tuning.dot4 = false,
                 "small" => tuning.large = false,
                 "tile-32" => tuning.tile = Some(Tile::Small),
                 "tile-64" => tuning.tile = Some(Tile::Middle),
                 "tile-128" => tuning.tile = Some(Tile::Large),
                 _ => {
-                    let wanted = "words of `small`, `tile-32`, `tile-64`, `tile-128`";
+                    let wanted = "words of `small`, `no-dot4`, `tile-32`, `tile-64`, `tile-128`";
                     return Err(Error::Value { op: "open", arg: VARIABLE, wanted, got: word.to_owned() });
                 }
             }
