@@ -3,6 +3,18 @@
 
 var<workgroup> sums: array<vec4<f32>, 256>; // [4 rows of x, 64 invocations] × 4 rows of the weight
 
+// What elements p to p + 15 of a row of a coded weight stand for, where they are of one group.
+fn right_group(row: u32, p: u32) -> Group {
+    if (FORM == 0u || row >= params.n || p >= params.k) { return Group(); }
+    return group_of(row, p);
+}
+
+fn right_four_of(group: Group, row: u32, p: u32) -> vec4<f32> {
+    let one_group = FORM > INT4 || params.groups == 1u || (params.group_size & 15u) == 0u;
+    if (FORM == 0u || !one_group || row >= params.n || p + 3u >= params.k) { return right_four(row, p); }
+    return decoded(group, codes(row, p));
+}
+
 // Adds four terms.
 fn four_terms(x: vec4<f32>, w: array<vec4<f32>, 4>, sum: vec4<f32>) -> vec4<f32> {
     var s = fma(vec4(x.x), vec4(w[0].x, w[1].x, w[2].x, w[3].x), sum);
@@ -28,15 +40,24 @@ fn linear_few(
         var s1 = vec4<f32>();
         var s2 = vec4<f32>();
         var s3 = vec4<f32>();
-        // Zeros up to a multiple of 16, as tiles have them.
-        for (var p = first; p < first + CHUNK && p < ((params.k + 15u) & ~15u); p += 8u) {
-            let w0 = array(right_four(row, p), right_four(row + 1u, p), right_four(row + 2u, p), right_four(row + 3u, p));
-            let q = p + 4u;
-            let w1 = array(right_four(row, q), right_four(row + 1u, q), right_four(row + 2u, q), right_four(row + 3u, q));
-            s0 = four_terms(left_four(0u, q), w1, four_terms(left_four(0u, p), w0, s0));
-            if (params.m > 1u) { s1 = four_terms(left_four(1u, q), w1, four_terms(left_four(1u, p), w0, s1)); }
-            if (params.m > 2u) { s2 = four_terms(left_four(2u, q), w1, four_terms(left_four(2u, p), w0, s2)); }
-            if (params.m > 3u) { s3 = four_terms(left_four(3u, q), w1, four_terms(left_four(3u, p), w0, s3)); }
+        for (var p = first; p < min(first + CHUNK, params.k); p += 16u) {
+            let g0 = right_group(row, p);
+            let g1 = right_group(row + 1u, p);
+            let g2 = right_group(row + 2u, p);
+            let g3 = right_group(row + 3u, p);
+            // Zeros beyond K, as tiles have them.
+            for (var q = p; q < p + 16u; q += 4u) {
+                let w = array(
+                    right_four_of(g0, row, q),
+                    right_four_of(g1, row + 1u, q),
+                    right_four_of(g2, row + 2u, q),
+                    right_four_of(g3, row + 3u, q),
+                );
+                s0 = four_terms(left_four(0u, q), w, s0);
+                if (params.m > 1u) { s1 = four_terms(left_four(1u, q), w, s1); }
+                if (params.m > 2u) { s2 = four_terms(left_four(2u, q), w, s2); }
+                if (params.m > 3u) { s3 = four_terms(left_four(3u, q), w, s3); }
+            }
         }
         sums[lane] = s0;
         if (params.m > 1u) { sums[64u + lane] = s1; }

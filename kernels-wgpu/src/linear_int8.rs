@@ -1,6 +1,5 @@
 //! Fully connected layer in integers of 8 bits.
 
-use crate::copy::GROUP_SIZE;
 use crate::linear::{activation, bias, form_of_bits, form_of_blocks};
 use crate::operand::{count, strides};
 use crate::pipeline::{ACTIVATION, CODES, ELEMENT, GROUP, MATH, Shader};
@@ -40,7 +39,8 @@ struct Params {
     scales: u32,
     zeros: u32,
     asymmetric: u32,
-    unused: [u32; 2],
+    lanes: u32,
+    unused: u32,
 }
 
 impl Launch<LinearInt8<'_>> for WgpuBackend {
@@ -73,11 +73,13 @@ impl Launch<LinearInt8<'_>> for WgpuBackend {
                 return Err(Error::Value { op: OP, arg: "weight", wanted: "of integer codes", got });
             }
         };
-        let outputs = count(OP, "elements of out", out.numel())?;
         let (m, n) = (count(OP, "M", out.shape()[0])?, count(OP, "N", out.shape()[1])?);
         let (x, x_scale) = (self.operand(OP, "x", &args.x)?, self.operand(OP, "x_scale", &args.x_scale)?);
         let (bias, [bias_first, bias_step, with_bias]) = bias(self, OP, args.bias.as_ref(), x_scale)?;
         let to = self.operand(OP, "out", &out)?;
+        // With few rows, reading the weight is all the work: its rows are spread over invocations.
+        let parts = if groups == 1 { k.div_ceil(64) } else { groups };
+        let lanes = if m <= 4 { parts.next_power_of_two().clamp(4, 64) } else { 4 };
         let params = Params {
             m,
             n,
@@ -97,7 +99,8 @@ impl Launch<LinearInt8<'_>> for WgpuBackend {
             scales,
             zeros,
             asymmetric,
-            unused: [0; 2],
+            lanes,
+            unused: 0,
         };
         self.queue.dispatch(&Dispatch {
             op: OP,
@@ -105,7 +108,7 @@ impl Launch<LinearInt8<'_>> for WgpuBackend {
             constants: [form, u32::from(self.tuning.dot4), 0, 0],
             operands: &[x, x_scale, packed.operand(), bias, to],
             params: bytemuck::bytes_of(&params),
-            groups: u64::from(outputs).div_ceil(GROUP_SIZE),
+            groups: u64::from(m).div_ceil(4) * u64::from(n).div_ceil(u64::from(64 / lanes)),
         })
     }
 }
