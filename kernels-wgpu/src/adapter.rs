@@ -97,7 +97,7 @@ fn open(adapter: &Adapter) -> Result<WgpuBackend> {
         ..DeviceInfo::default()
     };
     let counters = Counters::default();
-    let tuning = Tuning::new(&limits, &std::env::var(VARIABLE).unwrap_or_default())?;
+    let tuning = Tuning::new(&limits, info.software, &std::env::var(VARIABLE).unwrap_or_default())?;
     let queue = Queue::new(device, queue, limits, faults, counters.clone());
     Ok(WgpuBackend { id: DeviceId::unique(), info, queue, counters, tuning, frequencies: Frequencies::default() })
 }

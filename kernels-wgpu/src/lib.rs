@@ -18,7 +18,8 @@
 //! indexes it by 32 bits: what is larger is refused with [`Limit`](kernels::Error::Limit).
 //!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
-//! `SIZEWISE_WGPU` forces paths, for tests: `small` takes the workgroups of devices with the least limits.
+//! `SIZEWISE_WGPU` forces paths, for tests, by words separated by commas: `small` takes the workgroups of devices with the least
+//! limits; `tile-32`, `tile-64` and `tile-128` cut every product into tiles of that size; `no-dot4` multiplies bytes one at a time.
 
 mod adamw;
 mod adapter;
@@ -44,6 +45,7 @@ mod matmul;
 mod memory;
 mod operand;
 mod pipeline;
+mod product;
 mod quantize;
 mod queue;
 mod random;

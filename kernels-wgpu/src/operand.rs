@@ -1,6 +1,6 @@
 //! A view as a kernel sees it: one binding, and indices of 32 bits.
 
-use crate::memory::Storage;
+use crate::memory::{Storage, VECTOR_BYTES};
 use crate::{NAME, WgpuBackend};
 use kernels::{DType, Error, Layout, MAX_RANK, Result, View};
 
@@ -83,12 +83,12 @@ impl WgpuBackend {
         let (end, limits) = (layout.end()? as u64, self.queue.limits());
         if end == 0 {
             // Nothing is read or written, but a binding cannot be empty.
-            return Ok(Operand { buffer, offset_bytes: 0, size_bytes: 4, first: 0 });
+            return Ok(Operand { buffer, offset_bytes: 0, size_bytes: VECTOR_BYTES, first: 0 });
         }
         let (size, offset) = (dtype.size_bytes() as u64, layout.offset() as u64);
-        let align = u64::from(limits.min_storage_buffer_offset_alignment).max(4);
+        let align = u64::from(limits.min_storage_buffer_offset_alignment).max(VECTOR_BYTES);
         let offset_bytes = offset * size / align * align;
-        let size_bytes = (end * size - offset_bytes).next_multiple_of(4);
+        let size_bytes = (end * size - offset_bytes).next_multiple_of(VECTOR_BYTES);
         let limit = limits.max_storage_buffer_binding_size;
         if size_bytes > limit {
             return Err(Error::Limit { op, what: "bytes a kernel can bind of one operand", limit, got: size_bytes });

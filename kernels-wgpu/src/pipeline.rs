@@ -34,7 +34,13 @@ pub(crate) const ATTENTION: &str = include_str!("wgsl/attention.wgsl");
 pub(crate) const ATTENTION_TILE: &str = include_str!("wgsl/attention_tile.wgsl");
 /// Writing elements of `second`.
 pub(crate) const SECOND: &str = include_str!("wgsl/second.wgsl");
-/// The inner loop of products.
+/// Four elements at a time.
+pub(crate) const FOURS: &str = include_str!("wgsl/fours.wgsl");
+/// Weights of integer codes.
+pub(crate) const CODES: &str = include_str!("wgsl/codes.wgsl");
+/// What every kernel of products agrees on.
+pub(crate) const PRODUCT: &str = include_str!("wgsl/product.wgsl");
+/// Products by tiles.
 pub(crate) const TILE: &str = include_str!("wgsl/tile.wgsl");
 /// Which of the folded workgroups this is.
 pub(crate) const GROUP: &str = include_str!("wgsl/group.wgsl");
