@@ -196,7 +196,7 @@ type KernelKey<'a> = (&'a str, &'a str, &'a str, u32, &'a str, Vec<(&'a str, u64
 /// Where one dimension turns the choice between dense weights and a quantized or sparse form.
 fn weights_by_dimension(rows: &[KernelRow], found: &mut Vec<Finding>) {
     let mut series: BTreeMap<KernelKey<'_>, BTreeMap<&str, BTreeMap<u64, &KernelRow>>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.verdict == Verdict::Valid) {
+    for row in rows.iter().filter(|row| row.verdict == Verdict::Valid && !row.software) {
         for (dimension, size) in &row.shape {
             let others = row.shape.iter().filter(|(name, _)| *name != dimension);
             let others = others.map(|(name, size)| (name.as_str(), *size)).collect();

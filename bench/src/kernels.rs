@@ -129,6 +129,7 @@ fn verify(run: &Run, opened: &[Opened], cases: &[Case], rows: &mut [KernelRow]) 
 fn prepare<'b>(case: &Case, name: &str, backend: &'b Result<Arc<dyn Backend>, OpenError>) -> (KernelRow, Option<Prepared<'b>>) {
     let threads = backend.as_ref().map_or(0, |on| on.info().threads as u32);
     let mut row = case.row(name, threads);
+    row.software = backend.as_ref().is_ok_and(|on| on.info().software);
     let ready = match backend {
         Ok(on) => case.prepare(on.as_ref()).and_then(|mut ready| ready.call().map(|()| ready)),
         Err(error) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::figures::{self, ABSENT};
 use crate::performance;
-use crate::report::{Finding, KernelRow, ModelRow, Report, Task, Verdict};
+use crate::report::{Finding, KernelRow, ModelRow, Report, Task, Verdict, shown_backend};
 use crate::table::{Table, inline};
 
 /// The whole report as markdown.
@@ -50,7 +50,7 @@ pub fn report(report: &Report) -> String {
 /// How the figures were made, for the method section of every report.
 pub const METHOD: [&str; 7] = [
     "Samples are interleaved: every round visits all rows of a set in a seeded random order, then in its reverse. Each row is warmed up until its times settle. Calls shorter than 200 µs are timed in batches, so their percentiles are those of batch means.",
-    "NOISY: too few samples, or a 95 % interval of the median wider than ±5 %, or a drift of more than 10 % while measuring (rank test, p < 0.01). SKIP: not run, with the reason. FAIL: should have run and did not.",
+    "NOISY: too few samples, or a 95 % interval of the median wider than ±5 %, or a drift of more than 10 % while measuring (rank test, p < 0.01). SKIP: not run, with the reason. FAIL: should have run and did not. Backends marked (software) emulate a GPU on the CPU: their speed says nothing of a GPU, and they are not ranked.",
     "Quality is measured on the held-out split. Intervals are 95 %: Wilson score for accuracy, bootstrap over held-out windows for bits per byte.",
     "Only VALID rows are ranked, and overlapping intervals count as ties: of times the 95 % interval of the median, by order statistics. A Pareto front holds the rows to choose from: every other row has one on the front that is at least as good on both axes and clearly better on one.",
     "Limits are measured on this machine in this run. The share of the limit is the roofline time, the larger of operations over peak rate and bytes over bandwidth, divided by the median time. Bytes are counted as if each operand came from memory once, so operands that stay in a cache take a row beyond 100 %; rates of sparse weights count the multiplications by zero that are left out.",
@@ -155,7 +155,7 @@ pub fn models(report: &Report, task: &Task, detail: Detail) -> String {
         let cells = [
             row.label(),
             row.family.as_str().into(),
-            row.backend.clone(),
+            shown_backend(&row.backend, row.software),
             or_absent(row.quality.as_ref(), figures::quality),
             or_absent(latency, |latency| ns(latency.p50)),
             or_absent(row.rows_or_tokens_per_s, figures::count),
@@ -229,7 +229,7 @@ pub fn kernels(rows: &[KernelRow], detail: Detail) -> String {
             shape(row),
             row.dtype.clone(),
             row.weight.clone(),
-            row.backend.clone(),
+            shown_backend(&row.backend, row.software),
             or_absent(row.median_ns, figures::time_ns),
             or_absent(row.gflop_per_s, figures::significant),
             or_absent(row.share_of_limit, figures::percent),

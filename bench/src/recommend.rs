@@ -438,6 +438,20 @@ mod tests {
     }
 
     #[test]
+    fn emulated_gpus_are_not_ranked() {
+        let mut report = fixture::report();
+        let pick = Standing::of(&report, "digits").unwrap().recommended.row.id.clone();
+        for row in report.models.iter_mut().filter(|row| row.id == pick) {
+            row.software = true;
+        }
+        conclude(&mut report);
+        assert_ne!(Standing::of(&report, "digits").unwrap().recommended.row.id, pick);
+        let row = report.models.iter().find(|row| row.id == pick).unwrap();
+        assert!(!row.pareto.latency && !row.pareto.bytes);
+        assert!(report.advice.iter().chain(&report.crossovers).all(|finding| !finding.evidence.contains(&pick)));
+    }
+
+    #[test]
     fn overlapping_rows_are_not_ranked() {
         let mut report = fixture::report();
         for row in report.models.iter_mut().filter(|row| row.task == "rust-lm") {

@@ -3,6 +3,8 @@
 use crate::fault::Faults;
 use crate::memory::Counters;
 use crate::queue::Queue;
+use crate::rope::Frequencies;
+use crate::tuning::{Tuning, VARIABLE};
 use crate::{NAME, WgpuBackend};
 use kernels::{DeviceId, DeviceInfo, Error, Result};
 use std::sync::Arc;
@@ -95,8 +97,9 @@ fn open(adapter: &Adapter) -> Result<WgpuBackend> {
         ..DeviceInfo::default()
     };
     let counters = Counters::default();
+    let tuning = Tuning::new(&limits, info.software, &std::env::var(VARIABLE).unwrap_or_default())?;
     let queue = Queue::new(device, queue, limits, faults, counters.clone());
-    Ok(WgpuBackend { id: DeviceId::unique(), info, queue, counters })
+    Ok(WgpuBackend { id: DeviceId::unique(), info, queue, counters, tuning, frequencies: Frequencies::default() })
 }
 
 #[cfg(test)]

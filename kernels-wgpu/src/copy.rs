@@ -1,52 +1,21 @@
 //! Strided copy.
 
 use crate::WgpuBackend;
-use crate::operand::{Operand, Walk, code, count, walk};
-use crate::pipeline::{ELEMENT, GROUP, LAYOUT, OUTPUT, Shader};
+use crate::lattice::{Lattice, Slot};
+use crate::operand::{Operand, code};
+use crate::pipeline::{ELEMENT, ELEMENTWISE, GROUP, LATTICE, OUTPUT, Shader, WORDS};
 use crate::queue::Dispatch;
-use bytemuck::{Pod, Zeroable};
 use kernels::ops::Copy;
 use kernels::{Checked, DType, Launch, Layout, Op, Result, Support};
 
-static SHADER: Shader =
-    Shader { name: Copy::NAME, pieces: &[ELEMENT, OUTPUT, GROUP, LAYOUT, include_str!("copy.wgsl")], constants: &["DTYPE"] };
+static SHADER: Shader = Shader {
+    name: Copy::NAME,
+    pieces: &[ELEMENT, OUTPUT, GROUP, LATTICE, WORDS, ELEMENTWISE, include_str!("copy.wgsl")],
+    constants: &["OUT"],
+};
 
-/// Invocations in a workgroup of the elementwise ops.
+/// Invocations of a workgroup where each computes one output.
 pub(crate) const GROUP_SIZE: u64 = 64;
-
-/// As in `copy.wgsl` and `cast.wgsl`.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-pub(crate) struct Params {
-    x: Walk,
-    out: Walk,
-    x_first: u32,
-    out_first: u32,
-    count: u32,
-    unused: u32,
-}
-
-impl Params {
-    /// The parameters of an elementwise op from one bound layout to another of the same shape.
-    ///
-    /// # Errors
-    /// `Limit`.
-    pub fn new(op: &'static str, x: (&Operand<'_>, &Layout), out: (&Operand<'_>, &Layout)) -> Result<Self> {
-        Ok(Params {
-            x: walk(op, x.1)?,
-            out: walk(op, out.1)?,
-            x_first: x.0.first,
-            out_first: out.0.first,
-            count: count(op, "elements", out.1.numel())?,
-            unused: 0,
-        })
-    }
-
-    /// Workgroups of one invocation per element.
-    pub fn groups(&self) -> u64 {
-        u64::from(self.count).div_ceil(GROUP_SIZE)
-    }
-}
 
 impl WgpuBackend {
     /// Queues a copy between two bound layouts of one shape.
@@ -60,7 +29,8 @@ impl WgpuBackend {
         (x, x_layout): (Operand<'_>, &Layout),
         (out, out_layout): (Operand<'_>, &Layout),
     ) -> Result<()> {
-        let params = Params::new(op, (&x, x_layout), (&out, out_layout))?;
+        let slots = [Slot::new(&x, x_layout), Slot::default(), Slot::default(), Slot::new(&out, out_layout)];
+        let lattice = Lattice::new(op, out_layout.shape(), slots)?;
         // Only the size of an element matters.
         let width = match dtype.size_bytes() {
             1 => DType::U8,
@@ -72,8 +42,8 @@ impl WgpuBackend {
             shader: &SHADER,
             constants: [code(width), 0, 0, 0],
             operands: &[x, out],
-            params: bytemuck::bytes_of(&params),
-            groups: params.groups(),
+            params: bytemuck::bytes_of(&lattice),
+            groups: lattice.groups(width),
         })
     }
 }

@@ -1,19 +1,19 @@
-// out[i] = x[i], bit for bit, under the strides of each.
+// out[i] = x[i], bit for bit.
 
-override DTYPE: u32;
+override OUT: u32;
 
 struct Params {
-    x: Walk,
-    out: Walk,
-    x_first: u32,
-    out_first: u32,
-    count: u32,
-    unused: u32,
+    lattices: array<Lattice, 1>, // x, out in w
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<u32>;
 @group(0) @binding(2) var<storage, read_write> out: array<atomic<u32>>;
+
+fn element(i: u32) -> u32 {
+    let at = places(i).x;
+    return (x[word_of(OUT, at)] >> shift_of(OUT, at)) & mask_of(OUT);
+}
 
 @compute @workgroup_size(64)
 fn copy(
@@ -21,8 +21,5 @@ fn copy(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = group_index(group, groups) * 64u + lane;
-    if (i >= params.count) { return; }
-    let source = params.x_first + place(params.x, i);
-    store(DTYPE, params.out_first + place(params.out, i), x[word_of(DTYPE, source)] >> shift_of(DTYPE, source));
+    each_element(group_index(group, groups), lane);
 }

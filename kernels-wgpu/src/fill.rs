@@ -1,27 +1,27 @@
 //! A constant.
 
 use crate::WgpuBackend;
-use crate::copy::GROUP_SIZE;
-use crate::operand::{Walk, code, count, walk};
-use crate::pipeline::{ELEMENT, GROUP, LAYOUT, OUTPUT, Shader};
+use crate::lattice::{Lattice, Slot};
+use crate::operand::code;
+use crate::pipeline::{ELEMENT, ELEMENTWISE, GROUP, LATTICE, OUTPUT, Shader, WORDS};
 use crate::queue::Dispatch;
 use bytemuck::{Pod, Zeroable};
 use half::{bf16, f16};
 use kernels::ops::Fill;
 use kernels::{Checked, DType, Element, Launch, Op, Result, Support};
 
-static SHADER: Shader =
-    Shader { name: Fill::NAME, pieces: &[ELEMENT, OUTPUT, GROUP, LAYOUT, include_str!("fill.wgsl")], constants: &["DTYPE"] };
+static SHADER: Shader = Shader {
+    name: Fill::NAME,
+    pieces: &[ELEMENT, OUTPUT, GROUP, LATTICE, WORDS, ELEMENTWISE, include_str!("fill.wgsl")],
+    constants: &["OUT"],
+};
 
 /// As in `fill.wgsl`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Params {
-    out: Walk,
-    out_first: u32,
-    count: u32,
+    lattice: Lattice,
     bits: u32,
-    unused: u32,
 }
 
 /// The bits of `value` as an element.
@@ -47,16 +47,15 @@ impl Launch<Fill<'_>> for WgpuBackend {
         self.queue.faults().enter(OP)?;
         let out = args.out.as_view();
         let to = self.operand(OP, "out", &out)?;
-        let count = count(OP, "elements", out.numel())?;
-        let params =
-            Params { out: walk(OP, out.layout())?, out_first: to.first, count, bits: bits(out.dtype(), args.value), unused: 0 };
+        let none = Slot::default();
+        let lattice = Lattice::new(OP, out.shape(), [none, none, none, Slot::new(&to, out.layout())])?;
         self.queue.dispatch(&Dispatch {
             op: OP,
             shader: &SHADER,
             constants: [code(out.dtype()), 0, 0, 0],
             operands: &[to],
-            params: bytemuck::bytes_of(&params),
-            groups: u64::from(count).div_ceil(GROUP_SIZE),
+            params: bytemuck::bytes_of(&Params { lattice, bits: bits(out.dtype(), args.value) }),
+            groups: lattice.groups(out.dtype()),
         })
     }
 }

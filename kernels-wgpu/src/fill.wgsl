@@ -1,17 +1,16 @@
 // out[i] = the element of these bits.
 
-override DTYPE: u32;
+override OUT: u32;
 
 struct Params {
-    out: Walk,
-    out_first: u32,
-    count: u32,
+    lattices: array<Lattice, 1>, // out in w
     bits: u32,
-    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> out: array<atomic<u32>>;
+
+fn element(i: u32) -> u32 { return params.bits; }
 
 @compute @workgroup_size(64)
 fn fill(
@@ -19,7 +18,5 @@ fn fill(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = group_index(group, groups) * 64u + lane;
-    if (i >= params.count) { return; }
-    store(DTYPE, params.out_first + place(params.out, i), params.bits);
+    each_element(group_index(group, groups), lane);
 }

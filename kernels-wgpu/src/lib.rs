@@ -10,36 +10,65 @@
 //!
 //! An op returns once it is queued; only [`Download`](kernels::ops::Download) and [`sync`](kernels::Memory::sync) wait, and count
 //! it in [`MemoryStats::waits`](kernels::MemoryStats). What the device reports later is a [`Fault`](kernels::Error::Fault) out of
-//! every call from then on.
+//! every call from then on; an index out of range, which only kernels see, is an [`Index`](kernels::Error::Index) out of the next call
+//! that waits, and no other.
 //!
 //! Memory is words of 32 bits; bf16, f16 and 8-bit elements are unpacked and rounded by hand, so that nothing depends on optional
 //! features of an adapter. A kernel sees an operand through one binding of at most the adapter's limit (128 MiB on some) and
 //! indexes it by 32 bits: what is larger is refused with [`Limit`](kernels::Error::Limit).
 //!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
+//! `SIZEWISE_WGPU` forces paths, for tests, by words separated by commas: `small` takes the workgroups of devices with the least
+//! limits; `tile-32`, `tile-64` and `tile-128` cut every product into tiles of that size; `no-dot4` multiplies bytes one at a time.
 
+mod adamw;
 mod adapter;
 mod attention;
+mod attention_backward;
+mod axpy;
+mod binary;
 mod cast;
+mod clip_norm;
 mod copy;
+mod cross_entropy;
+mod cross_entropy_backward;
 mod download;
 mod fault;
 mod fill;
+mod gather;
+mod lattice;
+mod layer_norm;
+mod layer_norm_backward;
 mod linear;
 mod linear_int8;
 mod matmul;
 mod memory;
 mod operand;
 mod pipeline;
+mod product;
 mod quantize;
 mod queue;
-mod unsupported;
+mod random;
+mod reduce;
+mod report;
+mod rms_norm;
+mod rms_norm_backward;
+mod rope;
+mod scatter_add;
+mod sgd;
+mod softmax;
+mod softmax_backward;
+mod tuning;
+mod unary;
+mod unary_backward;
 mod upload;
 mod weight;
 
 use kernels::{Backend, DeviceId, DeviceInfo};
 use memory::Counters;
 use queue::Queue;
+use rope::Frequencies;
+use tuning::Tuning;
 
 pub(crate) const NAME: &str = "wgpu";
 
@@ -49,6 +78,8 @@ pub struct WgpuBackend {
     info: DeviceInfo,
     pub(crate) queue: Queue,
     pub(crate) counters: Counters,
+    pub(crate) frequencies: Frequencies,
+    pub(crate) tuning: Tuning,
 }
 
 impl WgpuBackend {

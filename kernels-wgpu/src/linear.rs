@@ -1,29 +1,40 @@
 //! Fully connected layer, over dense, quantized and sparse weights as they are stored.
 
 use crate::copy::GROUP_SIZE;
-use crate::matmul::TILE_SIZE;
 use crate::operand::{Operand, code, count, strides};
-use crate::pipeline::{ACTIVATION, ELEMENT, GROUP, MATH, OUTPUT, Shader, TILE};
+use crate::pipeline::{ACTIVATION, CODES, ELEMENT, FOURS, GROUP, MATH, OUTPUT, PRODUCT, Shader};
+use crate::product::{Products, Tile, products};
 use crate::queue::Dispatch;
 use crate::weight::{Form, PackedWeight};
 use crate::{NAME, WgpuBackend};
 use bytemuck::{Pod, Zeroable};
 use kernels::ops::{Act, Linear};
-use kernels::weight::{Bits, Zero};
+use kernels::weight::{Bits, BlockFormat, Zero};
 use kernels::{Checked, DType, Error, Launch, Op, Result, Support, View, WeightRef};
 
 const OP: &str = Linear::NAME;
 
-static TILED: Shader = Shader {
-    name: OP,
-    pieces: &[ELEMENT, OUTPUT, GROUP, MATH, ACTIVATION, TILE, include_str!("linear.wgsl")],
+const LINEAR: &str = include_str!("linear.wgsl");
+static TILED: Products =
+    products!("linear", [FOURS, CODES, MATH, ACTIVATION, LINEAR, include_str!("linear_tiled.wgsl")], ["X", "W", "FORM"]);
+static FEW: Shader = Shader {
+    name: "linear_few",
+    pieces: &[ELEMENT, OUTPUT, GROUP, PRODUCT, FOURS, CODES, MATH, ACTIVATION, LINEAR, include_str!("linear_few.wgsl")],
     constants: &["X", "W", "FORM"],
 };
 static SPARSE: Shader = Shader {
     name: "linear_sparse",
     pieces: &[ELEMENT, OUTPUT, GROUP, MATH, ACTIVATION, include_str!("linear_sparse.wgsl")],
-    constants: &["X", "W", "FORM"],
+    constants: &["X", "W", "FORM", "ROWS"],
 };
+
+/// Most rows whose product is bound by reading the weight.
+const FEW_ROWS: u32 = 4;
+
+/// Invocations that a row of the weight is spread over, 64 terms each at a time: a power of two from 4 to 64.
+fn lanes(k: u32) -> u32 {
+    k.div_ceil(64).next_power_of_two().clamp(4, 64)
+}
 
 /// As in `linear.wgsl`.
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
@@ -48,7 +59,7 @@ struct Tiled {
     scales: u32,
     zeros: u32,
     asymmetric: u32,
-    unused: u32,
+    lanes: u32,
 }
 
 /// As in `linear_sparse.wgsl`.
@@ -96,6 +107,25 @@ pub(crate) fn bias<'a>(
     };
     let operand = on.operand(op, "bias", view)?;
     Ok((operand, [operand.first, strides(view.layout())[0], 1]))
+}
+
+/// Code of a form of weights in `wgsl/codes.wgsl`.
+pub(crate) fn form_of_bits(bits: Bits) -> u32 {
+    match bits {
+        Bits::Int8 => 1,
+        Bits::Int4 => 2,
+    }
+}
+
+/// As [`form_of_bits`].
+pub(crate) fn form_of_blocks(format: BlockFormat) -> u32 {
+    match format {
+        BlockFormat::Q8_0 => 3,
+        BlockFormat::Q4_0 => 4,
+        BlockFormat::Q4K => 5,
+        BlockFormat::Q5K => 6,
+        BlockFormat::Q6K => 7,
+    }
 }
 
 /// Bound operands and sizes, of any form of weight.
@@ -157,13 +187,11 @@ impl WgpuBackend {
                 self.tiled(call, w, [code(dtype), 0], params)
             }
             Form::Quant { bits, zero, group_size, groups, scales, zeros } => {
-                let form = match bits {
-                    Bits::Int8 => 1,
-                    Bits::Int4 => 2,
-                };
                 let asymmetric = u32::from(zero == Zero::Asymmetric);
-                self.tiled(call, w, [0, form], Tiled { group_size, groups, scales, zeros, asymmetric, ..Tiled::default() })
+                let params = Tiled { group_size, groups, scales, zeros, asymmetric, ..Tiled::default() };
+                self.tiled(call, w, [0, form_of_bits(bits)], params)
             }
+            Form::Blocks { format } => self.tiled(call, w, [0, form_of_blocks(format)], Tiled::default()),
             Form::Csr { dtype, col, values } => {
                 self.sparse(call, w, [code(dtype), 0], Sparse { col, values, ..Sparse::default() })
             }
@@ -191,19 +219,23 @@ impl WgpuBackend {
             out_row: call.out.1,
             ..params
         };
+        let few = m <= FEW_ROWS;
+        let params = Tiled { lanes: lanes(k), ..params };
+        let tile = Tile::of(&self.tuning, m, n, 1);
+        let rows_of_weight = 4 * u64::from(64 / params.lanes);
         self.queue.dispatch(&Dispatch {
             op: OP,
-            shader: &TILED,
+            shader: if few { &FEW } else { TILED.of(tile) },
             constants: [code(call.dtype), dtype, form, 0],
             operands: &[call.x.0, w, call.bias.0, call.out.0],
             params: bytemuck::bytes_of(&params),
-            groups: u64::from(m).div_ceil(TILE_SIZE) * u64::from(n).div_ceil(TILE_SIZE),
+            groups: if few { u64::from(n).div_ceil(rows_of_weight) } else { tile.groups(m, n) },
         })
     }
 
     fn sparse(&self, call: &Call<'_>, w: Operand<'_>, [dtype, form]: [u32; 2], params: Sparse) -> Result<()> {
         let ([m, n, k], [bias_first, bias_step, with_bias]) = (call.sizes, call.bias.1);
-        let outputs = count(OP, "elements of out", m as usize * n as usize)?;
+        let rows = if m == 1 { 1 } else { 4 };
         let params = Sparse {
             m,
             n,
@@ -221,10 +253,10 @@ impl WgpuBackend {
         self.queue.dispatch(&Dispatch {
             op: OP,
             shader: &SPARSE,
-            constants: [code(call.dtype), dtype, form, 0],
+            constants: [code(call.dtype), dtype, form, rows],
             operands: &[call.x.0, w, call.bias.0, call.out.0],
             params: bytemuck::bytes_of(&params),
-            groups: u64::from(outputs).div_ceil(GROUP_SIZE),
+            groups: u64::from(m.div_ceil(rows)) * u64::from(n).div_ceil(GROUP_SIZE),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 override X: u32; // dtype of x, bias and out
 override W: u32; // dtype of a dense weight
-override FORM: u32; // of the weight: 0 dense, 1 int8, 2 int4
+override FORM: u32; // of the weight: 0 dense, else as in `wgsl/codes.wgsl`
 
 struct Params {
     m: u32,
@@ -24,70 +24,55 @@ struct Params {
     scales: u32, // first word
     zeros: u32, // first word
     asymmetric: u32,
-    unused: u32,
+    lanes: u32, // of a row, where it is spread over invocations
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<u32>; // [M, K]
-@group(0) @binding(2) var<storage, read> w: array<u32>; // [N, K]
+@group(0) @binding(1) var<storage, read> x: array<vec4<u32>>; // [M, K]
+@group(0) @binding(2) var<storage, read> w: array<vec4<u32>>; // [N, K]
 @group(0) @binding(3) var<storage, read> bias: array<u32>; // [N]
 @group(0) @binding(4) var<storage, read_write> out: array<atomic<u32>>; // [M, N]
 
-alias Value = f32;
-const RIGHT_IS_ROW_MAJOR = true;
+fn word(i: u32) -> u32 { return w[i >> 2u][i & 3u]; }
 
-fn left(row: u32, p: u32) -> f32 {
-    if (row >= params.m || p >= params.k) { return 0.0; }
+fn x_at(i: u32) -> f32 {
+    let word = word_of(X, i);
+    return f32_of(X, (x[word >> 2u][word & 3u] >> shift_of(X, i)) & mask_of(X));
+}
+
+// Elements p to p + 3 of a row of x, 0 outside.
+fn left_four(row: u32, p: u32) -> vec4<f32> {
+    if (row >= params.m || p >= params.k) { return vec4(0.0); }
     let at = params.x_first + row * params.x_row + p;
-    return f32_of(X, (x[word_of(X, at)] >> shift_of(X, at)) & mask_of(X));
+    if (p + 3u < params.k && (at & 3u) == 0u) { return four_of(X, x[vector_of(X, at)], at); }
+    var values = vec4(x_at(at), 0.0, 0.0, 0.0);
+    if (p + 1u < params.k) { values.y = x_at(at + 1u); }
+    if (p + 2u < params.k) { values.z = x_at(at + 2u); }
+    if (p + 3u < params.k) { values.w = x_at(at + 3u); }
+    return values;
 }
 
-// Byte i after a word of the weight.
-fn byte(first: u32, i: u32) -> u32 { return (w[first + (i >> 2u)] >> ((i & 3u) << 3u)) & 255u; }
+fn dense_at(i: u32) -> f32 { return f32_of(W, (word(word_of(W, i)) >> shift_of(W, i)) & mask_of(W)); }
 
-fn right(row: u32, p: u32) -> f32 {
-    if (row >= params.n || p >= params.k) { return 0.0; }
-    if (FORM == 0u) {
-        let at = params.w_first + row * params.w_row + p * params.w_column;
-        return f32_of(W, (w[word_of(W, at)] >> shift_of(W, at)) & mask_of(W));
-    }
-    var code: u32;
-    var zero: u32;
-    if (FORM == 1u) {
-        code = byte(0u, row * params.k + p);
-        zero = 128u;
-    } else {
-        code = (byte(0u, row * ((params.k + 1u) >> 1u) + (p >> 1u)) >> ((p & 1u) << 2u)) & 15u;
-        zero = 8u;
-    }
-    let group = row * params.groups + p / params.group_size;
-    if (params.asymmetric != 0u) { zero = byte(params.zeros, group); }
-    return bitcast<f32>(w[params.scales + group]) * f32(i32(code) - i32(zero));
+// Elements p to p + 3 of a row of the weight, 0 outside.
+fn right_four(row: u32, p: u32) -> vec4<f32> {
+    if (row >= params.n || p >= params.k) { return vec4(0.0); }
+    if (FORM != 0u) { return decoded_four(row, p); }
+    let at = params.w_first + row * params.w_row + p * params.w_column;
+    if (p + 3u < params.k && (at & 3u) == 0u && params.w_column == 1u) { return four_of(W, w[vector_of(W, at)], at); }
+    var values = vec4(dense_at(at), 0.0, 0.0, 0.0);
+    if (p + 1u < params.k) { values.y = dense_at(at + params.w_column); }
+    if (p + 2u < params.k) { values.z = dense_at(at + 2u * params.w_column); }
+    if (p + 3u < params.k) { values.w = dense_at(at + 3u * params.w_column); }
+    return values;
 }
 
-@compute @workgroup_size(64)
-fn linear(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let columns = (params.n + TILE - 1u) / TILE;
-    let index = group_index(group, groups);
-    let row = index / columns * TILE;
-    let column = index % columns * TILE;
-    if (row >= params.m) { return; }
-    var sums = product(row, column, lane, params.k);
-    for (var i = 0u; i < 4u; i++) {
-        for (var j = 0u; j < 4u; j++) {
-            let to = vec2(row + lane / 8u * 4u + i, column + lane % 8u * 4u + j);
-            if (to.x < params.m && to.y < params.n) {
-                var value = sums.rows[i][j];
-                if (params.with_bias != 0u) {
-                    let at = params.bias_first + to.y * params.bias_step;
-                    value += f32_of(X, (bias[word_of(X, at)] >> shift_of(X, at)) & mask_of(X));
-                }
-                store(X, params.out_first + to.x * params.out_row + to.y, bits_of(X, activate(params.activation, value)));
-            }
-        }
+fn finish(row: u32, column: u32, sum: f32) {
+    if (row >= params.m || column >= params.n) { return; }
+    var value = sum;
+    if (params.with_bias != 0u) {
+        let at = params.bias_first + column * params.bias_step;
+        value += f32_of(X, (bias[word_of(X, at)] >> shift_of(X, at)) & mask_of(X));
     }
+    store(X, params.out_first + row * params.out_row + column, bits_of(X, activate(params.activation, value)));
 }

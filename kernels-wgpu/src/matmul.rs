@@ -2,26 +2,16 @@
 
 use crate::WgpuBackend;
 use crate::operand::{code, count, strides};
-use crate::pipeline::{ELEMENT, GROUP, OUTPUT, Shader, TILE};
+use crate::product::{Products, Tile, products};
 use crate::queue::Dispatch;
 use bytemuck::{Pod, Zeroable};
 use kernels::ops::Matmul;
 use kernels::{Checked, DType, Error, Launch, Layout, Op, Result, Support};
 
 const MATMUL: &str = include_str!("matmul.wgsl");
-static FLOAT: Shader = Shader {
-    name: "matmul_float",
-    pieces: &[ELEMENT, OUTPUT, GROUP, TILE, include_str!("matmul_float.wgsl"), MATMUL],
-    constants: &["A", "OUT"],
-};
-static INTEGER: Shader = Shader {
-    name: "matmul_integer",
-    pieces: &[ELEMENT, OUTPUT, GROUP, TILE, include_str!("matmul_integer.wgsl"), MATMUL],
-    constants: &["A", "OUT"],
-};
-
-/// Rows and columns of a tile, as in `wgsl/tile.wgsl`.
-pub(crate) const TILE_SIZE: u64 = 32;
+const CONSTANTS: [&str; 4] = ["A", "OUT", "LEFT_ALONG_P", "RIGHT_ALONG_P"];
+static FLOAT: Products = products!("matmul_float", [include_str!("matmul_float.wgsl"), MATMUL], CONSTANTS);
+static INTEGER: Products = products!("matmul_integer", [include_str!("matmul_integer.wgsl"), MATMUL], CONSTANTS);
 
 /// As in `matmul.wgsl`.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -91,17 +81,20 @@ impl Launch<Matmul<'_>> for WgpuBackend {
         let (to, out_lead) = split(operands[2].first, out.layout());
         let (alpha, beta) = (args.alpha, args.beta);
         let params = Params { lead, a_lead, b_lead, out_lead, m, n, k, batch, a, b, out: to, alpha, beta, unused: 0 };
-        let tiles = u64::from(m).div_ceil(TILE_SIZE) * u64::from(n).div_ceil(TILE_SIZE);
-        let groups = tiles.checked_mul(batch.into()).ok_or(Error::Limit {
+        let tile = Tile::of(&self.tuning, m, n, batch);
+        let groups = tile.groups(m, n).checked_mul(batch.into()).ok_or(Error::Limit {
             op: OP,
             what: "workgroups",
             limit: u32::MAX.into(),
             got: u64::MAX,
         })?;
+        let products = if args.a.dtype() == DType::I8 { &INTEGER } else { &FLOAT };
+        // A factor is read along the dimension in which it is dense.
+        let (left_along, right_along) = (u32::from(a.row != 1), u32::from(b.row == 1 && b.column != 1));
         self.queue.dispatch(&Dispatch {
             op: OP,
-            shader: if args.a.dtype() == DType::I8 { &INTEGER } else { &FLOAT },
-            constants: [code(args.a.dtype()), code(out.dtype()), 0, 0],
+            shader: products.of(tile),
+            constants: [code(args.a.dtype()), code(out.dtype()), left_along, right_along],
             operands: &operands,
             params: bytemuck::bytes_of(&params),
             groups,

@@ -2,6 +2,8 @@
 
 override A: u32;
 override OUT: u32;
+override LEFT_ALONG_P: u32;
+override RIGHT_ALONG_P: u32;
 
 struct Params {
     lead: vec4<u32>, // up to four leading dimensions, the last in w
@@ -31,9 +33,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read> b: array<u32>;
 @group(0) @binding(3) var<storage, read_write> out: array<atomic<u32>>;
 
-const RIGHT_IS_ROW_MAJOR = false;
 var<private> a_matrix: u32;
 var<private> b_matrix: u32;
+var<private> out_matrix: u32;
 
 // Where the matrix of index `batch` starts, less the operand's first element.
 fn matrix(batch: u32, strides: vec4<u32>) -> u32 {
@@ -45,6 +47,10 @@ fn matrix(batch: u32, strides: vec4<u32>) -> u32 {
     }
     return at;
 }
+
+fn left_along_p() -> bool { return LEFT_ALONG_P != 0u; }
+
+fn right_along_p() -> bool { return RIGHT_ALONG_P != 0u; }
 
 fn left(row: u32, p: u32) -> Value {
     if (row >= params.m || p >= params.k) { return Value(0); }
@@ -58,7 +64,27 @@ fn right(column: u32, p: u32) -> Value {
     return value_of(A, (b[word_of(A, at)] >> shift_of(A, at)) & mask_of(A));
 }
 
-@compute @workgroup_size(64)
+fn left_four(row: u32, p: u32) -> vec4<Value> { return vec4(left(row, p), left(row, p + 1u), left(row, p + 2u), left(row, p + 3u)); }
+
+fn left_rows(row: u32, p: u32) -> vec4<Value> { return vec4(left(row, p), left(row + 1u, p), left(row + 2u, p), left(row + 3u, p)); }
+
+fn right_four(column: u32, p: u32) -> vec4<Value> {
+    return vec4(right(column, p), right(column, p + 1u), right(column, p + 2u), right(column, p + 3u));
+}
+
+fn right_columns(column: u32, p: u32) -> vec4<Value> {
+    return vec4(right(column, p), right(column + 1u, p), right(column + 2u, p), right(column + 3u, p));
+}
+
+fn finish(row: u32, column: u32, sum: Value) {
+    if (row >= params.m || column >= params.n) { return; }
+    let at = out_matrix + row * params.out_row + column * params.out_column;
+    var former = 0u;
+    if (params.beta != 0.0) { former = stored(OUT, at); }
+    store(OUT, at, blend(OUT, sum, former));
+}
+
+@compute @workgroup_size(SIDE * SIDE)
 fn matmul(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -69,21 +95,8 @@ fn matmul(
     let index = group_index(group, groups);
     let batch = index / columns / rows;
     if (batch >= params.batch) { return; }
-    let row = index / columns % rows * TILE;
-    let column = index % columns * TILE;
     a_matrix = params.a_first + matrix(batch, params.a_lead);
     b_matrix = params.b_first + matrix(batch, params.b_lead);
-    var sums = product(row, column, lane, params.k);
-    let out_matrix = params.out_first + matrix(batch, params.out_lead);
-    for (var i = 0u; i < 4u; i++) {
-        for (var j = 0u; j < 4u; j++) {
-            let to = vec2(row + lane / 8u * 4u + i, column + lane % 8u * 4u + j);
-            if (to.x < params.m && to.y < params.n) {
-                let at = out_matrix + to.x * params.out_row + to.y * params.out_column;
-                var former = 0u;
-                if (params.beta != 0.0) { former = stored(OUT, at); }
-                store(OUT, at, blend(OUT, sums.rows[i][j], former));
-            }
-        }
-    }
+    out_matrix = params.out_first + matrix(batch, params.out_lead);
+    product(index / columns % rows * TILE, index % columns * TILE, lane, params.k);
 }

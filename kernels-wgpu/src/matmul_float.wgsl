@@ -4,6 +4,8 @@ alias Value = f32;
 
 fn value_of(dtype: u32, bits: u32) -> f32 { return f32_of(dtype, bits); }
 
+fn mac(l: f32, r: vec4<f32>, sum: vec4<f32>) -> vec4<f32> { return fma(vec4(l), r, sum); }
+
 fn blend(dtype: u32, sum: f32, former: u32) -> u32 {
     return bits_of(dtype, params.alpha * sum + params.beta * f32_of(dtype, former));
 }

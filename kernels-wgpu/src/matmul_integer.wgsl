@@ -4,4 +4,6 @@ alias Value = i32;
 
 fn value_of(dtype: u32, bits: u32) -> i32 { return bitcast<i32>(bits << 24u) >> 24u; }
 
+fn mac(l: i32, r: vec4<i32>, sum: vec4<i32>) -> vec4<i32> { return l * r + sum; }
+
 fn blend(dtype: u32, sum: i32, former: u32) -> u32 { return bitcast<u32>(sum) + former; }

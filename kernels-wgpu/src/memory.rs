@@ -45,13 +45,16 @@ impl Drop for Storage {
     }
 }
 
+/// Kernels read vectors of four words: buffers and bindings are whole ones.
+pub(crate) const VECTOR_BYTES: u64 = 16;
+
 /// Usage of buffers that kernels read and write.
 pub(crate) const KERNELS: BufferUsages = BufferUsages::STORAGE.union(BufferUsages::COPY_SRC).union(BufferUsages::COPY_DST);
 /// Usage of buffers the host reads.
 pub(crate) const READBACK: BufferUsages = BufferUsages::MAP_READ.union(BufferUsages::COPY_DST);
 
 impl Queue {
-    /// At least `bytes` zero bytes, in whole words, never none.
+    /// At least `bytes` zero bytes, in whole [vectors](VECTOR_BYTES), never none.
     ///
     /// # Errors
     /// `Limit`, `OutOfMemory`, or the fault of an earlier call.
@@ -62,7 +65,7 @@ impl Queue {
         }
         self.faults().check()?;
         let exhausted = self.device().push_error_scope(ErrorFilter::OutOfMemory);
-        let size = bytes.next_multiple_of(4).max(4);
+        let size = bytes.next_multiple_of(VECTOR_BYTES).max(VECTOR_BYTES);
         let buffer = self.device().create_buffer(&BufferDescriptor { label: Some(op), size, usage, mapped_at_creation: false });
         if pollster::block_on(exhausted.pop()).is_some() {
             return Err(Error::OutOfMemory { backend: NAME, wanted_bytes: bytes });

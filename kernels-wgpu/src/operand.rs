@@ -1,6 +1,6 @@
 //! A view as a kernel sees it: one binding, and indices of 32 bits.
 
-use crate::memory::Storage;
+use crate::memory::{Storage, VECTOR_BYTES};
 use crate::{NAME, WgpuBackend};
 use kernels::{DType, Error, Layout, MAX_RANK, Result, View};
 
@@ -14,6 +14,13 @@ pub(crate) struct Operand<'a> {
     pub size_bytes: u64,
     /// Index of the view's first element within the binding.
     pub first: u32,
+}
+
+impl<'a> Operand<'a> {
+    /// A buffer of this backend's own, all of it.
+    pub fn whole(buffer: &'a wgpu::Buffer) -> Self {
+        Operand { buffer, offset_bytes: 0, size_bytes: buffer.size(), first: 0 }
+    }
 }
 
 /// A size as kernels count it. Below 2³¹, so that stepping past the end of a loop cannot wrap.
@@ -52,28 +59,6 @@ pub(crate) fn strides(layout: &Layout) -> [u32; MAX_RANK] {
     narrow
 }
 
-/// Dimensions and strides as `wgsl/layout.wgsl` walks them, padded with ones in front.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C)]
-pub(crate) struct Walk {
-    dims: [u32; 8],
-    strides: [u32; 8],
-}
-
-/// The walk over the elements of a bound view.
-///
-/// # Errors
-/// `Limit`.
-pub(crate) fn walk(op: &'static str, layout: &Layout) -> Result<Walk> {
-    let mut walk = Walk { dims: [1; 8], strides: [0; 8] };
-    let lead = 8 - layout.shape().rank();
-    for (axis, (&dim, stride)) in layout.shape().iter().zip(strides(layout)).enumerate() {
-        walk.dims[lead + axis] = count(op, "size of a dimension", dim)?;
-        walk.strides[lead + axis] = stride;
-    }
-    Ok(walk)
-}
-
 impl WgpuBackend {
     /// Binds the part of a buffer that a view covers.
     ///
@@ -98,12 +83,12 @@ impl WgpuBackend {
         let (end, limits) = (layout.end()? as u64, self.queue.limits());
         if end == 0 {
             // Nothing is read or written, but a binding cannot be empty.
-            return Ok(Operand { buffer, offset_bytes: 0, size_bytes: 4, first: 0 });
+            return Ok(Operand { buffer, offset_bytes: 0, size_bytes: VECTOR_BYTES, first: 0 });
         }
         let (size, offset) = (dtype.size_bytes() as u64, layout.offset() as u64);
-        let align = u64::from(limits.min_storage_buffer_offset_alignment).max(4);
+        let align = u64::from(limits.min_storage_buffer_offset_alignment).max(VECTOR_BYTES);
         let offset_bytes = offset * size / align * align;
-        let size_bytes = (end * size - offset_bytes).next_multiple_of(4);
+        let size_bytes = (end * size - offset_bytes).next_multiple_of(VECTOR_BYTES);
         let limit = limits.max_storage_buffer_binding_size;
         if size_bytes > limit {
             return Err(Error::Limit { op, what: "bytes a kernel can bind of one operand", limit, got: size_bytes });

@@ -24,16 +24,47 @@ pub(crate) struct Shader {
 pub(crate) const ELEMENT: &str = include_str!("wgsl/element.wgsl");
 /// Writing elements of `out`.
 pub(crate) const OUTPUT: &str = include_str!("wgsl/output.wgsl");
-/// Places of elements under strides.
-pub(crate) const LAYOUT: &str = include_str!("wgsl/layout.wgsl");
 /// Elementary functions.
 pub(crate) const MATH: &str = include_str!("wgsl/math.wgsl");
 /// Activations of linear layers.
 pub(crate) const ACTIVATION: &str = include_str!("wgsl/activation.wgsl");
-/// The inner loop of products.
+/// What the kernels of attention share.
+pub(crate) const ATTENTION: &str = include_str!("wgsl/attention.wgsl");
+/// Products of a tile of attention.
+pub(crate) const ATTENTION_TILE: &str = include_str!("wgsl/attention_tile.wgsl");
+/// Writing elements of `second`.
+pub(crate) const SECOND: &str = include_str!("wgsl/second.wgsl");
+/// Four elements at a time.
+pub(crate) const FOURS: &str = include_str!("wgsl/fours.wgsl");
+/// Weights of integer codes.
+pub(crate) const CODES: &str = include_str!("wgsl/codes.wgsl");
+/// What every kernel of products agrees on.
+pub(crate) const PRODUCT: &str = include_str!("wgsl/product.wgsl");
+/// Products by tiles.
 pub(crate) const TILE: &str = include_str!("wgsl/tile.wgsl");
 /// Which of the folded workgroups this is.
 pub(crate) const GROUP: &str = include_str!("wgsl/group.wgsl");
+
+/// Places of elements in several operands of one shape.
+pub(crate) const LATTICE: &str = include_str!("wgsl/lattice.wgsl");
+/// Writing elements that lie side by side.
+pub(crate) const WORDS: &str = include_str!("wgsl/words.wgsl");
+/// The loop of elementwise ops.
+pub(crate) const ELEMENTWISE: &str = include_str!("wgsl/elementwise.wgsl");
+/// Sums and maxima of a row by a workgroup.
+pub(crate) const ROWS: &str = include_str!("wgsl/rows.wgsl");
+/// Writing a row by a workgroup.
+pub(crate) const ROW_WORDS: &str = include_str!("wgsl/row_words.wgsl");
+/// The loop of optimizers.
+pub(crate) const STEP: &str = include_str!("wgsl/step.wgsl");
+/// Functions within the ULP that ops of one element promise.
+pub(crate) const PRECISE: &str = include_str!("wgsl/precise.wgsl");
+/// Reporting an index out of range.
+pub(crate) const INDEX: &str = include_str!("wgsl/index.wgsl");
+/// Products of 64 bits.
+pub(crate) const WIDE: &str = include_str!("wgsl/wide.wgsl");
+/// Sine and cosine of parts of a turn.
+pub(crate) const TURN: &str = include_str!("wgsl/turn.wgsl");
 
 /// A pipeline and the layout of its only bind group.
 pub(crate) struct Compiled {

@@ -4,6 +4,7 @@ use crate::fault::Faults;
 use crate::memory::{Counters, KERNELS, READBACK, Storage};
 use crate::operand::Operand;
 use crate::pipeline::{CONSTANTS, Pipelines, Shader};
+use crate::report::Report;
 use kernels::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wgpu::{
@@ -13,8 +14,8 @@ use wgpu::{
 
 /// Most workgroups along one dimension of a dispatch that every device allows.
 const MAX_GROUPS: u64 = 65_535;
-/// Bytes between the parameters of two dispatches: the largest alignment a device may ask for.
-const SLOT_BYTES: usize = 256;
+/// Bytes between the parameters of two dispatches: a multiple of the largest alignment a device may ask for.
+const SLOT_BYTES: usize = 512;
 /// Dispatches gathered before they are submitted.
 const SLOTS: usize = 256;
 /// Writes of this size do not wait for the next submission.
@@ -42,6 +43,7 @@ pub(crate) struct Queue {
     limits: Limits,
     faults: Faults,
     counters: Counters,
+    report: Report,
     state: Mutex<State>,
     transfer: Mutex<()>,
 }
@@ -49,6 +51,8 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     encoder: Option<CommandEncoder>,
+    /// Whether a kernel may have reported since the last wait.
+    awaits_report: bool,
     pipelines: Pipelines,
     /// Parameters of the dispatches gathered, a slot each.
     params: Vec<u8>,
@@ -56,13 +60,16 @@ struct State {
     slots: Option<wgpu::Buffer>,
     /// Work space of transfers, kept.
     staging: Option<Arc<Storage>>,
+    /// Stands for an operand left out.
+    nothing: Option<Arc<Storage>>,
     /// What the host reads from, kept.
     readback: Option<Arc<Storage>>,
 }
 
 impl Queue {
     pub fn new(device: Device, queue: wgpu::Queue, limits: Limits, faults: Faults, counters: Counters) -> Self {
-        Queue { device, queue, limits, faults, counters, state: Mutex::default(), transfer: Mutex::default() }
+        let report = Report::new(&device);
+        Queue { device, queue, limits, faults, counters, report, state: Mutex::default(), transfer: Mutex::default() }
     }
 
     pub fn device(&self) -> &Device {
@@ -76,6 +83,12 @@ impl Queue {
     }
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Where kernels report an index out of range, bound.
+    pub fn report(&self) -> Operand<'_> {
+        let buffer = &self.report.buffer;
+        Operand { buffer, offset_bytes: 0, size_bytes: buffer.size(), first: 0 }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -109,6 +122,7 @@ impl Queue {
                 mapped_at_creation: false,
             })
         });
+        state.awaits_report |= dispatch.operands.iter().any(|of| *of.buffer == self.report.buffer);
         let compiled = state.pipelines.get(&self.device, dispatch.shader, dispatch.constants);
         let binding =
             |buffer, offset, size| BindingResource::Buffer(BufferBinding { buffer, offset, size: BufferSize::new(size) });
@@ -176,6 +190,14 @@ impl Queue {
         self.kept(op, bytes, KERNELS, |state| &mut state.staging)
     }
 
+    /// A word to bind where an operand that would be written is left out. Nothing reads or writes it.
+    ///
+    /// # Errors
+    /// Those of [`Queue::allocate`].
+    pub fn nothing(&self, op: &'static str) -> Result<Arc<Storage>> {
+        self.kept(op, 4, KERNELS, |state| &mut state.nothing)
+    }
+
     fn kept(
         &self,
         op: &'static str,
@@ -195,16 +217,24 @@ impl Queue {
     /// end of the last word.
     ///
     /// # Errors
-    /// The first fault so far.
+    /// The first fault so far; `Index` of an op queued since the last wait.
     pub fn read(&self, op: &'static str, from: &wgpu::Buffer, offset_bytes: u64, bytes: &mut [u8]) -> Result<()> {
         let size = (bytes.len() as u64).next_multiple_of(4);
         let readback = self.kept(op, size, READBACK, |state| &mut state.readback)?;
         // Held to the end: the buffer read from is shared.
         let mut state = self.state();
+        let state = &mut *state;
         let encoder =
             state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
         encoder.copy_buffer_to_buffer(from, offset_bytes, &readback.buffer, 0, size);
-        self.submit(&mut state);
+        let awaited = std::mem::take(&mut state.awaits_report);
+        if awaited {
+            self.report.collect(encoder);
+        }
+        self.submit(state);
+        if awaited {
+            self.report.map();
+        }
         let mapped = Arc::new(OnceLock::new());
         let answer = mapped.clone();
         readback.buffer.map_async(MapMode::Read, ..size, move |result| {
@@ -220,16 +250,28 @@ impl Queue {
             bytes.iter_mut().zip(range.iter()).for_each(|(to, from)| *to = *from);
         }
         readback.buffer.unmap();
-        self.faults.check()
+        if awaited { self.report.result(&self.faults) } else { self.faults.check() }
     }
 
     /// Waits for everything queued.
     ///
     /// # Errors
-    /// The first fault so far.
+    /// The first fault so far; `Index` of an op queued since the last wait.
     pub fn wait(&self) -> Result<()> {
-        self.submit(&mut self.state());
-        self.poll()
+        let mut state = self.state();
+        let state = &mut *state;
+        if !std::mem::take(&mut state.awaits_report) {
+            self.submit(state);
+            return self.poll();
+        }
+        // Held to the end: the memory the report is read from is shared.
+        let encoder =
+            state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
+        self.report.collect(encoder);
+        self.submit(state);
+        self.report.map();
+        self.poll()?;
+        self.report.result(&self.faults)
     }
 
     fn poll(&self) -> Result<()> {

@@ -1,9 +1,9 @@
 //! Weights as the kernels of linear layers read them: as they are stored, section after section in one buffer.
 
+use crate::WgpuBackend;
 use crate::memory::{KERNELS, Storage};
 use crate::operand::{Operand, count};
-use crate::{NAME, WgpuBackend};
-use kernels::weight::{Bits, Pattern, Sparse, Values, Zero};
+use kernels::weight::{Bits, BlockFormat, Pattern, Sparse, Values, Zero};
 use kernels::{Backend, DType, Error, Packed, Result, Weight};
 
 const OP: &str = "pack";
@@ -15,6 +15,8 @@ pub(crate) enum Form {
     Dense { dtype: DType },
     /// `codes` (bytes or nibbles, rows of whole bytes), `scales` `[N, groups]`, `zeros` (bytes) `[N, groups]`.
     Quant { bits: Bits, zero: Zero, group_size: u32, groups: u32, scales: u32, zeros: u32 },
+    /// Blocks as GGUF has them, `[N, K / block]`.
+    Blocks { format: BlockFormat },
     /// `row_ptr` `[N + 1]`, `col`, `values`.
     Csr { dtype: DType, col: u32, values: u32 },
     /// `row_ptr`, `col`, `values` `[blocks, rows, cols]`.
@@ -32,8 +34,7 @@ pub(crate) struct PackedWeight {
 impl PackedWeight {
     /// The whole weight, bound.
     pub fn operand(&self) -> Operand<'_> {
-        let buffer = &self.storage.buffer;
-        Operand { buffer, offset_bytes: 0, size_bytes: buffer.size(), first: 0 }
+        Operand::whole(&self.storage.buffer)
     }
 }
 
@@ -108,9 +109,10 @@ pub(crate) fn pack(on: &WgpuBackend, weight: &Weight) -> Result<Packed> {
                 zeros: sections.add(quant.zero_points())?,
             }
         }
-        Weight::Blocks(_) => {
-            let reason = "the block formats of GGUF have no kernels yet";
-            return Err(Error::Unsupported { op: OP, dtype: DType::U8, backend: NAME, reason });
+        Weight::Blocks(blocks) => {
+            count(OP, "codes of a weight", blocks.n().saturating_mul(blocks.k()))?;
+            sections.add(blocks.bytes())?;
+            Form::Blocks { format: blocks.format() }
         }
         Weight::Sparse(of) => sparse(&mut sections, of)?,
     };

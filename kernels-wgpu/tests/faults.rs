@@ -1,7 +1,7 @@
 //! What goes wrong on a device comes out as a typed error: no panic, no hang.
 
-use kernels::ops::{Copy, Download, Fill, Matmul, Upload};
-use kernels::{Backend, DType, Error, Layout, Memory, Op, Result};
+use kernels::ops::{Copy, Download, Fill, Gather, Matmul, Upload};
+use kernels::{Backend, Buffer, DType, Error, Layout, Memory, Op, Result};
 use kernels_wgpu::WgpuBackend;
 use std::time::{Duration, Instant};
 
@@ -99,4 +99,34 @@ fn a_view_beyond_one_binding_is_refused_and_a_part_of_it_is_not() {
     let last = Layout::strided([8], &[1], len - 8).unwrap();
     Download::new(large.view_as(last).unwrap(), &mut host).run(&gpu).unwrap();
     assert_eq!(host, [0, 0, 0, 7, 7, 7, 7, 7]);
+}
+
+#[test]
+fn an_index_out_of_range_is_told_once_by_the_next_call_that_waits() {
+    let gpu = open();
+    let mut table = gpu.alloc(DType::F32, 12).unwrap();
+    let mut index = gpu.alloc(DType::U32, 3).unwrap();
+    let mut out = gpu.alloc(DType::F32, 9).unwrap();
+    Upload::new(&[1f32; 12], table.view_mut([12]).unwrap()).run(&gpu).unwrap();
+    let mut host = [0f32; 9];
+    for waits_by_download in [true, false] {
+        Upload::new(&[0u32, 4, 1], index.view_mut([3]).unwrap()).run(&gpu).unwrap();
+        let gather = |out: &mut Buffer| {
+            let (table, index) = (table.view([4, 3]).unwrap(), index.view([3]).unwrap());
+            Gather { table, index, out: out.view_mut([3, 3]).unwrap() }.run(&gpu)
+        };
+        gather(&mut out).unwrap();
+        let told = match waits_by_download {
+            true => Download::new(out.view([9]).unwrap(), &mut host).run(&gpu),
+            false => gpu.sync(),
+        };
+        assert_eq!(told, Err(Error::Index { op: "gather", arg: "index", at: 1, limit: 4, got: 4 }));
+        gpu.sync().unwrap();
+        // Rows of legal indices are there, and nothing is left of the error.
+        Upload::new(&[3u32, 0, 2], index.view_mut([3]).unwrap()).run(&gpu).unwrap();
+        let (table, index) = (table.view([4, 3]).unwrap(), index.view([3]).unwrap());
+        Gather { table, index, out: out.view_mut([3, 3]).unwrap() }.run(&gpu).unwrap();
+        Download::new(out.view([9]).unwrap(), &mut host).run(&gpu).unwrap();
+        assert_eq!(host, [1.0; 9]);
+    }
 }

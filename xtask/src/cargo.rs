@@ -6,6 +6,10 @@ use std::process::Command;
 /// Every build of checks shares this selection, so that dependencies are built once.
 pub const SELECTION: [&str; 4] = ["--workspace", "--features", "bench/wgpu,bench/cuda", "--locked"];
 
+/// The same where nothing may need a Vulkan driver.
+pub const SELECTION_WITHOUT_WGPU: [&str; 6] =
+    ["--workspace", "--features", "bench/cuda", "--locked", "--exclude", "kernels-wgpu"];
+
 /// The workspace root: the folder above this crate.
 pub fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long)]
     quick: bool,
 
-    /// Leave out the tests of kernels-wgpu
+    /// Leave out the tests of kernels-wgpu, and of models on it
     #[arg(long)]
     skip_wgpu: bool,
 
@@ -85,10 +85,11 @@ fn tests(args: &Args, steps: &mut Steps) {
     let filter = args.filter.as_deref();
     let cargo_test = |subcommand: &[&str]| {
         let mut command = cargo::cargo_in_root();
-        command.args(subcommand).args(cargo::SELECTION);
-        if args.skip_wgpu {
-            command.args(["--exclude", "kernels-wgpu"]);
-        }
+        command.args(subcommand);
+        match args.skip_wgpu {
+            true => command.args(cargo::SELECTION_WITHOUT_WGPU),
+            false => command.args(cargo::SELECTION),
+        };
         command
     };
     let mut programs = Programs::default();

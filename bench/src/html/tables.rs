@@ -7,7 +7,7 @@ use super::escape::esc;
 use crate::figures::{self, ABSENT};
 use crate::markdown;
 use crate::recommend::Shrunk;
-use crate::report::{KernelRow, ModelRow, Report, Task, Verdict};
+use crate::report::{KernelRow, ModelRow, Report, Task, Verdict, shown_backend};
 
 /// One cell: markup made of escaped text, and its rank when the column is sorted.
 struct Cell {
@@ -179,7 +179,7 @@ fn model_cells(report: &Report, row: &ModelRow) -> Vec<Cell> {
         Cell::number(row.train_s, |_| markdown::training(report, row)),
         Cell::number(row.energy_j, |joules| format!("{} µJ", figures::significant(joules * 1e6))),
         Cell::number(row.cost_per_million, figures::significant),
-        Cell::text(&row.backend),
+        Cell::text(&shown_backend(&row.backend, row.software)),
         Cell::text(markdown::pareto(row)),
         Cell::verdict(row.verdict, &row.reason),
     ]
@@ -262,7 +262,7 @@ fn kernel_cells(row: &KernelRow) -> Vec<Cell> {
         Cell::text(&markdown::shape(row)),
         Cell::text(&row.dtype),
         Cell::text(&row.weight),
-        Cell::text(&row.backend),
+        Cell::text(&shown_backend(&row.backend, row.software)),
         Cell::number(row.median_ns, figures::time_ns),
         Cell::number(row.gflop_per_s, figures::significant),
         Cell::number(row.gb_per_s, figures::significant),

@@ -196,7 +196,8 @@ impl<'r> Section<'r> {
         measure: impl Fn(ModelRow, &Arc<dyn Backend>) -> Entry,
     ) {
         for Opened { name, backend } in self.opened {
-            let row = filled(named.row(name), made);
+            let mut row = filled(named.row(name), made);
+            row.software = backend.as_ref().is_ok_and(|on| on.info().software);
             let entry = match backend {
                 Ok(on) => measure(row, on),
                 Err(error) => Entry::skipped(row, error.to_string()),

@@ -40,6 +40,9 @@ pub struct KernelRow {
     pub op: String,
     /// Backend name.
     pub backend: String,
+    /// Whether the backend emulates a GPU on the CPU: shown and marked, but never ranked, as its speed says nothing of a GPU.
+    #[serde(default)]
+    pub software: bool,
     /// Activation dtype, e.g. `f32`.
     pub dtype: String,
     /// Weight storage, e.g. `dense`, `int8`, `int4-g64`, `csr-90`, `2:4`.
@@ -84,6 +87,7 @@ impl KernelRow {
             id: format!("{op}/{backend}/{dtype}/{weight}/{}/threads={threads}", dims.join(",")),
             op: op.into(),
             backend: backend.into(),
+            software: false,
             dtype: dtype.into(),
             weight: weight.into(),
             shape: shape.iter().map(|(name, size)| ((*name).into(), *size)).collect(),

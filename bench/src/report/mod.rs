@@ -245,6 +245,11 @@ pub struct Finding {
     pub task: Option<String>,
 }
 
+/// A backend's name as tables show it.
+pub fn shown_backend(name: &str, software: bool) -> String {
+    if software { format!("{name} (software)") } else { name.into() }
+}
+
 /// The reason of a row until it is measured: what an interrupted run leaves behind.
 pub const NOT_REACHED: &str = "not reached: the run ended before this row";
 

@@ -151,6 +151,9 @@ pub struct ModelRow {
     pub task: String,
     /// Backend name.
     pub backend: String,
+    /// Whether the backend emulates a GPU on the CPU: shown and marked, but never ranked, as its speed says nothing of a GPU.
+    #[serde(default)]
+    pub software: bool,
     /// Examples per call; latency and rate are of such calls, per example.
     pub batch: u64,
     /// Training examples used, for a point of a learning curve; null for the whole training split.
@@ -196,6 +199,7 @@ impl ModelRow {
             made_from: None,
             task: task.into(),
             backend: backend.into(),
+            software: false,
             batch: 1,
             train_subset: None,
             params: None,
@@ -249,8 +253,8 @@ impl ModelRow {
     /// Whether the row is VALID and has both quality and latency, so that it may be ranked.
     pub fn ranked(&self) -> Option<(&Quality, &Latency)> {
         match self.verdict {
-            Verdict::Valid => Some((self.quality.as_ref()?, self.latency_ms.as_ref()?)),
-            Verdict::Noisy | Verdict::Skip | Verdict::Fail => None,
+            Verdict::Valid if !self.software => Some((self.quality.as_ref()?, self.latency_ms.as_ref()?)),
+            Verdict::Valid | Verdict::Noisy | Verdict::Skip | Verdict::Fail => None,
         }
     }
 

@@ -32,6 +32,9 @@ fn f32_of(dtype: u32, bits: u32) -> f32 {
     }
 }
 
+// Element i, of the word that holds it.
+fn unpack(dtype: u32, word: u32, i: u32) -> f32 { return f32_of(dtype, (word >> shift_of(dtype, i)) & mask_of(dtype)); }
+
 // To nearest, ties to even. For floating-point types. Of NaN there is one, whose sign and payload depend on no order of operands.
 fn bits_of(dtype: u32, value: f32) -> u32 {
     var bits = bitcast<u32>(value);

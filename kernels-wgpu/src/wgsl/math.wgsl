@@ -14,11 +14,10 @@ const LOG2_E = 1.4426950408889634;
 const LN_2_HIGH = 0.693359375;
 const LN_2_LOW = -2.12194440e-4;
 
-// eˣ; results below 2⁻¹²⁶ are 0.
-fn exp_of(x: f32) -> f32 {
-    if (is_nan(x)) { return x; }
-    if (x > 88.72284) { return infinity(); }
-    if (x < -87.33654) { return 0.0; }
+// eˣ = m · 2ⁿ with m from 0.7 to 1.42, for |x| ≤ 150. At NaN m is NaN.
+struct Power { m: f32, n: i32 }
+
+fn exp_parts(x: f32) -> Power {
     let n = round(x * LOG2_E);
     let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
     // (eʳ − 1 − r) / r² on |r| ≤ ln 2 / 2, to 2⁻³⁴
@@ -28,10 +27,22 @@ fn exp_of(x: f32) -> f32 {
     q = q * r + 0.041666295;
     q = q * r + 0.16666666;
     q = q * r + 0.5;
-    let p = (r * r * q + r) + 1.0;
-    // 2ⁿ in two factors: n reaches from −126 to 128.
-    let half = i32(n) / 2;
-    return p * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(i32(n) - half + 127) << 23u);
+    return Power((r * r * q + r) + 1.0, i32(n));
+}
+
+// x · 2ⁿ in two factors, for |n| ≤ 252.
+fn scaled(x: f32, n: i32) -> f32 {
+    let half = n / 2;
+    return x * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(n - half + 127) << 23u);
+}
+
+// eˣ; results below 2⁻¹²⁶ are 0.
+fn exp_of(x: f32) -> f32 {
+    if (is_nan(x)) { return x; }
+    if (x > 88.72284) { return infinity(); }
+    if (x < -87.33654) { return 0.0; }
+    let p = exp_parts(x);
+    return scaled(p.m, p.n);
 }
 
 // ln x for normal x > 0.
@@ -54,4 +65,37 @@ fn ln_of(x: f32) -> f32 {
     q = q * f + 0.3333331;
     let square = f * f;
     return n * LN_2_HIGH + (f + (n * LN_2_LOW + (f * square * q - 0.5 * square)));
+}
+
+// Φ(x) = 0.5·(1 + erf(x/√2)), the standard normal distribution.
+fn normal_below(x: f32) -> f32 {
+    let t = x * 0.70710678;
+    let a = min(abs(t), 10.2); // from here on erfc is 0 in f32
+    if (a < 1.0) {
+        // erf(t) / t as a polynomial of t² on |t| ≤ 1, to 2⁻³⁴
+        let y = t * t;
+        var q = -9.641518e-6;
+        q = q * y + 0.00011256949;
+        q = q * y - 0.0008482829;
+        q = q * y + 0.0052209455;
+        q = q * y - 0.0268654;
+        q = q * y + 0.11283782;
+        q = q * y - 0.37612638;
+        q = q * y + 1.1283792;
+        return 0.5 * (t * q) + 0.5;
+    }
+    // erfc(a)·exp(a²) with a = 2/u − 2 on [0.99, 10.2], to 2⁻³⁰
+    let u = 1.0 / (0.5 * a + 1.0);
+    var q = -0.062884666;
+    q = q * u + 0.3095748;
+    q = q * u - 0.5457702;
+    q = q * u + 0.34852394;
+    q = q * u - 0.076096855;
+    q = q * u + 0.22397712;
+    q = q * u + 0.23746085;
+    q = q * u + 0.2832647;
+    q = q * u + 0.28201082;
+    q = q * u + 2.6370756e-6;
+    let tail = 0.5 * (exp_of(-(a * a)) * q);
+    return select(1.0 - tail, tail, x < 0.0);
 }

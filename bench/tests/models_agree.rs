@@ -1,0 +1,188 @@
+//! The same models on cpu and on wgpu: curves of training, greedy tokens, and fitted linear models.
+//!
+//! **Curves.** A step is a chain of at most K = 300 roundings from parameters to new parameters (forward, backward, update), each of
+//! which moves an intermediate value by at most 2⁻²⁴ of itself. Two backends round differently, so that a step of one differs from
+//! that of the other as if its parameters had been moved by at most ε = 2·K·2⁻²⁴ of themselves. What a move does to the loss s steps
+//! later is a property of the task, which the cpu measures: it trains again from parameters moved by ε, each up or down at random.
+//! With S(t) the largest change of the loss within t steps over a few such runs, the t moves of t steps add up to at most t·S(t), if
+//! all point the same way; the first has the longest time to grow. The loss itself has K roundings of its own.
+
+use bench::backends::{Choice, open};
+use kernels::weight::{Bits, QuantScheme, Values, Zero};
+use kernels::{Backend, DType, Weight, ops::Act};
+use model_zoo::autograd::{Tape, Target, Var};
+use model_zoo::data::{Classification, digits};
+use model_zoo::large::fit::{fit_gpt, transformer_config};
+use model_zoo::large::gpt::{Gpt, GptConfig};
+use model_zoo::large::sampling::Sampling;
+use model_zoo::large::session::GptRunner;
+use model_zoo::model::{Classify, accuracy};
+use model_zoo::params::{Init, Params, Plan, Role, Vars};
+use model_zoo::random::Random;
+use model_zoo::shrink::quantize::quantize;
+use model_zoo::small::logistic::{Logistic, LogisticConfig, Targets};
+use model_zoo::small::reader::Reader;
+use model_zoo::small::svm::{Calibration, Svm, SvmConfig};
+use model_zoo::train::fit::{Batch, Progress, Surroundings, Trainer};
+use model_zoo::weights::{Tensor, Weights};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+const STEPS: u64 = 200;
+/// Roundings on the way of a step, and their size.
+const ROUNDINGS: f64 = 300.0 / (1u64 << 24) as f64;
+const TEXT: &[u8] = include_bytes!("../../ARCHITECTURE.md");
+
+fn on(name: &str) -> Arc<dyn Backend> {
+    open(name, &Choice::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn moved(weights: &Weights, seed: u64) -> Weights {
+    let mut random = Random::new(seed);
+    let mut values = |values: &Values| {
+        let signs = values.to_f32().into_iter();
+        Values::F32(signs.map(|v| v * (1.0 + 2.0 * ROUNDINGS as f32 * if random.unit() < 0.5 { 1.0 } else { -1.0 })).collect())
+    };
+    let mut all = Weights::default();
+    for (name, tensor) in weights.iter() {
+        let tensor = match tensor {
+            Tensor::Matrix(Weight::Dense { n, k, values: v }) => Tensor::Matrix(Weight::dense(*n, *k, values(v)).unwrap()),
+            Tensor::Matrix(other) => Tensor::Matrix(other.clone()),
+            Tensor::Dense { shape, values: v } => Tensor::Dense { shape: shape.clone(), values: values(v) },
+        };
+        all.insert(name, tensor);
+    }
+    all
+}
+
+/// Trains on both backends and compares the losses of every step.
+fn follows(start: &Weights, curve: impl Fn(&Arc<dyn Backend>, &Weights) -> Vec<f64>) {
+    let cpu = on("cpu");
+    let wanted = curve(&cpu, start);
+    let got = curve(&on("wgpu"), start);
+    let others: Vec<Vec<f64>> = (1..=4).map(|seed| curve(&cpu, &moved(start, seed))).collect();
+    assert_eq!((wanted.len(), got.len()), (STEPS as usize, STEPS as usize));
+    let (mut sensitivity, mut used) = (0f64, 0f64);
+    for (t, (wanted, got)) in wanted.iter().zip(&got).enumerate() {
+        sensitivity = others.iter().fold(sensitivity, |most, other| most.max((other[t] - wanted).abs()));
+        let bound = t as f64 * sensitivity + ROUNDINGS * wanted.abs();
+        let error = (got - wanted).abs();
+        assert!(error <= bound, "step {t}: {got} instead of {wanted}, off by {error:.3e}, bound {bound:.3e}");
+        used = used.max(error / bound);
+    }
+    let bound = STEPS as f64 * sensitivity;
+    println!("loss {} to {}, bound at the end {bound:.2e}, used {used:.3}", wanted[0], wanted[STEPS as usize - 1]);
+    // A bound that allows another curve proves nothing.
+    assert!(wanted[STEPS as usize - 1] < 0.8 * wanted[0] && bound < 0.1 * (wanted[0] - wanted[STEPS as usize - 1]), "{bound}");
+}
+
+/// The digits, as columns around 0.
+fn columns(task: &Classification) -> (Vec<f32>, &[u32], usize) {
+    let table = task.train.inputs.table().unwrap();
+    (table.values.iter().map(|x| x / 8.0 - 1.0).collect(), &task.train.labels, table.cols)
+}
+
+#[test]
+fn an_mlp_trains_along_the_curve_of_the_cpu() {
+    let task = digits().unwrap();
+    let (x, labels, cols) = columns(&task);
+    let mut plan = Plan::default();
+    let he = |inputs: usize| Init::Normal { std: (2.0 / inputs as f32).sqrt() };
+    let ids = [
+        plan.declare("hidden.weight", [33, cols], Role::Matrix, he(cols)),
+        plan.declare("hidden.bias", [33], Role::Vector, Init::Zeros),
+        plan.declare("out.weight", [10, 33], Role::Matrix, he(33)),
+        plan.declare("out.bias", [10], Role::Vector, Init::Zeros),
+    ];
+    let loss = |tape: &mut Tape, vars: &Vars, batch: &Batch<'_>| -> model_zoo::Result<Var> {
+        let rows: Vec<f32> = batch.examples.iter().flat_map(|&row| x[row * cols..][..cols].iter().copied()).collect();
+        let classes: Vec<u32> = batch.examples.iter().map(|&row| labels[row]).collect();
+        let rows = tape.upload(&rows, [batch.examples.len(), cols])?;
+        let classes = tape.upload(&classes, [classes.len()])?;
+        let [w1, b1, w2, b2] = ids;
+        let hidden = tape.linear(&rows, vars.matrix(w1), Some(vars.dense(b1)?), Act::Relu)?;
+        let logits = tape.linear(&hidden, vars.matrix(w2), Some(vars.dense(b2)?), Act::None)?;
+        let losses = tape.cross_entropy(&logits, Target::Class(&classes), 1.0)?;
+        Ok(tape.mean(&losses)?)
+    };
+    let curve = |on: &Arc<dyn Backend>, start: &Weights| {
+        let params = Params::import(on, &plan, start).unwrap();
+        let mut trainer = Trainer::new(on, params, labels.len(), transformer_config(STEPS, 32, 3e-3, 5)).unwrap();
+        collected(|around| trainer.run(&mut |tape, vars, batch| loss(tape, vars, batch), around).map(drop))
+    };
+    follows(&initial(&plan), curve);
+}
+
+/// The losses of a run.
+fn collected(run: impl FnOnce(&mut Surroundings<'_>) -> model_zoo::Result<()>) -> Vec<f64> {
+    let (mut losses, stop) = (Vec::new(), AtomicBool::new(false));
+    let mut note = |progress: &Progress| losses.push(progress.loss);
+    run(&mut Surroundings::new(&mut note, &stop)).unwrap();
+    losses
+}
+
+/// Weights drawn on the cpu, for both.
+fn initial(plan: &Plan) -> Weights {
+    let cpu = on("cpu");
+    Params::init(&cpu, plan, 7).unwrap().export(&cpu).unwrap()
+}
+
+fn small_gpt() -> Gpt {
+    Gpt::new(&GptConfig::gpt2(32, 32, 2, 2)).unwrap()
+}
+
+#[test]
+fn a_gpt_trains_along_the_curve_of_the_cpu() {
+    let gpt = small_gpt();
+    follows(&initial(gpt.plan()), |on, start| {
+        collected(|around| fit_gpt(on, &gpt, TEXT, Some(start), None, transformer_config(STEPS, 4, 3e-3, 11), around).map(drop))
+    });
+}
+
+#[test]
+fn a_gpt_says_what_it_says_on_the_cpu() {
+    let (cpu, wgpu, gpt) = (on("cpu"), on("wgpu"), Arc::new(small_gpt()));
+    let (stop, mut quiet) = (AtomicBool::new(false), |_: &Progress| ());
+    let mut around = Surroundings::new(&mut quiet, &stop);
+    // A short text, known well enough after these steps that its words come back.
+    let config = transformer_config(1000, 8, 1e-2, 11);
+    let (trained, _) = fit_gpt(&cpu, &gpt, &TEXT[..1024], None, None, config, &mut around).unwrap();
+    let int4 = QuantScheme { bits: Bits::Int4, group_size: 16, zero: Zero::Asymmetric };
+    let small = trained.map(|_, weight| quantize(weight, int4)).unwrap();
+    for (name, weights) in [("f32", &trained), ("int4", &small)] {
+        let says = |on: &Arc<dyn Backend>| {
+            let runner = GptRunner::new(Arc::clone(on), Arc::clone(&gpt), weights, DType::F32).unwrap();
+            runner.generate_with(b"This page is ", 64, Sampling::GREEDY, 0).unwrap()
+        };
+        let (wanted, got) = (says(&cpu), says(&wgpu));
+        println!("{name}: {}", String::from_utf8_lossy(&wanted));
+        assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(&wanted), "{name}");
+        let used = (0..=u8::MAX).filter(|byte| wanted.contains(byte)).count();
+        assert!(used > 10, "{name}: {used} bytes over and over prove little");
+    }
+}
+
+#[test]
+fn linear_models_fit_and_predict_as_on_the_cpu() {
+    let (cpu, wgpu, task) = (on("cpu"), on("wgpu"), digits().unwrap());
+    let (inputs, labels, test) = (&task.train.inputs, &task.train.labels, &task.test);
+    let fit = |on: &Arc<dyn Backend>| {
+        let targets = Targets::Classes(labels);
+        let (model, _) = Logistic::fit(&**on, Reader::Table, inputs, targets, 10, LogisticConfig::default()).unwrap();
+        model
+    };
+    let svm =
+        Svm::fit(Reader::Table, inputs, labels, 10, SvmConfig { calibration: Calibration::Softmax, ..SvmConfig::default() });
+    let (wanted, got, svm) = (fit(&cpu), fit(&wgpu), svm.unwrap());
+    let scores = |model: &dyn Classify| {
+        println!("accuracy {}", accuracy(&model.predict(&test.inputs).unwrap(), &test.labels).unwrap());
+        model.predict(&test.inputs).unwrap()
+    };
+    // Both searches end where the gradient of the mean loss is below 1e-4: at minima that classify alike all but rows on the border.
+    let (a, b) = (scores(&wanted.place(&cpu).unwrap()), scores(&got.place(&wgpu).unwrap()));
+    let differ = a.iter().zip(&b).filter(|(a, b)| a != b).count();
+    assert!(differ * 200 <= a.len(), "{differ} of {} rows", a.len());
+    // The same weights give the same classes.
+    assert_eq!(scores(&wanted.place(&wgpu).unwrap()), a);
+    assert_eq!(scores(&svm.place(&wgpu).unwrap()), scores(&svm.place(&cpu).unwrap()));
+}

@@ -1,0 +1,74 @@
+//! How products are cut into tiles.
+
+use crate::pipeline::Shader;
+use crate::tuning::Tuning;
+
+/// Sums of a workgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tile {
+    /// 32 × 32.
+    Small,
+    /// 64 × 64.
+    Middle,
+    /// 128 × 128.
+    Large,
+}
+
+impl Tile {
+    /// The one for a product on a device: as large as leaves enough workgroups.
+    pub fn of(tuning: &Tuning, m: u32, n: u32, batch: u32) -> Self {
+        let tiles = |side: u32| u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side)) * u64::from(batch);
+        match tuning.tile {
+            Some(forced) => forced,
+            None if tuning.large && m > 64 && n > 64 && tiles(128) >= tuning.workgroups => Tile::Large,
+            None if m > 32 && n > 32 && tiles(64) * 2 >= tuning.workgroups => Tile::Middle,
+            None => Tile::Small,
+        }
+    }
+
+    /// Workgroups of a product, in one batch entry.
+    pub fn groups(self, m: u32, n: u32) -> u64 {
+        let side = match self {
+            Tile::Small => 32,
+            Tile::Middle => 64,
+            Tile::Large => 128,
+        };
+        u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side))
+    }
+}
+
+/// A shader of products for every tile.
+pub(crate) struct Products(pub [Shader; 3]);
+
+impl Products {
+    /// The one for a tile.
+    pub fn of(&'static self, tile: Tile) -> &'static Shader {
+        &self.0[tile as usize]
+    }
+}
+
+macro_rules! products {
+    ($name:literal, [$($piece:expr),* $(,)?], $constants:expr) => {
+        $crate::product::Products([
+            $crate::product::products!(@ $name, "_small", "const SIDE = 8u; const BLOCKS = 1u;", [$($piece),*], $constants),
+            $crate::product::products!(@ $name, "_middle", "const SIDE = 16u; const BLOCKS = 1u;", [$($piece),*], $constants),
+            $crate::product::products!(@ $name, "_large", "const SIDE = 16u; const BLOCKS = 2u;", [$($piece),*], $constants),
+        ])
+    };
+    (@ $name:literal, $tile:literal, $sizes:literal, [$($piece:expr),*], $constants:expr) => {
+        $crate::pipeline::Shader {
+            name: concat!($name, $tile),
+            pieces: &[
+                $sizes,
+                $crate::pipeline::ELEMENT,
+                $crate::pipeline::OUTPUT,
+                $crate::pipeline::GROUP,
+                $crate::pipeline::PRODUCT,
+                $crate::pipeline::TILE,
+                $($piece),*
+            ],
+            constants: &$constants,
+        }
+    };
+}
+pub(crate) use products;

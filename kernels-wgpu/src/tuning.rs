@@ -1,0 +1,64 @@
+//! How kernels are cut for a device: a seeded table by class of device, and what the environment forces.
+
+use crate::product::Tile;
+use kernels::{Error, Result};
+use wgpu::Limits;
+
+/// Environment variable that forces paths, as words separated by commas, so that every path can be tested on any device.
+pub(crate) const VARIABLE: &str = "SIZEWISE_WGPU";
+
+/// Choices for one device. They change speed alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tuning {
+    /// Workgroups of 256 invocations and 25 KiB rather than 128 and 15 KiB.
+    pub large: bool,
+    /// Whether bytes are multiplied four at a time (`dot4I8Packed`).
+    pub dot4: bool,
+    /// Workgroups that occupy the device.
+    pub workgroups: u64,
+    /// The tile of every product, if it is forced.
+    pub tile: Option<Tile>,
+}
+
+impl Tuning {
+    /// For a device of these limits; `forced` is the value of [`VARIABLE`].
+    ///
+    /// # Errors
+    /// `Value` for a word that is none of the variable's.
+    pub fn new(limits: &Limits, software: bool, forced: &str) -> Result<Self> {
+        let mut tuning = Tuning {
+            large: limits.max_compute_workgroup_storage_size >= 26_000 && limits.max_compute_invocations_per_workgroup >= 256,
+            workgroups: if software { 2 } else { 128 },
+            dot4: true,
+            tile: None,
+        };
+        for word in forced.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            match word {
+                "no-dot4" => tuning.dot4 = false,
+                "small" => tuning.large = false,
+                "tile-32" => tuning.tile = Some(Tile::Small),
+                "tile-64" => tuning.tile = Some(Tile::Middle),
+                "tile-128" => tuning.tile = Some(Tile::Large),
+                _ => {
+                    let wanted = "words of `small`, `no-dot4`, `tile-32`, `tile-64`, `tile-128`";
+                    return Err(Error::Value { op: "open", arg: VARIABLE, wanted, got: word.to_owned() });
+                }
+            }
+        }
+        Ok(tuning)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_forces_paths_and_unknown_words_are_refused() {
+        let limits = Limits { max_compute_workgroup_storage_size: 32 << 10, ..Limits::default() };
+        assert!(Tuning::new(&limits, false, "").unwrap().large);
+        assert!(!Tuning::new(&limits, false, " small ,").unwrap().large);
+        assert!(!Tuning::new(&Limits::default(), false, "").unwrap().large);
+        assert!(matches!(Tuning::new(&limits, false, "smal"), Err(Error::Value { arg: VARIABLE, .. })));
+    }
+}
