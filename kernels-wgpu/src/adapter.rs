@@ -4,11 +4,11 @@ use crate::fault::Faults;
 use crate::memory::Counters;
 use crate::queue::Queue;
 use crate::rope::Frequencies;
-use crate::tuning::{Tuning, VARIABLE};
+use crate::tuning::{Class, Tuning, VARIABLE};
 use crate::{NAME, WgpuBackend};
 use kernels::{DeviceId, DeviceInfo, Error, Result};
 use std::sync::Arc;
-use wgpu::{Adapter, Backends, DeviceDescriptor, DeviceType, Instance, InstanceDescriptor, MemoryHints};
+use wgpu::{Adapter, Backends, DeviceDescriptor, DeviceType, Features, Instance, InstanceDescriptor, MemoryHints};
 
 const REMEDY: &str = "install a GPU driver with Vulkan (Linux), use macOS for Metal or Windows for DX12; without a GPU a software \
                       driver does: Debian and Ubuntu `apt-get install mesa-vulkan-drivers libvulkan1`, Fedora `dnf install \
@@ -76,7 +76,9 @@ fn rank(kind: DeviceType) -> u8 {
 fn open(adapter: &Adapter) -> Result<WgpuBackend> {
     let about = adapter.get_info();
     let limits = adapter.limits();
+    let features = adapter.features() & Features::SUBGROUP;
     let descriptor = DeviceDescriptor {
+        required_features: features,
         label: Some(NAME),
         required_limits: limits.clone(),
         memory_hints: MemoryHints::Performance,
@@ -89,15 +91,19 @@ fn open(adapter: &Adapter) -> Result<WgpuBackend> {
     let (of_errors, of_loss) = (faults.clone(), faults.clone());
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| of_errors.report(error.to_string())));
     device.set_device_lost_callback(move |reason, what| of_loss.report(format!("the device was lost ({reason:?}): {what}")));
+    let class = Class {
+        software: about.device_type == DeviceType::Cpu,
+        subgroups: features.contains(Features::SUBGROUP).then_some((about.subgroup_min_size, about.subgroup_max_size)),
+    };
     let info = DeviceInfo {
         name: about.name,
         driver: format!("{} {}", about.driver, about.driver_info).trim().to_owned(),
         features: format!("{:?}", about.backend).to_lowercase(),
-        software: about.device_type == DeviceType::Cpu,
+        software: class.software,
         ..DeviceInfo::default()
     };
     let counters = Counters::default();
-    let tuning = Tuning::new(&limits, info.software, &std::env::var(VARIABLE).unwrap_or_default())?;
+    let tuning = Tuning::new(&limits, class, &std::env::var(VARIABLE).unwrap_or_default())?;
     let queue = Queue::new(device, queue, limits, faults, counters.clone());
     Ok(WgpuBackend { id: DeviceId::unique(), info, queue, counters, tuning, frequencies: Frequencies::default() })
 }

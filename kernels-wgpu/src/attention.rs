@@ -5,7 +5,8 @@
 
 use crate::WgpuBackend;
 use crate::operand::{Operand, code, count, strides};
-use crate::pipeline::{ATTENTION, CONSTANTS, ELEMENT, GROUP, MATH, OUTPUT, Shader};
+use crate::pipeline::{ATTENTION, CONSTANTS, EIGHT, ELEMENT, FOURS, GROUP, MATH, OUTPUT, PRODUCT, Shader};
+use crate::product::Tile;
 use crate::queue::Dispatch;
 use crate::tuning::Tuning;
 use bytemuck::{Pod, Zeroable};
@@ -65,6 +66,14 @@ macro_rules! tiled {
 pub(crate) use tiled;
 
 static TILED: Tiled = tiled!(OP, "attention_small", [include_str!("attention.wgsl")], ["X", "SLICES"]);
+
+static BROADCAST: Shader = Shader {
+    name: "attention_broadcast",
+    pieces: &[ELEMENT, OUTPUT, GROUP, MATH, PRODUCT, EIGHT, FOURS, ATTENTION, include_str!("attention_broadcast.wgsl")],
+    constants: &["X", "WHOLE"],
+};
+/// Rows of a workgroup of it.
+const BROADCAST_ROWS: u64 = 64;
 
 /// Keys of a block.
 const BLOCK: u64 = 64;
@@ -225,6 +234,15 @@ impl Launch<Attention<'_>> for WgpuBackend {
             self.dispatch_attention(OP, &SPLIT, [dtype, 0, 0, 0], &[q, k, v, lengths, parts], &params, tiles)?;
             let rows = u64::from(params.rows);
             return self.dispatch_attention(OP, &JOIN, [dtype, 0, 0, 0], &[lengths, parts, out, lse], &params, rows);
+        }
+        let large = u64::from(params.rows) >= BROADCAST_ROWS && params.blocks >= 2;
+        if self.tuning.tile == Some(Tile::Broadcast) || (self.tuning.tile.is_none() && self.tuning.broadcast && large) {
+            params.slices = count(OP, "D", params.all_slices() as usize)?;
+            let places = [params.q, params.k, params.v].map(|of| [of.first, of.batch, of.row, of.head]);
+            let whole = params.head_dim.is_multiple_of(4) && places.as_flattened().iter().all(|place| place.is_multiple_of(4));
+            let tiles = u64::from(params.rows).div_ceil(BROADCAST_ROWS) * u64::from(params.slices);
+            let constants = [dtype, u32::from(whole), 0, 0];
+            return self.dispatch_attention(OP, &BROADCAST, constants, &[q, k, v, lengths, out, lse], &params, tiles);
         }
         let (shader, rows) = TILED.of(&self.tuning);
         let together = params.all_slices().min(2);

@@ -1,5 +1,5 @@
-// out[b, t, h] = Σ over s of softmax(scale · ⟨q[b, t, h], k[b, s, g]⟩) · v[b, s, g]: a workgroup per tile of rows, over blocks of 64 keys
-// (FlashAttention-2, algorithm 1). Blocks that no row of the tile sees are skipped.
+// out[b, t, h] = Σ over s of softmax(scale · ⟨q[b, t, h], k[b, s, g]⟩) · v[b, s, g]: a workgroup per tile of rows, over blocks of
+// 64 keys (FlashAttention-2, algorithm 1). Blocks that no row of the tile sees are skipped.
 
 override X: u32;
 override SLICES: u32; // of columns in a workgroup: 1 or 2

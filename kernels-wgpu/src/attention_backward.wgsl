@@ -1,7 +1,7 @@
 // Gradients of attention (FlashAttention-2, algorithm 2), recomputed tile by tile:
 //   p[t, s] = e^(scale · ⟨q_t, k_s⟩ − lse_t),  ds[t, s] = p[t, s] · (⟨dout_t, v_s⟩ − δ_t)
-// Two dispatches, so that every sum runs in rising order, in blocks of 64: over the keys for a tile of queries (dq), and over the queries
-// for a tile of keys (dk, dv).
+// Two dispatches, so that every sum runs in rising order, in blocks of 64: over the keys for a tile of queries (dq), and over the
+// queries for a tile of keys (dk, dv).
 
 override X: u32;
 

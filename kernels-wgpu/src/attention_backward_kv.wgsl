@@ -1,5 +1,5 @@
-// dk_s = scale · Σ over t of ds[t, s] · q_t and dv_s = Σ over t of p[t, s] · dout_t: a workgroup per tile of keys and 64 columns. The
-// queries are those of all heads of the group.
+// dk_s = scale · Σ over t of ds[t, s] · q_t and dv_s = Σ over t of p[t, s] · dout_t: a workgroup per tile of keys and 64 columns.
+// The queries are those of all heads of the group.
 
 @group(0) @binding(8) var<storage, read_write> second: array<atomic<u32>>; // dv [B, Tk, KvH, D]
 

@@ -1,5 +1,5 @@
-// Attention of a few queries over many keys, first pass: a workgroup per block of 64 keys and four rows writes the block's greatest
-// score, sum of weights and sums over values, in the order of sums of `attention.wgsl`.
+// Attention of a few queries over many keys, first pass: a workgroup per block of 64 keys and four rows writes the block's
+// greatest score, sum of weights and sums over values, in the order of sums of `attention.wgsl`.
 
 override X: u32;
 

@@ -18,8 +18,15 @@
 //! indexes it by 32 bits: what is larger is refused with [`Limit`](kernels::Error::Limit).
 //!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
-//! `SIZEWISE_WGPU` forces paths, for tests, by words separated by commas: `small` takes the workgroups of devices with the least
-//! limits; `tile-32`, `tile-64` and `tile-128` cut every product into tiles of that size; `no-dot4` multiplies bytes one at a time.
+//! `SIZEWISE_WGPU` forces paths, for tests, by words separated by commas:
+//!
+//! | word | path |
+//! |---|---|
+//! | `small` | workgroups of devices with the least limits |
+//! | `tile-32`, `tile-64`, `tile-128` | every product in tiles of that size |
+//! | `broadcast` | every product and attention by subgroups of eight, where subgroups are of that size |
+//! | `no-subgroups` | nothing by subgroups |
+//! | `no-dot4` | bytes multiplied one at a time |
 
 mod adamw;
 mod adapter;
@@ -27,6 +34,7 @@ mod attention;
 mod attention_backward;
 mod axpy;
 mod binary;
+mod bindings;
 mod cast;
 mod clip_norm;
 mod copy;

@@ -16,11 +16,11 @@ const OP: &str = Linear::NAME;
 
 const LINEAR: &str = include_str!("linear.wgsl");
 static TILED: Products =
-    products!("linear", [FOURS, CODES, MATH, ACTIVATION, LINEAR, include_str!("linear_tiled.wgsl")], ["X", "W", "FORM"]);
+    products!("linear", [FOURS, CODES, MATH, ACTIVATION, LINEAR, include_str!("linear_tiled.wgsl")], ["X", "W", "FORM", "WHOLE"]);
 static FEW: Shader = Shader {
     name: "linear_few",
     pieces: &[ELEMENT, OUTPUT, GROUP, PRODUCT, FOURS, CODES, MATH, ACTIVATION, LINEAR, include_str!("linear_few.wgsl")],
-    constants: &["X", "W", "FORM"],
+    constants: &["X", "W", "FORM", "WHOLE"],
 };
 static SPARSE: Shader = Shader {
     name: "linear_sparse",
@@ -219,6 +219,13 @@ impl WgpuBackend {
             out_row: call.out.1,
             ..params
         };
+        let whole = |places: &[u32]| k.is_multiple_of(16) && places.iter().all(|place| place.is_multiple_of(4));
+        let whole_weight = match form {
+            0 => params.w_column == 1 && whole(&[params.w_first, params.w_row]),
+            // Sixteen codes are of one group.
+            _ => whole(&[]) && (params.groups <= 1 || params.group_size.is_multiple_of(16)),
+        };
+        let whole = u32::from(whole(&[params.x_first, params.x_row])) | u32::from(whole_weight) << 1;
         let few = m <= FEW_ROWS;
         let params = Tiled { lanes: lanes(k), ..params };
         let tile = Tile::of(&self.tuning, m, n, 1);
@@ -226,7 +233,7 @@ impl WgpuBackend {
         self.queue.dispatch(&Dispatch {
             op: OP,
             shader: if few { &FEW } else { TILED.of(tile) },
-            constants: [code(call.dtype), dtype, form, 0],
+            constants: [code(call.dtype), dtype, form, whole],
             operands: &[call.x.0, w, call.bias.0, call.out.0],
             params: bytemuck::bytes_of(&params),
             groups: if few { u64::from(n).div_ceil(rows_of_weight) } else { tile.groups(m, n) },

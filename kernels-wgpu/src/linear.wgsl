@@ -3,6 +3,7 @@
 override X: u32; // dtype of x, bias and out
 override W: u32; // dtype of a dense weight
 override FORM: u32; // of the weight: 0 dense, else as in `wgsl/codes.wgsl`
+override WHOLE: u32; // bit 0: fours of x begin at multiples of four, and K is a multiple of 16; bit 1: as much of the weight
 
 struct Params {
     m: u32,
@@ -33,6 +34,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<u32>; // [N]
 @group(0) @binding(4) var<storage, read_write> out: array<atomic<u32>>; // [M, N]
 
+alias Value = f32;
+
 fn word(i: u32) -> u32 { return w[i >> 2u][i & 3u]; }
 
 fn x_at(i: u32) -> f32 {
@@ -42,6 +45,11 @@ fn x_at(i: u32) -> f32 {
 
 // Elements p to p + 3 of a row of x, 0 outside.
 fn left_four(row: u32, p: u32) -> vec4<f32> {
+    if ((WHOLE & 1u) != 0u) {
+        // Sums of rows beyond the last are not stored.
+        let at = params.x_first + min(row, params.m - 1u) * params.x_row + p;
+        return four_of(X, x[vector_of(X, at)], at);
+    }
     if (row >= params.m || p >= params.k) { return vec4(0.0); }
     let at = params.x_first + row * params.x_row + p;
     if (p + 3u < params.k && (at & 3u) == 0u) { return four_of(X, x[vector_of(X, at)], at); }
@@ -56,6 +64,11 @@ fn dense_at(i: u32) -> f32 { return f32_of(W, (word(word_of(W, i)) >> shift_of(W
 
 // Elements p to p + 3 of a row of the weight, 0 outside.
 fn right_four(row: u32, p: u32) -> vec4<f32> {
+    if (FORM == 0u && (WHOLE & 2u) != 0u) {
+        let at = params.w_first + min(row, params.n - 1u) * params.w_row + p;
+        return four_of(W, w[vector_of(W, at)], at);
+    }
+    if (FORM != 0u && (WHOLE & 2u) != 0u) { return decoded_four(min(row, params.n - 1u), p); }
     if (row >= params.n || p >= params.k) { return vec4(0.0); }
     if (FORM != 0u) { return decoded_four(row, p); }
     let at = params.w_first + row * params.w_row + p * params.w_column;

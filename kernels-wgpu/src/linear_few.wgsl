@@ -1,15 +1,16 @@
-// Linear layers of up to four rows, where reading the weight is all the work: each invocation reads CHUNK terms of four rows of the weight at
-// a time, `lanes` invocations a row; the first ones add the sums of chunks in rising order.
+// Linear layers of up to four rows, where reading the weight is all the work: each invocation reads CHUNK terms of four rows of
+// the weight at a time, `lanes` invocations a row; the first ones add the sums of chunks in rising order.
 
 var<workgroup> sums: array<vec4<f32>, 256>; // [4 rows of x, 64 invocations] × 4 rows of the weight
 
 // What elements p to p + 15 of a row of a coded weight stand for, where they are of one group.
 fn right_group(row: u32, p: u32) -> Group {
-    if (FORM == 0u || row >= params.n || p >= params.k) { return Group(); }
-    return group_of(row, p);
+    if (FORM == 0u) { return Group(); }
+    return group_of(min(row, params.n - 1u), min(p, params.k - 1u));
 }
 
 fn right_four_of(group: Group, row: u32, p: u32) -> vec4<f32> {
+    if (FORM != 0u && (WHOLE & 2u) != 0u) { return decoded(group, codes(min(row, params.n - 1u), p)); }
     let one_group = FORM > INT4 || params.groups == 1u || (params.group_size & 15u) == 0u;
     if (FORM == 0u || !one_group || row >= params.n || p + 3u >= params.k) { return right_four(row, p); }
     return decoded(group, codes(row, p));

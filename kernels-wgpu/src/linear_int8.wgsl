@@ -1,5 +1,6 @@
-// out[i, j] = act(x_scale[i] · Σ over groups g of (scale[j, g] · Σ over p in g of x[i, p] · (code[j, p] − zero[j, g]) − min[j, g] · Σ over p in
-// g of x[i, p]) + bias[j]): `lanes` invocations for four outputs of one column. Sums over a group are exact in i32; groups are added in rising order.
+// out[i, j] = act(x_scale[i] · Σ over groups g of (scale[j, g] · Σ over p in g of x[i, p] · (code[j, p] − zero[j, g]) − min[j, g]
+// · Σ over p in g of x[i, p]) + bias[j]): `lanes` invocations for four outputs of one column. Sums over a group are exact in i32;
+// groups are added in rising order.
 
 override FORM: u32; // of the weight, as in `wgsl/codes.wgsl`
 override DOT4: u32; // whether the device multiplies four bytes at a time

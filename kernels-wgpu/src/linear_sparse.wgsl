@@ -1,5 +1,5 @@
-// out[i, j] = act(Σ over the stored places p of row j of x[i, p] · w[j, p] + bias[j]): one invocation per column and ROWS rows, so that a
-// stored value is read once for them.
+// out[i, j] = act(Σ over the stored places p of row j of x[i, p] · w[j, p] + bias[j]): one invocation per column and ROWS rows,
+// so that a stored value is read once for them.
 
 override X: u32; // dtype of x, bias and out
 override W: u32; // dtype of the stored values

@@ -2,6 +2,7 @@
 
 use crate::WgpuBackend;
 use crate::operand::{code, count, strides};
+use crate::pipeline::FOURS;
 use crate::product::{Products, Tile, products};
 use crate::queue::Dispatch;
 use bytemuck::{Pod, Zeroable};
@@ -9,9 +10,9 @@ use kernels::ops::Matmul;
 use kernels::{Checked, DType, Error, Launch, Layout, Op, Result, Support};
 
 const MATMUL: &str = include_str!("matmul.wgsl");
-const CONSTANTS: [&str; 4] = ["A", "OUT", "LEFT_ALONG_P", "RIGHT_ALONG_P"];
-static FLOAT: Products = products!("matmul_float", [include_str!("matmul_float.wgsl"), MATMUL], CONSTANTS);
-static INTEGER: Products = products!("matmul_integer", [include_str!("matmul_integer.wgsl"), MATMUL], CONSTANTS);
+const CONSTANTS: [&str; 4] = ["A", "OUT", "LEFT", "RIGHT"];
+static FLOAT: Products = products!("matmul_float", [FOURS, include_str!("matmul_float.wgsl"), MATMUL], CONSTANTS);
+static INTEGER: Products = products!("matmul_integer", [FOURS, include_str!("matmul_integer.wgsl"), MATMUL], CONSTANTS);
 
 /// As in `matmul.wgsl`.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -49,6 +50,18 @@ fn split(first: u32, layout: &Layout) -> (Matrix, [u32; 4]) {
     let mut lead = [0; 4];
     lead[6 - rank..].copy_from_slice(&strides[..rank - 2]);
     (Matrix { first, row: strides[rank - 2], column: strides[rank - 1] }, lead)
+}
+
+/// How a factor is staged, as in `matmul.wgsl`, by its sizes and strides along the sum and across.
+fn staging(size: [u32; 2], step: [u32; 2], first: u32, lead: &[u32; 4], (along, batch): (bool, u32)) -> u32 {
+    let [own, other] = if along { [0, 1] } else { [1, 0] };
+    // Along the sum, all of the 16 terms staged at a time exist.
+    let whole = step[own] == 1
+        && size[0].is_multiple_of(16)
+        && size[own].is_multiple_of(4)
+        && [first, step[other]].iter().all(|place| place.is_multiple_of(4))
+        && (batch == 1 || lead.iter().all(|step| step.is_multiple_of(4)));
+    u32::from(along) | u32::from(whole) << 1
 }
 
 impl Launch<Matmul<'_>> for WgpuBackend {
@@ -89,12 +102,13 @@ impl Launch<Matmul<'_>> for WgpuBackend {
             got: u64::MAX,
         })?;
         let products = if args.a.dtype() == DType::I8 { &INTEGER } else { &FLOAT };
-        // A factor is read along the dimension in which it is dense.
-        let (left_along, right_along) = (u32::from(a.row != 1), u32::from(b.row == 1 && b.column != 1));
+        let of_left = staging([k, m], [a.column, a.row], a.first, &a_lead, (a.row != 1, batch));
+        let right_along = b.row == 1 && b.column != 1;
+        let of_right = staging([k, n], [b.row, b.column], b.first, &b_lead, (right_along, batch));
         self.queue.dispatch(&Dispatch {
             op: OP,
             shader: products.of(tile),
-            constants: [code(args.a.dtype()), code(out.dtype()), left_along, right_along],
+            constants: [code(args.a.dtype()), code(out.dtype()), of_left, of_right],
             operands: &operands,
             params: bytemuck::bytes_of(&params),
             groups,

@@ -3,8 +3,8 @@
 use crate::queue::Queue;
 use crate::{NAME, WgpuBackend};
 use kernels::{Backend, Buffer, DType, Error, Memory, MemoryStats, Packed, Result, Weight};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use wgpu::{BufferDescriptor, BufferUsages, ErrorFilter};
 
 /// Counters of one backend, shared with its buffers.
@@ -17,6 +17,9 @@ struct Counts {
     peak_bytes: AtomicU64,
     allocations: AtomicU64,
     waits: AtomicU64,
+    /// Buffers dropped since bind groups were last cleared of them, and their bytes.
+    dropped: Mutex<Vec<wgpu::Buffer>>,
+    dropped_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -24,6 +27,24 @@ impl Counters {
         self.0.allocations.fetch_add(1, Relaxed);
         let live = self.0.live_bytes.fetch_add(bytes, Relaxed) + bytes;
         self.0.peak_bytes.fetch_max(live, Relaxed);
+    }
+
+    fn remove(&self, buffer: &wgpu::Buffer) {
+        self.0.live_bytes.fetch_sub(buffer.size(), Relaxed);
+        // What a buffer costs beside its bytes counts too.
+        self.0.dropped_bytes.fetch_add(buffer.size().max(4096), Relaxed);
+        self.0.dropped.lock().unwrap_or_else(PoisonError::into_inner).push(buffer.clone());
+    }
+
+    /// Bytes of what [`Counters::take_dropped`] would give.
+    pub fn dropped_bytes(&self) -> u64 {
+        self.0.dropped_bytes.load(Relaxed)
+    }
+
+    /// The buffers dropped since the last time.
+    pub fn take_dropped(&self) -> Vec<wgpu::Buffer> {
+        self.0.dropped_bytes.store(0, Relaxed);
+        std::mem::take(&mut self.0.dropped.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A call is about to wait for the device.
@@ -41,7 +62,7 @@ pub(crate) struct Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        self.counters.0.live_bytes.fetch_sub(self.buffer.size(), Relaxed);
+        self.counters.remove(&self.buffer);
     }
 }
 
@@ -64,6 +85,7 @@ impl Queue {
             return Err(Error::Limit { op, what: "bytes of one buffer", limit, got: bytes });
         }
         self.faults().check()?;
+        self.tidy();
         let exhausted = self.device().push_error_scope(ErrorFilter::OutOfMemory);
         let size = bytes.next_multiple_of(VECTOR_BYTES).max(VECTOR_BYTES);
         let buffer = self.device().create_buffer(&BufferDescriptor { label: Some(op), size, usage, mapped_at_creation: false });

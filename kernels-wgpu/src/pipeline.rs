@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use wgpu::{
-    BindGroupLayout, ComputePipeline, ComputePipelineDescriptor, Device, PipelineCompilationOptions, ShaderModule,
-    ShaderModuleDescriptor, ShaderSource,
+    BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType, BufferBindingType, ComputePipeline,
+    ComputePipelineDescriptor, Device, PipelineCompilationOptions, PipelineLayoutDescriptor, ShaderModule,
+    ShaderModuleDescriptor, ShaderSource, ShaderStages,
 };
 
 /// Most `override` constants a shader has.
@@ -40,6 +41,10 @@ pub(crate) const FOURS: &str = include_str!("wgsl/fours.wgsl");
 pub(crate) const CODES: &str = include_str!("wgsl/codes.wgsl");
 /// What every kernel of products agrees on.
 pub(crate) const PRODUCT: &str = include_str!("wgsl/product.wgsl");
+/// Sums held by a subgroup of eight.
+pub(crate) const EIGHT: &str = include_str!("wgsl/eight.wgsl");
+/// Products by subgroups.
+pub(crate) const BROADCAST: &str = include_str!("wgsl/broadcast.wgsl");
 /// Products by tiles.
 pub(crate) const TILE: &str = include_str!("wgsl/tile.wgsl");
 /// Which of the folded workgroups this is.
@@ -66,7 +71,7 @@ pub(crate) const WIDE: &str = include_str!("wgsl/wide.wgsl");
 /// Sine and cosine of parts of a turn.
 pub(crate) const TURN: &str = include_str!("wgsl/turn.wgsl");
 
-/// A pipeline and the layout of its only bind group.
+/// A pipeline and the layout of its only bind group: parameters at a dynamic offset, then the operands.
 pub(crate) struct Compiled {
     pub pipeline: ComputePipeline,
     pub bindings: BindGroupLayout,
@@ -81,9 +86,30 @@ pub(crate) struct Pipelines {
     compiled: HashMap<Key, Compiled>,
 }
 
+/// Whether a shader declares that it writes a binding.
+fn writes(shader: &Shader, binding: u32) -> bool {
+    let declared = format!("@binding({binding}) var<storage, read_write>");
+    shader.pieces.iter().any(|piece| piece.contains(&declared))
+}
+
+/// The layout of a shader's bindings.
+fn layout(device: &Device, shader: &Shader, operands: u32) -> BindGroupLayout {
+    let entry = |binding: u32| {
+        let ty = match binding {
+            0 => BufferBindingType::Uniform,
+            _ => BufferBindingType::Storage { read_only: !writes(shader, binding) },
+        };
+        let ty = BindingType::Buffer { ty, has_dynamic_offset: binding == 0, min_binding_size: None };
+        BindGroupLayoutEntry { binding, visibility: ShaderStages::COMPUTE, ty, count: None }
+    };
+    let entries: Vec<BindGroupLayoutEntry> = (0..=operands).map(entry).collect();
+    device.create_bind_group_layout(&BindGroupLayoutDescriptor { label: Some(shader.name), entries: &entries })
+}
+
 impl Pipelines {
-    /// The pipeline of a shader for these constants, in the order the shader names them. Errors go to the device's callback.
-    pub fn get(&mut self, device: &Device, shader: &Shader, constants: [u32; CONSTANTS]) -> &Compiled {
+    /// The pipeline of a shader for these constants, in the order the shader names them, and this number of operands, always the
+    /// same for a shader. Errors go to the device's callback.
+    pub fn get(&mut self, device: &Device, shader: &Shader, constants: [u32; CONSTANTS], operands: u32) -> &Compiled {
         self.compiled.entry((shader.name, constants)).or_insert_with(|| {
             let module = self.modules.entry(shader.name).or_insert_with(|| {
                 let source = ShaderSource::Wgsl(shader.pieces.concat().into());
@@ -91,16 +117,34 @@ impl Pipelines {
             });
             let named: Vec<(&str, f64)> =
                 shader.constants.iter().zip(constants).map(|(&name, value)| (name, f64::from(value))).collect();
+            let bindings = layout(device, shader, operands);
+            let layout = device.create_pipeline_layout(&PipelineLayoutDescriptor {
+                label: Some(shader.name),
+                bind_group_layouts: &[Some(&bindings)],
+                immediate_size: 0,
+            });
             let pipeline = device.create_compute_pipeline(&ComputePipelineDescriptor {
                 label: Some(shader.name),
-                layout: None,
+                layout: Some(&layout),
                 module,
                 entry_point: None,
                 compilation_options: PipelineCompilationOptions { constants: &named, zero_initialize_workgroup_memory: false },
                 cache: None,
             });
-            let bindings = pipeline.get_bind_group_layout(0);
             Compiled { pipeline, bindings }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_shader_writes_is_read_from_its_declarations() {
+        let pieces =
+            &["@group(0) @binding(1) var<storage, read> x: array<u32>;", "@binding(12) var<storage, read_write> out: u32;"];
+        let shader = Shader { name: "", pieces, constants: &[] };
+        assert!(!writes(&shader, 1) && !writes(&shader, 2) && writes(&shader, 12));
     }
 }

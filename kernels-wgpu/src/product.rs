@@ -12,6 +12,8 @@ pub(crate) enum Tile {
     Middle,
     /// 128 × 128.
     Large,
+    /// 64 × 128, by subgroups of eight invocations on a processor.
+    Broadcast,
 }
 
 impl Tile {
@@ -20,6 +22,7 @@ impl Tile {
         let tiles = |side: u32| u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side)) * u64::from(batch);
         match tuning.tile {
             Some(forced) => forced,
+            None if tuning.broadcast && tiles(128) >= 2 => Tile::Broadcast,
             None if tuning.large && m > 64 && n > 64 && tiles(128) >= tuning.workgroups => Tile::Large,
             None if m > 32 && n > 32 && tiles(64) * 2 >= tuning.workgroups => Tile::Middle,
             None => Tile::Small,
@@ -28,17 +31,18 @@ impl Tile {
 
     /// Workgroups of a product, in one batch entry.
     pub fn groups(self, m: u32, n: u32) -> u64 {
-        let side = match self {
-            Tile::Small => 32,
-            Tile::Middle => 64,
-            Tile::Large => 128,
+        let (rows, columns) = match self {
+            Tile::Small => (32, 32),
+            Tile::Middle => (64, 64),
+            Tile::Large => (128, 128),
+            Tile::Broadcast => (64, 128),
         };
-        u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side))
+        u64::from(m.div_ceil(rows)) * u64::from(n.div_ceil(columns))
     }
 }
 
 /// A shader of products for every tile.
-pub(crate) struct Products(pub [Shader; 3]);
+pub(crate) struct Products(pub [Shader; 4]);
 
 impl Products {
     /// The one for a tile.
@@ -50,21 +54,22 @@ impl Products {
 macro_rules! products {
     ($name:literal, [$($piece:expr),* $(,)?], $constants:expr) => {
         $crate::product::Products([
-            $crate::product::products!(@ $name, "_small", "const SIDE = 8u; const BLOCKS = 1u;", [$($piece),*], $constants),
-            $crate::product::products!(@ $name, "_middle", "const SIDE = 16u; const BLOCKS = 1u;", [$($piece),*], $constants),
-            $crate::product::products!(@ $name, "_large", "const SIDE = 16u; const BLOCKS = 2u;", [$($piece),*], $constants),
+            $crate::product::products!(@ $name, "_small", ["const SIDE = 8u; const BLOCKS = 1u;", TILE], [$($piece),*], $constants),
+            $crate::product::products!(@ $name, "_middle", ["const SIDE = 16u; const BLOCKS = 1u;", TILE], [$($piece),*], $constants),
+            $crate::product::products!(@ $name, "_large", ["const SIDE = 16u; const BLOCKS = 2u;", TILE], [$($piece),*], $constants),
+            $crate::product::products!(@ $name, "_broadcast", [$crate::pipeline::EIGHT, BROADCAST], [$($piece),*], $constants),
         ])
     };
-    (@ $name:literal, $tile:literal, $sizes:literal, [$($piece:expr),*], $constants:expr) => {
+    (@ $name:literal, $tile:literal, [$first:expr, $kernel:ident], [$($piece:expr),*], $constants:expr) => {
         $crate::pipeline::Shader {
             name: concat!($name, $tile),
             pieces: &[
-                $sizes,
+                $first,
                 $crate::pipeline::ELEMENT,
                 $crate::pipeline::OUTPUT,
                 $crate::pipeline::GROUP,
                 $crate::pipeline::PRODUCT,
-                $crate::pipeline::TILE,
+                $crate::pipeline::$kernel,
                 $($piece),*
             ],
             constants: &$constants,

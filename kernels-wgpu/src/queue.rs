@@ -1,5 +1,6 @@
 //! The queue: dispatches gathered into few submissions, transfers, and the only wait.
 
+use crate::bindings::Bindings;
 use crate::fault::Faults;
 use crate::memory::{Counters, KERNELS, READBACK, Storage};
 use crate::operand::Operand;
@@ -8,8 +9,8 @@ use crate::report::Report;
 use kernels::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wgpu::{
-    BindGroupDescriptor, BindGroupEntry, BindingResource, BufferBinding, BufferDescriptor, BufferSize, BufferUsages,
-    CommandEncoder, CommandEncoderDescriptor, ComputePassDescriptor, Device, Limits, MapMode, PollType,
+    BufferDescriptor, BufferUsages, CommandEncoder, CommandEncoderDescriptor, ComputePass, ComputePassDescriptor, Device, Limits,
+    MapMode, PollType,
 };
 
 /// Most workgroups along one dimension of a dispatch that every device allows.
@@ -18,6 +19,8 @@ const MAX_GROUPS: u64 = 65_535;
 const SLOT_BYTES: usize = 512;
 /// Dispatches gathered before they are submitted.
 const SLOTS: usize = 256;
+/// Dropped buffers that bind groups may hold until the next submission.
+const MOST_DROPPED_BYTES: u64 = 16 << 20;
 /// Writes of this size do not wait for the next submission.
 const LARGE_WRITE_BYTES: usize = 1 << 20;
 
@@ -50,10 +53,13 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct State {
+    /// Open in `encoder`, which cannot be used meanwhile.
+    pass: Option<ComputePass<'static>>,
     encoder: Option<CommandEncoder>,
     /// Whether a kernel may have reported since the last wait.
     awaits_report: bool,
     pipelines: Pipelines,
+    bindings: Bindings,
     /// Parameters of the dispatches gathered, a slot each.
     params: Vec<u8>,
     /// Where they go when submitted.
@@ -95,6 +101,20 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets go of buffers that are no longer in use but for bind groups, if they are many.
+    pub fn tidy(&self) {
+        if self.counters.dropped_bytes() >= MOST_DROPPED_BYTES {
+            let mut state = self.state();
+            state.bindings.forget(self.counters.take_dropped());
+        }
+    }
+
+    /// Bind groups kept.
+    #[cfg(test)]
+    pub fn bindings(&self) -> usize {
+        self.state().bindings.len()
+    }
+
     /// Held by a transfer from its first use of [`Queue::staging`] to its last.
     pub fn transfer(&self) -> MutexGuard<'_, ()> {
         self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
@@ -123,29 +143,18 @@ impl Queue {
             })
         });
         state.awaits_report |= dispatch.operands.iter().any(|of| *of.buffer == self.report.buffer);
-        let compiled = state.pipelines.get(&self.device, dispatch.shader, dispatch.constants);
-        let binding =
-            |buffer, offset, size| BindingResource::Buffer(BufferBinding { buffer, offset, size: BufferSize::new(size) });
-        let operands = dispatch.operands.iter().map(|of| binding(of.buffer, of.offset_bytes, of.size_bytes));
-        let params = binding(slots, state.params.len() as u64, SLOT_BYTES as u64);
-        let entries: Vec<BindGroupEntry<'_>> = [params]
-            .into_iter()
-            .chain(operands)
-            .zip(0..)
-            .map(|(resource, binding)| BindGroupEntry { binding, resource })
-            .collect();
-        let bindings = self.device.create_bind_group(&BindGroupDescriptor {
-            label: Some(dispatch.op),
-            layout: &compiled.bindings,
-            entries: &entries,
+        let &Dispatch { shader, constants, operands, .. } = dispatch;
+        let compiled = state.pipelines.get(&self.device, shader, constants, operands.len() as u32);
+        let pipeline = (shader, constants, compiled);
+        let bindings = state.bindings.get(&self.device, pipeline, (slots, SLOT_BYTES as u64), operands);
+        let pass = state.pass.get_or_insert_with(|| {
+            let encoder =
+                state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
+            encoder.begin_compute_pass(&ComputePassDescriptor::default()).forget_lifetime()
         });
-        let encoder =
-            state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
-        let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor { label: Some(dispatch.op), timestamp_writes: None });
         pass.set_pipeline(&compiled.pipeline);
-        pass.set_bind_group(0, &bindings, &[]);
+        pass.set_bind_group(0, bindings, &[state.params.len() as u32]);
         pass.dispatch_workgroups(across, down, 1);
-        drop(pass);
         let end = state.params.len() + SLOT_BYTES;
         state.params.extend_from_slice(dispatch.params);
         state.params.resize(end, 0);
@@ -154,6 +163,7 @@ impl Queue {
 
     /// Hands what is gathered to the device.
     fn submit(&self, state: &mut State) {
+        state.pass = None;
         if let Some(encoder) = state.encoder.take() {
             if let Some(slots) = &state.slots {
                 self.queue.write_buffer(slots, 0, &state.params);
@@ -161,6 +171,7 @@ impl Queue {
             state.params.clear();
             self.queue.submit([encoder.finish()]);
         }
+        state.bindings.forget(self.counters.take_dropped());
     }
 
     /// Copies bytes from the host, after all that is queued. Where they end within a word, the rest of the word becomes zero.
@@ -224,6 +235,7 @@ impl Queue {
         // Held to the end: the buffer read from is shared.
         let mut state = self.state();
         let state = &mut *state;
+        state.pass = None;
         let encoder =
             state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
         encoder.copy_buffer_to_buffer(from, offset_bytes, &readback.buffer, 0, size);
@@ -265,6 +277,7 @@ impl Queue {
             return self.poll();
         }
         // Held to the end: the memory the report is read from is shared.
+        state.pass = None;
         let encoder =
             state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
         self.report.collect(encoder);

@@ -7,6 +7,15 @@ use wgpu::Limits;
 /// Environment variable that forces paths, as words separated by commas, so that every path can be tested on any device.
 pub(crate) const VARIABLE: &str = "SIZEWISE_WGPU";
 
+/// What kind of device it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Class {
+    /// A processor.
+    pub software: bool,
+    /// Least and greatest size of a subgroup, where there are subgroup operations.
+    pub subgroups: Option<(u32, u32)>,
+}
+
 /// Choices for one device. They change speed alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tuning {
@@ -16,31 +25,38 @@ pub(crate) struct Tuning {
     pub dot4: bool,
     /// Workgroups that occupy the device.
     pub workgroups: u64,
-    /// The tile of every product, if it is forced.
+    /// Whether subgroups of eight are the vectors of a processor, and large problems are cut for them.
+    pub broadcast: bool,
+    /// The tile of every product (and attention's), if it is forced.
     pub tile: Option<Tile>,
 }
 
 impl Tuning {
-    /// For a device of these limits; `forced` is the value of [`VARIABLE`].
+    /// For a device; `forced` is the value of [`VARIABLE`].
     ///
     /// # Errors
-    /// `Value` for a word that is none of the variable's.
-    pub fn new(limits: &Limits, software: bool, forced: &str) -> Result<Self> {
+    /// `Value` for a word that is none of the variable's, or that this device cannot do.
+    pub fn new(limits: &Limits, class: Class, forced: &str) -> Result<Self> {
+        let eights = class.subgroups == Some((8, 8));
         let mut tuning = Tuning {
             large: limits.max_compute_workgroup_storage_size >= 26_000 && limits.max_compute_invocations_per_workgroup >= 256,
-            workgroups: if software { 2 } else { 128 },
+            workgroups: if class.software { 4 } else { 128 },
             dot4: true,
+            broadcast: class.software && eights,
             tile: None,
         };
         for word in forced.split(',').map(str::trim).filter(|word| !word.is_empty()) {
             match word {
-                "no-dot4" => tuning.dot4 = false,
                 "small" => tuning.large = false,
+                "no-dot4" => tuning.dot4 = false,
+                "no-subgroups" => tuning.broadcast = false,
                 "tile-32" => tuning.tile = Some(Tile::Small),
                 "tile-64" => tuning.tile = Some(Tile::Middle),
                 "tile-128" => tuning.tile = Some(Tile::Large),
+                "broadcast" if eights => tuning.tile = Some(Tile::Broadcast),
                 _ => {
-                    let wanted = "words of `small`, `no-dot4`, `tile-32`, `tile-64`, `tile-128`";
+                    let wanted = "words of `small`, `no-dot4`, `no-subgroups`, `tile-32`, `tile-64`, `tile-128`, and `broadcast` \
+                                  where subgroups are of 8";
                     return Err(Error::Value { op: "open", arg: VARIABLE, wanted, got: word.to_owned() });
                 }
             }
@@ -56,9 +72,9 @@ mod tests {
     #[test]
     fn the_environment_forces_paths_and_unknown_words_are_refused() {
         let limits = Limits { max_compute_workgroup_storage_size: 32 << 10, ..Limits::default() };
-        assert!(Tuning::new(&limits, false, "").unwrap().large);
-        assert!(!Tuning::new(&limits, false, " small ,").unwrap().large);
-        assert!(!Tuning::new(&Limits::default(), false, "").unwrap().large);
-        assert!(matches!(Tuning::new(&limits, false, "smal"), Err(Error::Value { arg: VARIABLE, .. })));
+        assert!(Tuning::new(&limits, Class::default(), "").unwrap().large);
+        assert!(!Tuning::new(&limits, Class::default(), " small ,").unwrap().large);
+        assert!(!Tuning::new(&Limits::default(), Class::default(), "").unwrap().large);
+        assert!(matches!(Tuning::new(&limits, Class::default(), "smal"), Err(Error::Value { arg: VARIABLE, .. })));
     }
 }

@@ -74,3 +74,35 @@ fn a_query_decoded_alone_equals_the_same_query_within_a_prompt() {
         }
     }
 }
+
+#[test]
+fn what_a_query_does_not_see_may_be_anything() {
+    let gpu = WgpuBackend::new(None).unwrap_or_else(|error| panic!("{error}"));
+    let (seq, heads, head_dim, clean) = (80, 2, 8, 70);
+    let poisoned = |seed: u32| {
+        let mut all = values(seq * heads * head_dim, seed);
+        all[clean * heads * head_dim..].fill(f32::NAN);
+        uploaded(&gpu, &all)
+    };
+    let (q, k, v) = (uploaded(&gpu, &values(seq * heads * head_dim, 4)), poisoned(5), poisoned(6));
+    // A whole prompt, and the last queries alone, the first of which sees no poison.
+    for (t, count) in [(0, seq), (clean - 1, 2)] {
+        let mut out = gpu.alloc(DType::F32, count * heads * head_dim).unwrap();
+        Attention {
+            q: q.view([1, seq, heads, head_dim]).unwrap().narrow(1, t, count).unwrap(),
+            k: k.view([1, seq, heads, head_dim]).unwrap().narrow(1, 0, t + count).unwrap(),
+            v: v.view([1, seq, heads, head_dim]).unwrap().narrow(1, 0, t + count).unwrap(),
+            lengths: None,
+            mask: Mask::Causal,
+            scale: 1.0,
+            out: out.view_mut([1, count, heads, head_dim]).unwrap(),
+            lse: None,
+        }
+        .run(&gpu)
+        .unwrap();
+        let out = downloaded(&gpu, &out, count * heads * head_dim);
+        let (seen, unseen) = out.split_at((clean - t) * heads * head_dim);
+        assert!(seen.iter().all(|value| value.is_finite()), "{t}");
+        assert!(unseen.iter().all(|value| value.is_nan()), "{t}");
+    }
+}

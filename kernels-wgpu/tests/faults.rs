@@ -1,7 +1,8 @@
 //! What goes wrong on a device comes out as a typed error: no panic, no hang.
 
 use kernels::ops::{Copy, Download, Fill, Gather, Matmul, Upload};
-use kernels::{Backend, Buffer, DType, Error, Layout, Memory, Op, Result};
+use kernels::weight::{Bits, Quant, QuantScheme};
+use kernels::{Backend, Buffer, DType, Error, Layout, Memory, Op, Result, Weight};
 use kernels_wgpu::WgpuBackend;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,80 @@ fn an_adapter_that_does_not_exist_is_unavailable_with_a_remedy() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Runs alone in a process of its own, whose environment offers no driver.
+#[test]
+fn in_a_process_without_drivers() {
+    if std::env::var_os("SIZEWISE_WITHOUT_DRIVERS").is_none() {
+        return;
+    }
+    match WgpuBackend::new(None).err() {
+        Some(Error::Unavailable { backend: "wgpu", reason, remedy }) => {
+            assert!(reason.contains("no ") && remedy.contains("driver"))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_a_driver_the_backend_is_unavailable_with_a_remedy() {
+    let elsewhere = if cfg!(windows) { "metal" } else { "dx12" };
+    let start = Instant::now();
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "in_a_process_without_drivers"])
+        .env("SIZEWISE_WITHOUT_DRIVERS", "1")
+        .env("WGPU_BACKEND", elsewhere)
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
+    assert!(String::from_utf8_lossy(&run.stdout).contains("1 passed"));
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_device_destroyed_under_a_thread_that_works_and_waits_ends_its_work() {
+    let gpu = open();
+    let start = Instant::now();
+    let fault = std::thread::scope(|scope| {
+        let working = scope.spawn(|| -> Error {
+            let x = gpu.alloc(DType::F32, 64 * 64).unwrap();
+            let mut out = gpu.alloc(DType::F32, 64 * 64).unwrap();
+            let mut work = || -> Result<()> {
+                Matmul::new(x.view([64, 64])?, x.view([64, 64])?, out.view_mut([64, 64])?).run(&gpu)?;
+                gpu.sync()
+            };
+            loop {
+                if let Err(error) = work() {
+                    return error;
+                }
+            }
+        });
+        std::thread::sleep(Duration::from_millis(200));
+        gpu.device().destroy();
+        working.join().unwrap()
+    });
+    assert!(matches!(fault, Error::Fault { backend: "wgpu", .. }), "{fault}");
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_weight_beyond_one_binding_is_refused_and_the_next_is_not() {
+    let gpu = open();
+    let binding = gpu.device().limits().max_storage_buffer_binding_size;
+    if binding > 1 << 30 {
+        return; // too large for a test
+    }
+    let k = binding as usize / 64 + 1;
+    let weight = |n: usize| {
+        let scheme = QuantScheme::per_channel(Bits::Int8);
+        Weight::Quant(Quant::new(n, k, scheme, vec![1; n * k], vec![1.0; n], Vec::new()).unwrap())
+    };
+    match gpu.pack(&weight(64)).err() {
+        Some(Error::Limit { op: "pack", limit, got, .. }) => assert!(limit == binding && got > binding),
+        other => panic!("{other:?}"),
+    }
+    gpu.pack(&weight(32)).unwrap();
 }
 
 #[test]
@@ -49,9 +124,12 @@ fn a_destroyed_device_is_a_sticky_fault_that_names_the_op() {
     calls.push(("alloc", gpu.alloc(DType::F32, 64).map(drop)));
     assert!(start.elapsed() < Duration::from_secs(5));
 
-    let first = calls[0].1.clone().unwrap_err();
+    // Ops may still be queued; the fault comes out as soon as something reaches the device, and then of every call.
+    let at = calls.iter().position(|(_, result)| result.is_err()).unwrap();
+    assert!(at <= 2, "{:?}", calls[at]);
+    let first = calls[at].1.clone().unwrap_err();
     assert!(matches!(&first, Error::Fault { backend: "wgpu", op, what } if !op.is_empty() && !what.is_empty()), "{first}");
-    for (name, result) in calls {
+    for (name, result) in &calls[at..] {
         assert_eq!(result.as_ref().unwrap_err(), &first, "{name}");
     }
 

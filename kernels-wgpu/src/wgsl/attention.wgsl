@@ -1,5 +1,5 @@
-// What the kernels of attention share. The heads of a group are rows of one problem: query t of head h is row t · group + h mod group
-// of its group, so that keys and values are read once for all of them.
+// What the kernels of attention share. The heads of a group are rows of one problem: query t of head h is row t · group + h mod
+// group of its group, so that keys and values are read once for all of them.
 
 // First element, and strides of batch, position and head.
 struct Place {

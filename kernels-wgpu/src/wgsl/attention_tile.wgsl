@@ -1,7 +1,8 @@
-// Products of a tile of attention. A workgroup of OWN_GROUPS × 16 invocations has 4 · OWN_GROUPS rows of its own (queries, or keys) and
-// meets 64 others at a time (keys, or queries). Invocation (g, i) holds rows 4g.. of its own, in the components of a vector, against
-// others 4i.., and columns 4i.. of sums over the others. The op's own piece defines `load(which, at)`, an element of an operand, and
-// `row_at(which, i)`, where row i of an operand starts; OWN_GROUPS comes first of all pieces, since sizes of arrays depend on it.
+// Products of a tile of attention. A workgroup of OWN_GROUPS × 16 invocations has 4 · OWN_GROUPS rows of its own (queries, or
+// keys) and meets 64 others at a time (keys, or queries). Invocation (g, i) holds rows 4g.. of its own, in the components of a
+// vector, against others 4i.., and columns 4i.. of sums over the others. The op's own piece defines `load(which, at)`, an element
+// of an operand, and `row_at(which, i)`, where row i of an operand starts; OWN_GROUPS comes first of all pieces, since sizes of
+// arrays depend on it.
 
 const OTHERS = 64u;
 const DEPTH = 16u; // columns staged at a time
@@ -92,8 +93,8 @@ fn keep_weights(lane: u32, w: Dots) {
     weights[to + 3u * OWN_GROUPS] = w.c3;
 }
 
-// Sums over 64 others from `first`, of `count`, of weight · row, from a column on: each one chain in rising order. What an own row
-// does not see is not multiplied: it may not be finite.
+// Sums over 64 others from `first`, of `count`, of weight · row, from a column on: each one chain in rising order. What an own
+// row does not see is not multiplied: it may not be finite.
 fn mix(lane: u32, seen: Seen, other: u32, first: u32, count: u32, column: u32) -> Sums {
     let g = lane / 16u;
     let i = lane % 16u;

@@ -1,5 +1,5 @@
-// Weights of integer codes as they are stored: w = scale · (code − zero) − min. The op's own piece defines FORM, `word(i)`, word i of the
-// packed weight, and in its parameters k, group_size, groups, scales, zeros and asymmetric.
+// Weights of integer codes as they are stored: w = scale · (code − zero) − min. The op's own piece defines FORM, `word(i)`, word
+// i of the packed weight, and in its parameters k, group_size, groups, scales, zeros and asymmetric.
 
 const INT8 = 1u;
 const INT4 = 2u;
@@ -70,7 +70,8 @@ fn codes(n: u32, p: u32) -> u32 {
     }
 }
 
-// Scale and minimum with six-bit factors: in 12 bytes from the fourth, the upper two bits of the last four of each lie above the first four.
+// Scale and minimum with six-bit factors: in 12 bytes from the fourth, the upper two bits of the last four of each lie above the
+// first four.
 fn factored(block: u32, j: u32) -> Group {
     let scales = bytes(block);
     var scale: u32;
@@ -120,6 +121,7 @@ fn ragged() -> bool { return FORM <= INT4 && (params.group_size & 3u) != 0u; }
 // Elements p to p + 3 of row n; 0 beyond K.
 fn decoded_four(n: u32, p: u32) -> vec4<f32> {
     let four = codes(n, p);
+    if (FORM > INT4) { return decoded(group_of(n, p), four); }
     if (!ragged() && p + 3u < params.k) { return decoded(group_of(n, p), four); }
     var values = vec4<f32>();
     for (var i = 0u; i < 4u && p + i < params.k; i++) {

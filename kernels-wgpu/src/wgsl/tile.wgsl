@@ -1,25 +1,20 @@
-// Products: a workgroup of SIDE × SIDE invocations computes a tile of sums, 4·SIDE·BLOCKS a side, each invocation 4·BLOCKS a side, from
-// parts of the factors that it shares. The op's own piece defines `Value`, `mac`, and what `product.wgsl` asks for; SIDE and BLOCKS (1 or
-// 2) come first of all pieces.
+// Products: a workgroup of SIDE × SIDE invocations computes a tile of sums, 4·SIDE·BLOCKS a side, each invocation 4·BLOCKS a
+// side, from parts of the factors that it shares. The op's own piece defines `Value`, `mac`, and what `product.wgsl` asks for;
+// SIDE and BLOCKS (1 or 2) come first of all pieces.
 //
 // A factor is staged in vectors along the direction in which it is dense in memory: along p, the direction of summation, where
-// neighbours in rows (of the left factor) or columns (of the right one) go to invocations far apart, so that they lie in different
-// banks; or across.
+// neighbours in rows (of the left factor) or columns (of the right one) go to invocations far apart, so that they lie in
+// different banks; or across.
 
 const TILE = 4u * SIDE * BLOCKS;
+const INVOCATIONS = SIDE * SIDE;
+const ROWS = TILE;
+const COLUMNS = TILE;
 const STEP = 16u;
 const PITCH = 5u; // vectors between rows staged along p
 
 var<workgroup> left_tile: array<vec4<Value>, TILE * PITCH>; // [TILE, STEP / 4] × 4, or [STEP, TILE / 4] × 4
 var<workgroup> right_tile: array<vec4<Value>, TILE * PITCH>;
-
-// Four rows (or columns) at four places of the sum.
-struct Quad {
-    p0: vec4<Value>,
-    p1: vec4<Value>,
-    p2: vec4<Value>,
-    p3: vec4<Value>,
-}
 
 // Four by four sums.
 struct Sums {
@@ -27,10 +22,6 @@ struct Sums {
     r1: vec4<Value>,
     r2: vec4<Value>,
     r3: vec4<Value>,
-}
-
-fn transposed(a: vec4<Value>, b: vec4<Value>, c: vec4<Value>, d: vec4<Value>) -> Quad {
-    return Quad(vec4(a.x, b.x, c.x, d.x), vec4(a.y, b.y, c.y, d.y), vec4(a.z, b.z, c.z, d.z), vec4(a.w, b.w, c.w, d.w));
 }
 
 fn stage(lane: u32, row: u32, column: u32, p: u32) {
