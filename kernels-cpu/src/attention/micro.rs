@@ -66,20 +66,6 @@ pub(crate) struct Right<T> {
     pub stride: usize,
 }
 
-impl<T> Right<T> {
-    /// The factor without the first columns.
-    #[inline(always)]
-    fn from_column(self, column: usize) -> Self {
-        Right { start: self.start.wrapping_add(column), ..self }
-    }
-}
-
-/// Most vectors of a tile: six rows of four fill 24 of 32 registers, six rows of two 12 of 16.
-#[inline(always)]
-const fn most_vectors(lanes: usize) -> usize {
-    if lanes >= 16 { 4 } else { 2 }
-}
-
 /// Row k of the right factor times the elements (FIRST..LAST, k) of the left.
 ///
 /// # Safety
@@ -237,14 +223,14 @@ unsafe fn rising<S: Simd, L: Left, const MR: usize, const NV: usize>(
 /// Rows of the tiles that may have values that are not f32.
 pub(crate) const SMALL_ROWS: usize = 2;
 
-/// `for_tile!((rows, vectors), kernel(arguments))`: the kernel with both sizes as constants, for at most [`most_vectors`].
+/// `for_tile!((rows, vectors), kernel(arguments))`: the kernel with both sizes as constants.
 macro_rules! for_tile {
     ($size:expr, $kernel:ident::<$($t:ty),+> $arguments:tt) => {
         for_tile!(@ $size, $kernel [$($t),+] $arguments (6 4) (6 3) (6 2) (6 1) (3 4) (3 3) (3 2) (3 1) (2 4) (2 3) (2 2) (2 1) (1 4) (1 3) (1 2) (1 1))
     };
     (@ $size:expr, $kernel:ident $types:tt $arguments:tt $(($rows:literal $vectors:literal))+) => {
         match $size {
-            $(($rows, $vectors) if $vectors <= most_vectors(S::LANES) => for_tile!(=> $kernel $types $rows $vectors $arguments),)+
+            $(($rows, $vectors) => for_tile!(=> $kernel $types $rows $vectors $arguments),)+
             (rows, vectors) => debug_assert!(false, "a tile of {rows} rows of {vectors} vectors"),
         }
     };
@@ -277,13 +263,7 @@ pub(crate) unsafe fn multiply(
     simd_fn! {
         fn checked(s, size: (usize, usize), left: Rows, right: Right<f32>, depth: usize, to: *mut f32, stride: usize) {
             // SAFETY: the contract of `multiply`, the only caller.
-            unsafe {
-                for first in (0..size.1).step_by(most_vectors(S::LANES)) {
-                    let size = (size.0, (size.1 - first).min(most_vectors(S::LANES)));
-                    let (right, to) = (right.from_column(first * S::LANES), to.add(first * S::LANES));
-                    for_tile!(size, rectangle::<S, Rows>(s, left, right, depth, to, stride));
-                }
-            }
+            unsafe { for_tile!(size, rectangle::<S, Rows>(s, left, right, depth, to, stride)) }
         }
     }
     checked(isa, size, left, right, depth, to, stride);
@@ -311,14 +291,10 @@ pub(crate) unsafe fn multiply_staircase<T: Float, const ROW: usize>(
         ) {
             // SAFETY: the contract of `multiply_staircase`, the only caller.
             unsafe {
-                for first in (0..size.1).step_by(most_vectors(S::LANES)) {
-                    let size = (size.0, (size.1 - first).min(most_vectors(S::LANES)));
-                    let (right, to) = (right.from_column(first * S::LANES), to.add(first * S::LANES));
-                    if T::IS_F32 {
-                        for_tile!(size, staircase::<S, L, T>(s, weights, right, ends, begin, to, stride));
-                    } else {
-                        for_small_tile!(size, staircase::<S, L, T>(s, weights, right, ends, begin, to, stride));
-                    }
+                if T::IS_F32 {
+                    for_tile!(size, staircase::<S, L, T>(s, weights, right, ends, begin, to, stride))
+                } else {
+                    for_small_tile!(size, staircase::<S, L, T>(s, weights, right, ends, begin, to, stride))
                 }
             }
         }
@@ -347,13 +323,7 @@ pub(crate) unsafe fn add_transposed<const ROW: usize>(
             s, size: (usize, usize), weights: L, right: Right<f32>, begins: &[usize], end: usize, to: *mut f32, stride: usize,
         ) {
             // SAFETY: the contract of `add_transposed`, the only caller.
-            unsafe {
-                for first in (0..size.1).step_by(most_vectors(S::LANES)) {
-                    let size = (size.0, (size.1 - first).min(most_vectors(S::LANES)));
-                    let (right, to) = (right.from_column(first * S::LANES), to.add(first * S::LANES));
-                    for_tile!(size, rising::<S, L>(s, weights, right, begins, end, to, stride));
-                }
-            }
+            unsafe { for_tile!(size, rising::<S, L>(s, weights, right, begins, end, to, stride)) }
         }
     }
     checked(isa, size, weights, right, begins, end, to, stride);
