@@ -157,13 +157,12 @@ impl PeerCell {
     /// Whether the ratio to this peer may be ranked: NOISY if its interval reaches further than [`MAX_RATIO_REACH`], or of fewer than
     /// five rounds. Times that move do no harm, as long as both move together.
     pub fn verdict(&self, rival: &Rival) -> Verdict {
-        let worse = self.ours.verdict.max(rival.timing.verdict);
         match (rival.ratio, rival.ratio_low, rival.ratio_high) {
             (Some(ratio), Some(low), Some(high)) => {
                 let known = (high - ratio).max(ratio - low) <= MAX_RATIO_REACH * ratio;
                 if known && rival.rounds >= 5 { Verdict::Valid } else { Verdict::Noisy }
             }
-            _ => worse,
+            _ => self.ours.verdict.max(rival.timing.verdict),
         }
     }
 }
