@@ -1,19 +1,19 @@
 //! Opening a device, or saying why there is none.
 
-use crate::memory::Counters;
-use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
+use crate::NAME;
+use crate::compile;
+use crate::driver::Driver;
+use crate::driver::gpu::Gpu;
+use crate::queue::Queue;
+use cudarc::driver::{CudaContext, DriverError, sys};
 use kernels::{Backend, DeviceId, DeviceInfo, Error, Result};
 use std::sync::Arc;
 
-pub(crate) const NAME: &str = "cuda";
-
 /// One NVIDIA GPU, with one stream.
-#[derive(Debug)]
 pub struct CudaBackend {
     id: DeviceId,
     info: DeviceInfo,
-    pub(crate) stream: Arc<CudaStream>,
-    pub(crate) counters: Counters,
+    pub(crate) queue: Queue,
 }
 
 fn unavailable(reason: impl Into<String>, remedy: impl Into<String>) -> Error {
@@ -24,7 +24,7 @@ impl CudaBackend {
     /// Opens device `ordinal` as the driver counts them (after `CUDA_VISIBLE_DEVICES`).
     ///
     /// # Errors
-    /// `Unavailable` if there is no driver, no such device, or the device cannot be opened.
+    /// `Unavailable` if there is no driver, no NVRTC, no such device, the device is older than sm_80, or it cannot be opened.
     pub fn new(ordinal: usize) -> Result<Self> {
         // cudarc panics on the first call when libcuda is missing, so its presence is asked first.
         // SAFETY: only tries to load the driver library, whose initialisers are NVIDIA's own.
@@ -46,9 +46,17 @@ impl CudaBackend {
         let memory_bytes = context.total_mem().map_err(|error| driver_error("reading the device's memory", &error))? as u64;
         let (major, minor) =
             context.compute_capability().map_err(|error| driver_error("reading the compute capability", &error))?;
+        if major < 8 {
+            return Err(unavailable(
+                format!("{name} is of compute capability {major}.{minor}; the kernels need 8.0 (Ampere) or newer"),
+                "run with `--backend wgpu` or `--backend cpu`",
+            ));
+        }
+        compile::ensure_present().map_err(|reason| unavailable(reason, "as said, or run with `--backend cpu`"))?;
         let units = context
             .attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
             .map_err(|error| driver_error("reading the number of multiprocessors", &error))?;
+        let gpu = Gpu::new(&context).map_err(|error| driver_error("setting up the stream", &error))?;
         let info = DeviceInfo {
             name,
             driver: driver_version(),
@@ -57,7 +65,24 @@ impl CudaBackend {
             memory_bytes,
             software: false,
         };
-        Ok(CudaBackend { id: DeviceId::unique(), info, stream: context.default_stream(), counters: Counters::default() })
+        Ok(CudaBackend::on(info, Arc::new(gpu)))
+    }
+
+    /// The kernels on the CPU: for tests of what they compute, hundreds of times slower than any device.
+    #[cfg(feature = "emulation")]
+    pub fn emulated() -> Self {
+        let info = DeviceInfo {
+            name: "CUDA emulated on the CPU".to_owned(),
+            features: "emulation".to_owned(),
+            threads: 1,
+            software: true,
+            ..DeviceInfo::default()
+        };
+        CudaBackend::on(info, Arc::new(crate::driver::emulated::Emulated::default()))
+    }
+
+    fn on(info: DeviceInfo, driver: Arc<dyn Driver>) -> Self {
+        CudaBackend { id: DeviceId::unique(), info, queue: Queue::new(driver) }
     }
 }
 

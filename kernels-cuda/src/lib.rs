@@ -1,12 +1,34 @@
-//! sizewise backend for NVIDIA GPUs.
+//! sizewise backend for NVIDIA GPUs: kernels of our own in CUDA C++, compiled at run time.
 //!
-//! The crate builds on machines without a CUDA toolkit: the driver is loaded when a device is opened, and a machine that has none
-//! gets [`Error::Unavailable`] with the reason and the remedy. Memory is complete; the kernels are not written yet, and the
-//! support table says so for every op.
+//! The crate builds on machines without a CUDA toolkit: driver and NVRTC are loaded when a device is opened, and a machine that has
+//! none gets [`Error::Unavailable`](kernels::Error::Unavailable) with the reason and the remedy. Each op is a launcher (`softmax.rs`)
+//! beside its kernels (`softmax.cu`); what kernels share is in `cu/`.
+//!
+//! # Without a GPU
+//! Under the feature `emulation` the same kernels are compiled for the CPU (`emulation/`) and run behind the same launchers, by
+//! `CudaBackend::emulated`. The conformance suite runs there on every check; a fault of a kernel (memory outside its allocation, a
+//! barrier that not all threads reach) comes out as an error.
 
+mod compile;
 mod device;
+mod driver;
+mod fault;
+mod lattice;
 mod memory;
+mod params;
+mod queue;
+mod report;
+mod source;
+mod weight;
+
+mod binary;
+mod copy;
+mod download;
 mod ops;
+mod softmax;
+mod upload;
 
 pub use device::CudaBackend;
 pub use ops::support_table;
+
+const NAME: &str = "cuda";

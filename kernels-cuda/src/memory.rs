@@ -1,8 +1,9 @@
 //! Device memory: buffers of zeroed bytes, counted.
 
-use crate::device::{CudaBackend, NAME};
-use cudarc::driver::{CudaSlice, DriverError, sys::CUresult};
-use kernels::{Backend, Buffer, DType, Error, Memory, MemoryStats, Packed, Result, Weight};
+use crate::driver::{Address, Driver};
+use crate::lattice::Operand;
+use crate::{CudaBackend, NAME};
+use kernels::{Backend, Buffer, DType, Error, Memory, MemoryStats, Packed, Result, View, Weight};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -17,51 +18,96 @@ struct Counts {
     waits: AtomicU64,
 }
 
-/// Memory of one buffer. Freed, and no longer counted, on drop.
-struct CudaStorage {
-    bytes: CudaSlice<u8>,
-    counters: Counters,
-}
+impl Counters {
+    fn add(&self, bytes: u64) {
+        self.0.allocations.fetch_add(1, Relaxed);
+        let live = self.0.live_bytes.fetch_add(bytes, Relaxed) + bytes;
+        self.0.peak_bytes.fetch_max(live, Relaxed);
+    }
 
-impl Drop for CudaStorage {
-    fn drop(&mut self) {
-        self.counters.0.live_bytes.fetch_sub(self.bytes.len() as u64, Relaxed);
+    /// A call is about to wait for the device.
+    pub fn waited(&self) {
+        self.0.waits.fetch_add(1, Relaxed);
     }
 }
 
-fn fault(op: &'static str, error: &DriverError, wanted_bytes: u64) -> Error {
-    match error.0 {
-        CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::OutOfMemory { backend: NAME, wanted_bytes },
-        _ => Error::Fault { backend: NAME, op, what: error.to_string() },
+/// What is behind every buffer and packed weight. Freed, and no longer counted, on drop.
+pub(crate) struct Storage {
+    pub address: Address,
+    bytes: u64,
+    driver: Arc<dyn Driver>,
+    counters: Counters,
+}
+
+impl Storage {
+    /// Size.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        self.counters.0.live_bytes.fetch_sub(self.bytes, Relaxed);
+        // SAFETY: allocated by this driver, and nobody else has the address but what is queued already.
+        unsafe { self.driver.free(self.address) }
+    }
+}
+
+impl CudaBackend {
+    /// Zeroed memory.
+    ///
+    /// # Errors
+    /// `Limit`, `OutOfMemory`.
+    pub(crate) fn allocate(&self, op: &'static str, bytes: u64) -> Result<Storage> {
+        const LIMIT: u64 = isize::MAX as u64;
+        if bytes > LIMIT {
+            return Err(Error::Limit { op, what: "bytes", limit: LIMIT, got: bytes });
+        }
+        let address = self.queue.settle(self.queue.driver().allocate(bytes as usize), bytes as usize)?;
+        self.queue.counters().add(bytes);
+        Ok(Storage { address, bytes, driver: self.queue.driver().clone(), counters: self.queue.counters().clone() })
+    }
+
+    /// Address of a view's first element.
+    ///
+    /// # Errors
+    /// `Device` for a buffer this crate did not make.
+    pub(crate) fn operand(&self, op: &'static str, arg: &'static str, view: &View<'_>) -> Result<Address> {
+        let storage = view.storage::<Storage>().ok_or(Error::Device { op, arg, backend: NAME })?;
+        // The layout is within the buffer, unless it has no element at all and nobody will look.
+        let offset = if view.numel() == 0 { 0 } else { view.layout().offset() };
+        Ok(storage.address + (offset * view.dtype().size_bytes()) as u64)
+    }
+
+    /// A view as part of a [`Lattice`](crate::params::Lattice).
+    ///
+    /// # Errors
+    /// As [`CudaBackend::operand`].
+    pub(crate) fn part<'a>(&self, op: &'static str, arg: &'static str, view: &'a View<'_>) -> Result<Option<Operand<'a>>> {
+        Ok(Some(Operand { address: self.operand(op, arg, view)?, layout: view.layout(), dtype: view.dtype() }))
     }
 }
 
 impl Memory for CudaBackend {
     fn alloc(&self, dtype: DType, len: usize) -> Result<Buffer> {
-        let wanted = len.checked_mul(dtype.size_bytes()).filter(|&bytes| bytes <= isize::MAX as usize);
-        let Some(wanted) = wanted else {
-            return Err(Error::Limit { op: "alloc", what: "bytes", limit: isize::MAX as u64, got: u64::MAX });
-        };
-        // A zero-sized allocation is an error to the driver.
-        let bytes = self.stream.alloc_zeros::<u8>(wanted.max(1)).map_err(|error| fault("alloc", &error, wanted as u64))?;
-        let counts = &self.counters.0;
-        counts.allocations.fetch_add(1, Relaxed);
-        let live = counts.live_bytes.fetch_add(bytes.len() as u64, Relaxed) + bytes.len() as u64;
-        counts.peak_bytes.fetch_max(live, Relaxed);
-        Ok(Buffer::new(self.id(), dtype, len, CudaStorage { bytes, counters: self.counters.clone() }))
+        const OP: &str = "alloc";
+        self.queue.faults().enter(OP)?;
+        let bytes = (len as u64).saturating_mul(dtype.size_bytes() as u64);
+        Ok(Buffer::new(self.id(), dtype, len, self.allocate(OP, bytes)?))
     }
 
-    fn pack(&self, _weight: &Weight) -> Result<Packed> {
-        Err(Error::Unsupported { op: "pack", dtype: DType::F32, backend: NAME, reason: crate::ops::REASON })
+    fn pack(&self, weight: &Weight) -> Result<Packed> {
+        crate::weight::pack(self, weight)
     }
 
     fn sync(&self) -> Result<()> {
-        self.counters.0.waits.fetch_add(1, Relaxed);
-        self.stream.synchronize().map_err(|error| fault("sync", &error, 0))
+        self.queue.faults().enter("sync")?;
+        self.queue.wait()
     }
 
     fn memory_stats(&self) -> MemoryStats {
-        let counts = &self.counters.0;
+        let counts = &self.queue.counters().0;
         MemoryStats {
             live_bytes: counts.live_bytes.load(Relaxed),
             peak_bytes: counts.peak_bytes.load(Relaxed),

@@ -1,6 +1,6 @@
 //! The support table while no kernel is written: every op refuses, by name.
 
-use crate::device::{CudaBackend, NAME};
+use crate::{CudaBackend, NAME};
 use kernels::ops::*;
 use kernels::{Checked, DType, Error, Launch, Op, Result, Support, SupportRow};
 
@@ -27,9 +27,6 @@ macro_rules! refuse {
 }
 
 refuse!(
-    Upload,
-    Download,
-    Copy,
     Fill,
     Cast,
     Matmul,
@@ -43,11 +40,9 @@ refuse!(
     LayerNormBackward,
     RmsNorm,
     RmsNormBackward,
-    Softmax,
     SoftmaxBackward,
     Unary,
     UnaryBackward,
-    Binary,
     Axpy,
     Reduce,
     Gather,

@@ -1,0 +1,213 @@
+//! CUDA C++ to the device's own machine code, by NVRTC, kept on disk.
+
+use crate::source::{HEADERS, Source};
+use cudarc::nvrtc::{result, sys};
+use std::ffi::{CString, c_char};
+use std::path::PathBuf;
+
+/// What machine code is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    major: u32,
+    minor: u32,
+    /// Whether the features of this very architecture are used (`sm_90a`), which no other runs.
+    specific: bool,
+}
+
+impl Target {
+    /// The targets that are compiled for on every test run: Ampere, Hopper, and Hopper with its own features.
+    #[cfg(test)]
+    pub const TESTED: [Target; 3] = [Target::new(8, 0, false), Target::new(9, 0, false), Target::new(9, 0, true)];
+
+    const fn new(major: u32, minor: u32, specific: bool) -> Self {
+        Target { major, minor, specific }
+    }
+
+    /// Of a device of this compute capability.
+    pub fn of_device(major: u32, minor: u32) -> Self {
+        Target::new(major, minor, (major, minor) == (9, 0))
+    }
+
+    fn option(self) -> String {
+        format!("--gpu-architecture=sm_{}{}{}", self.major, self.minor, if self.specific { "a" } else { "" })
+    }
+}
+
+const REMEDY: &str =
+    "install NVRTC 12.4 or newer: `pip install nvidia-cuda-nvrtc` and its folder in LD_LIBRARY_PATH, or the CUDA toolkit";
+
+/// Options of every compilation. Subnormals are kept, divisions and roots correctly rounded: NVRTC's defaults, said aloud.
+const OPTIONS: [&str; 6] =
+    ["--std=c++17", "--ftz=false", "--prec-div=true", "--prec-sqrt=true", "--fmad=true", "--device-as-default-execution-space"];
+
+/// Whether NVRTC can be loaded.
+///
+/// # Errors
+/// The remedy, where it cannot.
+pub(crate) fn ensure_present() -> Result<(), String> {
+    // cudarc panics on the first call when the library is missing, so its presence is asked first.
+    // SAFETY: only tries to load the library, whose initialisers are NVIDIA's own.
+    match unsafe { sys::is_culib_present() } {
+        true => Ok(()),
+        false => Err(format!("NVRTC, the run-time compiler of CUDA, is not installed; {REMEDY}")),
+    }
+}
+
+/// Machine code (a cubin) of all kernels of a source.
+///
+/// # Errors
+/// The compiler's log, or the remedy where there is no compiler.
+pub(crate) fn compile(source: &Source, target: Target) -> Result<Vec<u8>, String> {
+    ensure_present()?;
+    let text = |text: &str| CString::new(text).map_err(|error| format!("{}.cu: {error}", source.name));
+    let (code, name) = (text(source.text)?, text(&format!("{}.cu", source.name))?);
+    let mut headers = Vec::new();
+    for (name, content) in HEADERS {
+        headers.push((text(name)?, text(content)?));
+    }
+    let names: Vec<*const c_char> = headers.iter().map(|(name, _)| name.as_ptr()).collect();
+    let contents: Vec<*const c_char> = headers.iter().map(|(_, content)| content.as_ptr()).collect();
+    let arch = target.option();
+    let options: Vec<&str> = OPTIONS.into_iter().chain([arch.as_str()]).collect();
+    let mut program = std::ptr::null_mut();
+    // SAFETY: the strings live until the program is destroyed, and there are as many headers as said.
+    let created = unsafe {
+        let count = headers.len() as i32;
+        sys::nvrtcCreateProgram(&mut program, code.as_ptr(), name.as_ptr(), count, contents.as_ptr(), names.as_ptr())
+    };
+    created.result().map_err(|error| format!("{}.cu: NVRTC cannot start: {error}", source.name))?;
+    // SAFETY: created above, destroyed below.
+    let compiled = unsafe { result::compile_program(program, &options) };
+    let cubin = match compiled {
+        Ok(()) => cubin(program).map_err(|error| format!("{}.cu: no machine code: {error}", source.name)),
+        Err(error) => Err(format!("{}.cu for {arch}: {error}\n{}", source.name, log(program))),
+    };
+    // SAFETY: not used any more.
+    let destroyed = unsafe { result::destroy_program(program) };
+    destroyed.map_err(|error| format!("{}.cu: {error}", source.name))?;
+    cubin
+}
+
+fn cubin(program: sys::nvrtcProgram) -> Result<Vec<u8>, result::NvrtcError> {
+    let mut size = 0;
+    // SAFETY: a compiled program; the buffer is as large as NVRTC asks.
+    unsafe {
+        sys::nvrtcGetCUBINSize(program, &mut size).result()?;
+        let mut cubin = vec![0u8; size];
+        sys::nvrtcGetCUBIN(program, cubin.as_mut_ptr().cast()).result()?;
+        Ok(cubin)
+    }
+}
+
+fn log(program: sys::nvrtcProgram) -> String {
+    // SAFETY: a program that was compiled, if without success.
+    match unsafe { result::get_program_log(program) } {
+        Ok(log) => String::from_utf8_lossy(bytemuck::cast_slice(&log)).trim_end_matches('\0').trim().to_owned(),
+        Err(error) => format!("no log: {error}"),
+    }
+}
+
+/// Version of the compiler, as part of what its results are kept by.
+fn version() -> (i32, i32) {
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: writes two integers. An error leaves zeros, a key like any other.
+    let _ = unsafe { sys::nvrtcVersion(&mut major, &mut minor) };
+    (major, minor)
+}
+
+/// As [`compile`], from the disk where the same text has been compiled for the same target before.
+///
+/// # Errors
+/// As [`compile`]. A cache that cannot be read or written is not an error: the code is compiled.
+pub(crate) fn cached(source: &Source, target: Target) -> Result<Vec<u8>, String> {
+    ensure_present()?;
+    let file = cache_folder().map(|folder| folder.join(format!("{}-{}.cubin", source.name, key(source, target))));
+    let kept = file.as_ref().and_then(|file| std::fs::read(file).ok()).and_then(opened);
+    if let Some(cubin) = kept {
+        return Ok(cubin);
+    }
+    let cubin = compile(source, target)?;
+    if let Some(file) = file {
+        // Nothing is lost but time when this fails.
+        let _ = keep(&file, &cubin);
+    }
+    Ok(cubin)
+}
+
+/// What the result depends on, hashed.
+fn key(source: &Source, target: Target) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let (major, minor) = version();
+    let version = format!("{major}.{minor}");
+    let arch = target.option();
+    let parts = HEADERS.iter().flat_map(|&(name, text)| [name, text]).chain(OPTIONS);
+    for part in parts.chain([source.text, arch.as_str(), version.as_str()]) {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// `$XDG_CACHE_HOME/sizewise/cuda`, or below `~/.cache`.
+fn cache_folder() -> Option<PathBuf> {
+    let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
+    Some(base.join("sizewise").join("cuda"))
+}
+
+/// Writes a hash and the code, under another name first: a killed run leaves no half of a file behind.
+fn keep(file: &std::path::Path, cubin: &[u8]) -> std::io::Result<()> {
+    let folder = file.parent().unwrap_or(file);
+    std::fs::create_dir_all(folder)?;
+    let draft = file.with_extension(format!("{}.draft", std::process::id()));
+    let mut bytes = blake3::hash(cubin).as_bytes().to_vec();
+    bytes.extend_from_slice(cubin);
+    std::fs::write(&draft, bytes)?;
+    std::fs::rename(&draft, file)
+}
+
+/// The code of a kept file, if it is whole.
+fn opened(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    let hash: [u8; 32] = bytes.get(..32)?.try_into().ok()?;
+    bytes.drain(..32);
+    (blake3::hash(&bytes) == blake3::Hash::from_bytes(hash)).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source;
+
+    #[test]
+    fn half_a_file_is_not_taken_for_code() {
+        let folder = std::env::temp_dir().join(format!("sizewise-cuda-{}", std::process::id()));
+        let file = folder.join("a.cubin");
+        keep(&file, b"machine code").unwrap();
+        let bytes = std::fs::read(&file).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(opened(bytes.clone()).as_deref(), Some(&b"machine code"[..]));
+        assert_eq!(opened(bytes[..bytes.len() - 1].to_vec()), None);
+        assert_eq!(opened(bytes[..7].to_vec()), None);
+    }
+
+    #[test]
+    fn the_key_knows_text_and_target() {
+        let text = Source { name: "a", text: "x" };
+        let [ampere, _, hopper] = Target::TESTED;
+        if ensure_present().is_ok() {
+            assert_ne!(key(&text, ampere), key(&text, hopper));
+            assert_ne!(key(&text, ampere), key(&Source { name: "a", text: "y" }, ampere));
+        }
+    }
+
+    /// Every kernel compiles for every target. Where NVRTC is missing this fails, and says how to get it.
+    #[test]
+    fn every_source_compiles() {
+        for source in source::ALL {
+            for target in Target::TESTED {
+                let cubin = compile(source, target).unwrap_or_else(|why| panic!("{why}"));
+                assert!(cubin.starts_with(b"\x7fELF"), "{} for {target:?}", source.name);
+            }
+        }
+    }
+}

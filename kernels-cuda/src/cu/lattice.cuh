@@ -1,0 +1,84 @@
+// Operands of one shape, walked together.
+#pragma once
+
+#include "element.cuh"
+
+// Index of element i of operand k, from its first element on.
+template <int OPERANDS>
+DEVICE void place(const Lattice& lattice, unsigned i, Stride (&at)[OPERANDS]) {
+    UNROLL for (int k = 0; k < OPERANDS; k++) at[k] = 0;
+    unsigned rest = i;
+    for (unsigned axis = 0; axis < lattice.rank; axis++) {
+        unsigned step = axis + 1 == lattice.rank ? rest : rest % lattice.dims[axis];
+        rest /= lattice.dims[axis];
+        UNROLL for (int k = 0; k < OPERANDS; k++) at[k] += step * lattice.strides[axis][k];
+    }
+}
+
+template <class T>
+DEVICE T* operand(const Lattice& lattice, int k) {
+    return reinterpret_cast<T*>(lattice.first[k]);
+}
+
+constexpr unsigned ELEMENTWISE_THREADS = 256;
+// Elements of a block.
+constexpr unsigned ELEMENTWISE_BLOCK = 4 * ELEMENTWISE_THREADS;
+
+// Calls `quad(i)` for elements i..i+4 of operands without gaps, and `one(i)` for all others, whose neighbours have neighbouring
+// threads.
+template <class Quads, class Ones>
+DEVICE void each_element(const Lattice& lattice, Quads quad, Ones one) {
+    unsigned start = blockIdx.x * ELEMENTWISE_BLOCK;
+    if (lattice.dense) {
+        unsigned i = start + 4 * threadIdx.x;
+        if (i + 4 <= lattice.count) return quad(i);
+        for (; i < lattice.count; i++) one(i);
+        return;
+    }
+    for (unsigned j = 0; j < 4; j++) {
+        unsigned i = start + j * ELEMENTWISE_THREADS + threadIdx.x;
+        if (i < lattice.count) one(i);
+    }
+}
+
+// out = f(x), of operands 0 and 1.
+template <class X, class Out, class F>
+DEVICE void map(const Lattice& lattice, F f) {
+    const X* x = operand<const X>(lattice, 0);
+    Out* out = operand<Out>(lattice, 1);
+    each_element(
+        lattice,
+        [&](unsigned i) {
+            float values[4];
+            load_quad(x + i, values);
+            UNROLL for (int j = 0; j < 4; j++) values[j] = f(values[j]);
+            store_quad(out + i, values);
+        },
+        [&](unsigned i) {
+            Stride at[2];
+            place(lattice, i, at);
+            out[at[1]] = narrow<Out>(f(widen(x[at[0]])));
+        });
+}
+
+// out = f(a, b), of operands 0, 1 and 2. Operand 2 may be operand 1.
+template <class A, class B, class Out, class F>
+DEVICE void zip(const Lattice& lattice, F f) {
+    const A* a = operand<const A>(lattice, 0);
+    const B* b = operand<const B>(lattice, 1);
+    Out* out = operand<Out>(lattice, 2);
+    each_element(
+        lattice,
+        [&](unsigned i) {
+            float left[4], right[4];
+            load_quad(a + i, left);
+            load_quad(b + i, right);
+            UNROLL for (int j = 0; j < 4; j++) left[j] = f(left[j], right[j]);
+            store_quad(out + i, left);
+        },
+        [&](unsigned i) {
+            Stride at[3];
+            place(lattice, i, at);
+            out[at[2]] = narrow<Out>(f(widen(a[at[0]]), widen(b[at[1]])));
+        });
+}

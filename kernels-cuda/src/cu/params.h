@@ -1,0 +1,54 @@
+/* Parameters of the kernels, one struct per kernel, passed by value. Read by both sides: `cargo xtask bindgen` writes `params.rs` from
+   it. No struct has padding. Addresses are of the first element; 0 where there is no operand. Strides are in elements. */
+#ifndef SIZEWISE_PARAMS
+#define SIZEWISE_PARAMS
+
+typedef unsigned long long Address;
+typedef unsigned long long Stride;
+
+/** Elements of up to four operands of one shape, walked together: dimension 0 is the fastest. */
+typedef struct {
+    Address first[4];
+    /** Of dimension d and operand k at [d][k]. */
+    Stride strides[6][4];
+    unsigned dims[6];
+    unsigned rank;
+    unsigned count;
+    /** Whether every operand is there, without gaps and aligned to four of its elements. */
+    unsigned dense;
+    unsigned unused;
+} Lattice;
+
+/** Where kernels tell of an index out of range: host memory that the device writes. */
+typedef struct {
+    /** 0, or the op's code and that a kernel is writing (1) or has written (2): 256 * op + 1 or 2. */
+    unsigned state;
+    unsigned got;
+    Stride at;
+    Stride limit;
+} Report;
+
+typedef struct {
+    Lattice lattice;
+    /** Code of the function. */
+    unsigned function;
+    unsigned unused;
+    float scale;
+    float shift;
+} ElementwiseParams;
+
+typedef struct {
+    Lattice lattice;
+    /** The element's bits, in the lowest bytes. */
+    unsigned bits;
+    unsigned unused;
+} FillParams;
+
+typedef struct {
+    /** Rows: operands are the op's in the order of its fields. */
+    Lattice rows;
+    unsigned width;
+    float eps;
+} RowsParams;
+
+#endif

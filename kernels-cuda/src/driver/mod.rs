@@ -1,0 +1,73 @@
+//! The seam between launchers and the machine: the few calls of a driver, answered by CUDA or by the emulation.
+
+#[cfg(feature = "emulation")]
+pub(crate) mod emulated;
+pub(crate) mod gpu;
+
+use crate::params::Report;
+use crate::source::Source;
+
+/// Place in the device's memory.
+pub(crate) type Address = u64;
+
+/// Why a driver did not do what it was asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Trouble {
+    /// Not enough memory on the device. Nothing is broken.
+    OutOfMemory,
+    /// Anything else, in the driver's words.
+    Failed(String),
+}
+
+/// One launch of a kernel.
+pub(crate) struct Launch<'a> {
+    /// Where the kernel is written.
+    pub source: &'static Source,
+    /// Its name there.
+    pub kernel: &'static str,
+    /// Blocks of the grid.
+    pub blocks: u32,
+    /// Threads of a block: those of the kernel's launch bounds.
+    pub threads: u32,
+    /// Its only parameter, a struct of `params.h`.
+    pub params: &'a [u8],
+}
+
+/// A device. Calls are queued in order; only `download` and `wait` wait.
+pub(crate) trait Driver: Send + Sync {
+    /// At least `bytes` zero bytes, never none, aligned to 16.
+    fn allocate(&self, bytes: usize) -> Result<Address, Trouble>;
+
+    /// Gives memory back, once what is queued has run.
+    ///
+    /// # Safety
+    /// `at` comes from [`Driver::allocate`] and is not used in later calls.
+    unsafe fn free(&self, at: Address);
+
+    /// Copies to the device. `bytes` may change once the call is back.
+    ///
+    /// # Safety
+    /// `to` is followed by as many bytes of one allocation.
+    unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), Trouble>;
+
+    /// Waits for everything queued, then copies to the host.
+    ///
+    /// # Safety
+    /// `from` is followed by as many bytes of one allocation.
+    unsafe fn download(&self, from: Address, bytes: &mut [u8]) -> Result<(), Trouble>;
+
+    /// Queues a kernel.
+    ///
+    /// # Safety
+    /// The parameters are the struct the kernel takes, and its addresses cover what the kernel reads and writes.
+    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), Trouble>;
+
+    /// Waits for everything queued.
+    fn wait(&self) -> Result<(), Trouble>;
+
+    /// Memory of the host that kernels write. As long-lived as the driver; to be read after a wait.
+    fn report(&self) -> *mut Report;
+
+    /// Where kernels find it.
+    fn report_address(&self) -> Address;
+}

@@ -1,0 +1,49 @@
+//! The kernels' sources, as they lie beside their launchers, embedded in the program.
+
+/// One `.cu` file. Compiled as a whole: its kernels share a module.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// File name without its end.
+    pub name: &'static str,
+    /// Content.
+    pub text: &'static str,
+}
+
+/// `source!("softmax")` is `softmax.cu`.
+macro_rules! source {
+    ($name:literal) => {
+        $crate::source::Source { name: $name, text: include_str!(concat!($name, ".cu")) }
+    };
+}
+pub(crate) use source;
+
+macro_rules! headers {
+    ($($name:literal),* $(,)?) => {
+        /// What the sources include, by the names they use.
+        pub(crate) const HEADERS: &[(&str, &str)] = &[$(($name, include_str!(concat!("cu/", $name)))),*];
+    };
+}
+
+headers!("params.h", "platform.cuh", "element.cuh", "lattice.cuh", "team.cuh", "tensor.cuh", "report.cuh");
+
+macro_rules! sources {
+    ($($module:ident),* $(,)?) => {
+        /// Every source.
+        #[cfg(test)]
+        pub(crate) static ALL: &[&Source] = &[$(&crate::$module::SOURCE),*];
+    };
+}
+
+sources!(binary, copy, softmax);
+
+/// Name of a kernel for elements of a dtype: `name_f32`, `name_bf16`, `name_f16`.
+macro_rules! by_float {
+    ($name:expr, $dtype:expr) => {
+        match $dtype {
+            kernels::DType::Bf16 => concat!($name, "_bf16"),
+            kernels::DType::F16 => concat!($name, "_f16"),
+            _ => concat!($name, "_f32"),
+        }
+    };
+}
+pub(crate) use by_float;
