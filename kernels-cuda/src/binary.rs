@@ -1,9 +1,8 @@
 //! Functions of two elements.
 
 use crate::CudaBackend;
-use crate::lattice::{ELEMENTWISE_THREADS, floats};
+use crate::lattice::floats;
 use crate::params::{ElementwiseParams, Lattice};
-use crate::queue::Dispatch;
 use crate::source::{Source, by_float, source};
 use kernels::ops::{Binary, BinaryOp};
 use kernels::{Checked, DType, Launch, Op, Result, Support};
@@ -34,13 +33,6 @@ impl Launch<Binary<'_>> for CudaBackend {
         let operands = [self.part(OP, "a", &args.a)?, self.part(OP, "b", &args.b)?, self.part(OP, "out", &out)?];
         let lattice = Lattice::new(OP, out.shape(), &operands)?;
         let params = ElementwiseParams { lattice, function: function(args.op), ..ElementwiseParams::default() };
-        self.queue.dispatch(&Dispatch {
-            op: OP,
-            source: &SOURCE,
-            kernel: by_float!("binary", out.dtype()),
-            threads: ELEMENTWISE_THREADS,
-            blocks: lattice.elementwise_blocks(),
-            params: bytemuck::bytes_of(&params),
-        })
+        self.elementwise(OP, (&SOURCE, by_float!("binary", out.dtype())), &lattice, &params)
     }
 }

@@ -2,9 +2,8 @@
 
 use crate::CudaBackend;
 use crate::driver::Address;
-use crate::lattice::{ELEMENTWISE_THREADS, Operand};
+use crate::lattice::Operand;
 use crate::params::Lattice;
-use crate::queue::Dispatch;
 use crate::source::{Source, source};
 use kernels::ops::Copy;
 use kernels::{Checked, DType, Launch, Layout, Op, Result, Support};
@@ -22,18 +21,12 @@ impl CudaBackend {
     ) -> Result<()> {
         let operand = |address, layout| Some(Operand { address, layout, dtype });
         let lattice = Lattice::new(op, to_layout.shape(), &[operand(from, from_layout), operand(to, to_layout)])?;
-        self.queue.dispatch(&Dispatch {
-            op,
-            source: &SOURCE,
-            kernel: match dtype.size_bytes() {
-                1 => "copy_1",
-                2 => "copy_2",
-                _ => "copy_4",
-            },
-            threads: ELEMENTWISE_THREADS,
-            blocks: lattice.elementwise_blocks(),
-            params: bytemuck::bytes_of(&lattice),
-        })
+        let kernel = match dtype.size_bytes() {
+            1 => "copy_1",
+            2 => "copy_2",
+            _ => "copy_4",
+        };
+        self.elementwise(op, (&SOURCE, kernel), &lattice, &lattice)
     }
 }
 

@@ -1,15 +1,19 @@
 //! Operands of one shape walked together: what `cu/lattice.cuh` reads.
 
+use crate::CudaBackend;
 use crate::driver::Address;
 use crate::params::Lattice;
+use crate::queue::Dispatch;
+use crate::source::Source;
+use bytemuck::Pod;
 use kernels::{DType, Error, Layout, Result, Support};
 
 /// Threads of a block of elementwise kernels, and the elements it does, as in `cu/lattice.cuh`.
-pub(crate) const ELEMENTWISE_THREADS: u32 = 256;
+const ELEMENTWISE_THREADS: u32 = 256;
 const ELEMENTWISE_BLOCK: u64 = 1024;
 
 /// Threads of a block of kernels on rows, as in `cu/team.cuh`.
-pub(crate) const ROWS_THREADS: u32 = 256;
+const ROWS_THREADS: u32 = 256;
 
 /// One operand of a lattice.
 #[derive(Clone, Copy)]
@@ -75,12 +79,12 @@ impl Lattice {
     }
 
     /// Blocks of an elementwise kernel.
-    pub fn elementwise_blocks(&self) -> u64 {
+    fn elementwise_blocks(&self) -> u64 {
         u64::from(self.count).div_ceil(ELEMENTWISE_BLOCK)
     }
 
     /// Blocks of a kernel on rows of this width.
-    pub fn row_blocks(&self, width: u32) -> u64 {
+    fn row_blocks(&self, width: u32) -> u64 {
         u64::from(self.count).div_ceil(if is_short(width) { 8 } else { 1 })
     }
 }
@@ -100,6 +104,50 @@ macro_rules! row_kernel {
     };
 }
 pub(crate) use row_kernel;
+
+impl CudaBackend {
+    /// Queues an elementwise kernel.
+    ///
+    /// # Errors
+    /// A fault.
+    pub(crate) fn elementwise<P: Pod>(
+        &self,
+        op: &'static str,
+        (source, kernel): (&'static Source, &'static str),
+        lattice: &Lattice,
+        params: &P,
+    ) -> Result<()> {
+        self.queue.dispatch(&Dispatch {
+            op,
+            source,
+            kernel,
+            threads: ELEMENTWISE_THREADS,
+            blocks: lattice.elementwise_blocks(),
+            params: bytemuck::bytes_of(params),
+        })
+    }
+
+    /// Queues a kernel on rows of this width.
+    ///
+    /// # Errors
+    /// A fault.
+    pub(crate) fn rowwise<P: Pod>(
+        &self,
+        op: &'static str,
+        (source, kernel): (&'static Source, &'static str),
+        (rows, width): (&Lattice, u32),
+        params: &P,
+    ) -> Result<()> {
+        self.queue.dispatch(&Dispatch {
+            op,
+            source,
+            kernel,
+            threads: ROWS_THREADS,
+            blocks: rows.row_blocks(width),
+            params: bytemuck::bytes_of(params),
+        })
+    }
+}
 
 /// Support of ops on floats.
 pub(crate) fn floats(dtype: DType) -> Support {

@@ -21,11 +21,19 @@ mod report;
 mod source;
 mod weight;
 
+mod adamw;
+mod axpy;
 mod binary;
+mod cast;
 mod copy;
 mod download;
+mod fill;
 mod ops;
+mod random;
+mod sgd;
 mod softmax;
+mod unary;
+mod unary_backward;
 mod upload;
 
 pub use device::CudaBackend;

@@ -27,8 +27,6 @@ macro_rules! refuse {
 }
 
 refuse!(
-    Fill,
-    Cast,
     Matmul,
     Linear,
     LinearInt8,
@@ -41,16 +39,10 @@ refuse!(
     RmsNorm,
     RmsNormBackward,
     SoftmaxBackward,
-    Unary,
-    UnaryBackward,
-    Axpy,
     Reduce,
     Gather,
     ScatterAdd,
     CrossEntropy,
     CrossEntropyBackward,
-    Random,
-    Sgd,
-    AdamW,
     ClipNorm,
 );

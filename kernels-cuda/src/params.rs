@@ -101,3 +101,82 @@ const _: () = {
     ["Offset of field: RowsParams::width"][::core::mem::offset_of!(RowsParams, width) - 264usize];
     ["Offset of field: RowsParams::eps"][::core::mem::offset_of!(RowsParams, eps) - 268usize];
 };
+#[repr(C)]
+#[derive(Default, Copy, Clone, Debug, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct RandomParams {
+    pub lattice: Lattice,
+    #[doc = " Low and high word."]
+    pub seed: [::core::ffi::c_uint; 2usize],
+    pub stream: [::core::ffi::c_uint; 2usize],
+    pub term: f32,
+    pub factor: f32,
+    pub normal: ::core::ffi::c_uint,
+    pub unused: ::core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of RandomParams"][::core::mem::size_of::<RandomParams>() - 296usize];
+    ["Alignment of RandomParams"][::core::mem::align_of::<RandomParams>() - 8usize];
+    ["Offset of field: RandomParams::lattice"][::core::mem::offset_of!(RandomParams, lattice) - 0usize];
+    ["Offset of field: RandomParams::seed"][::core::mem::offset_of!(RandomParams, seed) - 264usize];
+    ["Offset of field: RandomParams::stream"][::core::mem::offset_of!(RandomParams, stream) - 272usize];
+    ["Offset of field: RandomParams::term"][::core::mem::offset_of!(RandomParams, term) - 280usize];
+    ["Offset of field: RandomParams::factor"][::core::mem::offset_of!(RandomParams, factor) - 284usize];
+    ["Offset of field: RandomParams::normal"][::core::mem::offset_of!(RandomParams, normal) - 288usize];
+    ["Offset of field: RandomParams::unused"][::core::mem::offset_of!(RandomParams, unused) - 292usize];
+};
+#[repr(C)]
+#[derive(Default, Copy, Clone, Debug, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct SgdParams {
+    pub lattice: Lattice,
+    pub lr: f32,
+    pub momentum: f32,
+    pub l2: f32,
+    pub l1: f32,
+    pub nesterov: ::core::ffi::c_uint,
+    pub unused: ::core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of SgdParams"][::core::mem::size_of::<SgdParams>() - 288usize];
+    ["Alignment of SgdParams"][::core::mem::align_of::<SgdParams>() - 8usize];
+    ["Offset of field: SgdParams::lattice"][::core::mem::offset_of!(SgdParams, lattice) - 0usize];
+    ["Offset of field: SgdParams::lr"][::core::mem::offset_of!(SgdParams, lr) - 264usize];
+    ["Offset of field: SgdParams::momentum"][::core::mem::offset_of!(SgdParams, momentum) - 268usize];
+    ["Offset of field: SgdParams::l2"][::core::mem::offset_of!(SgdParams, l2) - 272usize];
+    ["Offset of field: SgdParams::l1"][::core::mem::offset_of!(SgdParams, l1) - 276usize];
+    ["Offset of field: SgdParams::nesterov"][::core::mem::offset_of!(SgdParams, nesterov) - 280usize];
+    ["Offset of field: SgdParams::unused"][::core::mem::offset_of!(SgdParams, unused) - 284usize];
+};
+#[repr(C)]
+#[derive(Default, Copy, Clone, Debug, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct AdamWParams {
+    pub lattice: Lattice,
+    pub lr: f32,
+    pub beta1: f32,
+    #[doc = " 1 - beta1."]
+    pub rest1: f32,
+    pub beta2: f32,
+    pub rest2: f32,
+    pub eps: f32,
+    pub correction: f32,
+    pub weight_decay: f32,
+    pub l1: f32,
+    pub unused: ::core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AdamWParams"][::core::mem::size_of::<AdamWParams>() - 304usize];
+    ["Alignment of AdamWParams"][::core::mem::align_of::<AdamWParams>() - 8usize];
+    ["Offset of field: AdamWParams::lattice"][::core::mem::offset_of!(AdamWParams, lattice) - 0usize];
+    ["Offset of field: AdamWParams::lr"][::core::mem::offset_of!(AdamWParams, lr) - 264usize];
+    ["Offset of field: AdamWParams::beta1"][::core::mem::offset_of!(AdamWParams, beta1) - 268usize];
+    ["Offset of field: AdamWParams::rest1"][::core::mem::offset_of!(AdamWParams, rest1) - 272usize];
+    ["Offset of field: AdamWParams::beta2"][::core::mem::offset_of!(AdamWParams, beta2) - 276usize];
+    ["Offset of field: AdamWParams::rest2"][::core::mem::offset_of!(AdamWParams, rest2) - 280usize];
+    ["Offset of field: AdamWParams::eps"][::core::mem::offset_of!(AdamWParams, eps) - 284usize];
+    ["Offset of field: AdamWParams::correction"][::core::mem::offset_of!(AdamWParams, correction) - 288usize];
+    ["Offset of field: AdamWParams::weight_decay"][::core::mem::offset_of!(AdamWParams, weight_decay) - 292usize];
+    ["Offset of field: AdamWParams::l1"][::core::mem::offset_of!(AdamWParams, l1) - 296usize];
+    ["Offset of field: AdamWParams::unused"][::core::mem::offset_of!(AdamWParams, unused) - 300usize];
+};

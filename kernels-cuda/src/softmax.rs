@@ -1,9 +1,8 @@
 //! Softmax of rows.
 
 use crate::CudaBackend;
-use crate::lattice::{ROWS_THREADS, count, floats, row_kernel};
+use crate::lattice::{count, floats, row_kernel};
 use crate::params::{Lattice, RowsParams};
-use crate::queue::Dispatch;
 use crate::source::{Source, source};
 use kernels::ops::Softmax;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
@@ -25,13 +24,7 @@ impl Launch<Softmax<'_>> for CudaBackend {
         let (lead, width) = out.shape().split_at(out.shape().rank() - 1);
         let width = count(OP, "elements of a row", width[0])?;
         let rows = Lattice::new(OP, lead, &[self.part(OP, "x", &args.x)?, self.part(OP, "out", &out)?])?;
-        self.queue.dispatch(&Dispatch {
-            op: OP,
-            source: &SOURCE,
-            kernel: row_kernel!("softmax", width, out.dtype()),
-            threads: ROWS_THREADS,
-            blocks: rows.row_blocks(width),
-            params: bytemuck::bytes_of(&RowsParams { rows, width, eps: 0.0 }),
-        })
+        let kernel = row_kernel!("softmax", width, out.dtype());
+        self.rowwise(OP, (&SOURCE, kernel), (&rows, width), &RowsParams { rows, width, eps: 0.0 })
     }
 }

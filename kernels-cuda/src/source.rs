@@ -24,7 +24,17 @@ macro_rules! headers {
     };
 }
 
-headers!("params.h", "platform.cuh", "element.cuh", "lattice.cuh", "team.cuh", "tensor.cuh", "report.cuh");
+headers!(
+    "params.h",
+    "platform.cuh",
+    "element.cuh",
+    "lattice.cuh",
+    "team.cuh",
+    "tensor.cuh",
+    "report.cuh",
+    "function.cuh",
+    "sign.cuh"
+);
 
 macro_rules! sources {
     ($($module:ident),* $(,)?) => {
@@ -34,7 +44,7 @@ macro_rules! sources {
     };
 }
 
-sources!(binary, copy, softmax);
+sources!(adamw, axpy, binary, cast, copy, fill, random, sgd, softmax, unary, unary_backward);
 
 /// Name of a kernel for elements of a dtype: `name_f32`, `name_bf16`, `name_f16`.
 macro_rules! by_float {

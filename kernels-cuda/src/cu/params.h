@@ -51,4 +51,40 @@ typedef struct {
     float eps;
 } RowsParams;
 
+typedef struct {
+    Lattice lattice;
+    /** Low and high word. */
+    unsigned seed[2];
+    unsigned stream[2];
+    float term;
+    float factor;
+    unsigned normal;
+    unsigned unused;
+} RandomParams;
+
+typedef struct {
+    Lattice lattice;
+    float lr;
+    float momentum;
+    float l2;
+    float l1;
+    unsigned nesterov;
+    unsigned unused;
+} SgdParams;
+
+typedef struct {
+    Lattice lattice;
+    float lr;
+    float beta1;
+    /** 1 - beta1. */
+    float rest1;
+    float beta2;
+    float rest2;
+    float eps;
+    float correction;
+    float weight_decay;
+    float l1;
+    unsigned unused;
+} AdamWParams;
+
 #endif

@@ -138,6 +138,14 @@ inline float __uint_as_float(unsigned bits) {
     memcpy(&value, &bits, 4);
     return value;
 }
+// The host does not fuse: `-ffp-contract=off`.
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline void sincospif(float x, float* sine, float* cosine) {
+    double turns = static_cast<double>(x) * M_PI;
+    *sine = static_cast<float>(std::sin(turns));
+    *cosine = static_cast<float>(std::cos(turns));
+}
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(static_cast<unsigned long long>(a) * b >> 32); }
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
