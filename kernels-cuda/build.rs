@@ -16,7 +16,11 @@ fn emulate() {
     // `-x c++` ahead of the files, which end in `.cu`. Contraction as CUDA does it would need the compiler's guess; kernels that
     // want a fused multiply-add say so.
     build.cpp(true).std("c++17").opt_level(2).flags(["-x", "c++", "-march=native", "-ffp-contract=off", "-Wno-psabi"]);
-    build.include("src/emulation").include("src/cu").file("src/emulation/runtime.cpp").files(kernels);
+    build
+        .include("src/emulation")
+        .include("src/cu")
+        .files(["src/emulation/runtime.cpp", "src/emulation/planted.cu"])
+        .files(kernels);
     // Kernels register themselves: no object may be left out because nobody names a symbol of it.
     build.link_lib_modifier("+whole-archive").compile("sizewise_emulation");
 }

@@ -3,11 +3,12 @@
 use crate::source::{HEADERS, Source};
 use cudarc::nvrtc::{result, sys};
 use std::ffi::{CString, c_char};
+use std::fmt;
 use std::path::PathBuf;
 
 /// What machine code is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub struct Target {
     major: u32,
     minor: u32,
     /// Whether the features of this very architecture are used (`sm_90a`), which no other runs.
@@ -15,30 +16,99 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The targets that are compiled for on every test run: Ampere, Hopper, and Hopper with its own features.
-    #[cfg(test)]
-    pub const TESTED: [Target; 3] = [Target::new(8, 0, false), Target::new(9, 0, false), Target::new(9, 0, true)];
+    /// The targets that packages carry and every test run compiles: Ampere, Hopper, and Hopper with its own features.
+    pub const ALL: [Target; 3] = [Target::new(8, 0, false), Target::new(9, 0, false), Target::new(9, 0, true)];
 
     const fn new(major: u32, minor: u32, specific: bool) -> Self {
         Target { major, minor, specific }
     }
 
     /// Of a device of this compute capability.
-    pub fn of_device(major: u32, minor: u32) -> Self {
+    pub(crate) fn of_device(major: u32, minor: u32) -> Self {
         Target::new(major, minor, (major, minor) == (9, 0))
     }
 
     fn option(self) -> String {
-        format!("--gpu-architecture=sm_{}{}{}", self.major, self.minor, if self.specific { "a" } else { "" })
+        format!("--gpu-architecture={self}")
     }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sm_{}{}{}", self.major, self.minor, if self.specific { "a" } else { "" })
+    }
+}
+
+/// What the compiler says of one kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelUse {
+    /// Its name.
+    pub kernel: String,
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Bytes of a thread's own memory: arrays that could not be kept in registers.
+    pub stack_bytes: u32,
+    /// Bytes that go from registers to memory, and back, for want of registers.
+    pub spill_bytes: u32,
+}
+
+/// Machine code of all kernels of one source.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The code, an ELF file (cubin).
+    pub cubin: Vec<u8>,
+    /// What its kernels use.
+    pub kernels: Vec<KernelUse>,
+}
+
+/// Names of the sources, to [`compile`].
+pub fn source_names() -> impl Iterator<Item = &'static str> {
+    crate::source::ALL.iter().map(|source| source.name)
+}
+
+/// Compiles a source, by its name, for a target. Takes NVRTC and no GPU.
+///
+/// # Errors
+/// The compiler's log; the remedy, where there is no compiler; a name that is none.
+pub fn compile(source: &str, target: Target) -> Result<Compiled, String> {
+    let found = crate::source::ALL.iter().find(|of| of.name == source);
+    build(found.ok_or_else(|| format!("there is no source {source}.cu"))?, target)
+}
+
+/// Reads the log of `--ptxas-options=-v`.
+fn kernels_used(log: &str) -> Vec<KernelUse> {
+    let mut kernels: Vec<KernelUse> = Vec::new();
+    let before = |line: &str, what: &str| {
+        line.split(what).next().and_then(|text| text.split([' ', ',']).rfind(|word| !word.is_empty())?.parse().ok()).unwrap_or(0)
+    };
+    for line in log.lines() {
+        if let Some(name) = line.split("Compiling entry function '").nth(1) {
+            kernels.push(KernelUse { kernel: name.split('\'').next().unwrap_or(name).to_owned(), ..KernelUse::default() });
+        } else if let Some(kernel) = kernels.last_mut() {
+            if line.contains("bytes stack frame") {
+                kernel.stack_bytes = before(line, " bytes stack frame");
+                kernel.spill_bytes = before(line, " bytes spill stores") + before(line, " bytes spill loads");
+            } else if line.contains(" registers") {
+                kernel.registers = before(line, " registers");
+            }
+        }
+    }
+    kernels
 }
 
 const REMEDY: &str =
     "install NVRTC 12.4 or newer: `pip install nvidia-cuda-nvrtc` and its folder in LD_LIBRARY_PATH, or the CUDA toolkit";
 
 /// Options of every compilation. Subnormals are kept, divisions and roots correctly rounded: NVRTC's defaults, said aloud.
-const OPTIONS: [&str; 6] =
-    ["--std=c++17", "--ftz=false", "--prec-div=true", "--prec-sqrt=true", "--fmad=true", "--device-as-default-execution-space"];
+const OPTIONS: [&str; 7] = [
+    "--std=c++17",
+    "--ftz=false",
+    "--prec-div=true",
+    "--prec-sqrt=true",
+    "--fmad=true",
+    "--device-as-default-execution-space",
+    "--ptxas-options=-v",
+];
 
 /// Whether NVRTC can be loaded.
 ///
@@ -53,11 +123,7 @@ pub(crate) fn ensure_present() -> Result<(), String> {
     }
 }
 
-/// Machine code (a cubin) of all kernels of a source.
-///
-/// # Errors
-/// The compiler's log, or the remedy where there is no compiler.
-pub(crate) fn compile(source: &Source, target: Target) -> Result<Vec<u8>, String> {
+fn build(source: &Source, target: Target) -> Result<Compiled, String> {
     ensure_present()?;
     let text = |text: &str| CString::new(text).map_err(|error| format!("{}.cu: {error}", source.name));
     let (code, name) = (text(source.text)?, text(&format!("{}.cu", source.name))?);
@@ -78,14 +144,18 @@ pub(crate) fn compile(source: &Source, target: Target) -> Result<Vec<u8>, String
     created.result().map_err(|error| format!("{}.cu: NVRTC cannot start: {error}", source.name))?;
     // SAFETY: created above, destroyed below.
     let compiled = unsafe { result::compile_program(program, &options) };
-    let cubin = match compiled {
-        Ok(()) => cubin(program).map_err(|error| format!("{}.cu: no machine code: {error}", source.name)),
-        Err(error) => Err(format!("{}.cu for {arch}: {error}\n{}", source.name, log(program))),
+    let log = log(program);
+    let built = match compiled {
+        Ok(()) => match cubin(program) {
+            Ok(cubin) => Ok(Compiled { cubin, kernels: kernels_used(&log) }),
+            Err(error) => Err(format!("{}.cu: no machine code: {error}", source.name)),
+        },
+        Err(error) => Err(format!("{}.cu for {target}: {error}\n{log}", source.name)),
     };
     // SAFETY: not used any more.
     let destroyed = unsafe { result::destroy_program(program) };
     destroyed.map_err(|error| format!("{}.cu: {error}", source.name))?;
-    cubin
+    built
 }
 
 fn cubin(program: sys::nvrtcProgram) -> Result<Vec<u8>, result::NvrtcError> {
@@ -115,18 +185,39 @@ fn version() -> (i32, i32) {
     (major, minor)
 }
 
-/// As [`compile`], from the disk where the same text has been compiled for the same target before.
+/// The variable that names a folder of machine code made before, one file `SOURCE-TARGET.cubin` each, as packages carry it: NVRTC is
+/// then not needed.
+pub const KERNELS_VARIABLE: &str = "SIZEWISE_CUDA_KERNELS";
+
+fn kernels_folder() -> Option<PathBuf> {
+    std::env::var_os(KERNELS_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Whether machine code can be had: from a package or by NVRTC.
 ///
 /// # Errors
-/// As [`compile`]. A cache that cannot be read or written is not an error: the code is compiled.
-pub(crate) fn cached(source: &Source, target: Target) -> Result<Vec<u8>, String> {
+/// The remedy, where it cannot.
+pub(crate) fn ensure_kernels() -> Result<(), String> {
+    if kernels_folder().is_some() { Ok(()) } else { ensure_present() }
+}
+
+/// Machine code of a source: of the package, of the cache on disk where the same text has been compiled for the same target before,
+/// or compiled now.
+///
+/// # Errors
+/// As [`compile`]; a package without the file. A cache that cannot be read or written is not an error: the code is compiled.
+pub(crate) fn machine_code(source: &Source, target: Target) -> Result<Vec<u8>, String> {
+    if let Some(folder) = kernels_folder() {
+        let file = folder.join(format!("{}-{target}.cubin", source.name));
+        return std::fs::read(&file).map_err(|error| format!("{}: {error}; unset {KERNELS_VARIABLE} to compile", file.display()));
+    }
     ensure_present()?;
     let file = cache_folder().map(|folder| folder.join(format!("{}-{}.cubin", source.name, key(source, target))));
     let kept = file.as_ref().and_then(|file| std::fs::read(file).ok()).and_then(opened);
     if let Some(cubin) = kept {
         return Ok(cubin);
     }
-    let cubin = compile(source, target)?;
+    let cubin = build(source, target)?.cubin;
     if let Some(file) = file {
         // Nothing is lost but time when this fails.
         let _ = keep(&file, &cubin);
@@ -176,7 +267,6 @@ fn opened(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source;
 
     #[test]
     fn half_a_file_is_not_taken_for_code() {
@@ -191,23 +281,12 @@ mod tests {
     }
 
     #[test]
-    fn the_key_knows_text_and_target() {
-        let text = Source { name: "a", text: "x" };
-        let [ampere, _, hopper] = Target::TESTED;
-        if ensure_present().is_ok() {
-            assert_ne!(key(&text, ampere), key(&text, hopper));
-            assert_ne!(key(&text, ampere), key(&Source { name: "a", text: "y" }, ampere));
-        }
-    }
-
-    /// Every kernel compiles for every target. Where NVRTC is missing this fails, and says how to get it.
-    #[test]
-    fn every_source_compiles() {
-        for source in source::ALL {
-            for target in Target::TESTED {
-                let cubin = compile(source, target).unwrap_or_else(|why| panic!("{why}"));
-                assert!(cubin.starts_with(b"\x7fELF"), "{} for {target:?}", source.name);
-            }
-        }
+    fn the_compilers_log_is_read() {
+        let log = "ptxas info    : Compiling entry function 'a_f32' for 'sm_90'\n\
+                   ptxas info    : Function properties for a_f32\n\
+                   ptxas         .     8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads\n\
+                   ptxas info    : Used 27 registers, used 1 barriers, 64 bytes smem\n";
+        let kernel = KernelUse { kernel: "a_f32".into(), registers: 27, stack_bytes: 8, spill_bytes: 16 };
+        assert_eq!(kernels_used(log), [kernel]);
     }
 }

@@ -4,16 +4,18 @@ use crate::NAME;
 use crate::compile;
 use crate::driver::Driver;
 use crate::driver::gpu::Gpu;
+use crate::memory::Storage;
 use crate::queue::Queue;
 use cudarc::driver::{CudaContext, DriverError, sys};
 use kernels::{Backend, DeviceId, DeviceInfo, Error, Result};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// One NVIDIA GPU, with one stream.
 pub struct CudaBackend {
     id: DeviceId,
     info: DeviceInfo,
     pub(crate) queue: Queue,
+    pub(crate) scratch: Mutex<Option<Storage>>,
 }
 
 fn unavailable(reason: impl Into<String>, remedy: impl Into<String>) -> Error {
@@ -52,7 +54,7 @@ impl CudaBackend {
                 "run with `--backend wgpu` or `--backend cpu`",
             ));
         }
-        compile::ensure_present().map_err(|reason| unavailable(reason, "as said, or run with `--backend cpu`"))?;
+        compile::ensure_kernels().map_err(|reason| unavailable(reason, "as said, or run with `--backend cpu`"))?;
         let units = context
             .attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
             .map_err(|error| driver_error("reading the number of multiprocessors", &error))?;
@@ -82,7 +84,7 @@ impl CudaBackend {
     }
 
     fn on(info: DeviceInfo, driver: Arc<dyn Driver>) -> Self {
-        CudaBackend { id: DeviceId::unique(), info, queue: Queue::new(driver) }
+        CudaBackend { id: DeviceId::unique(), info, queue: Queue::new(driver), scratch: Mutex::default() }
     }
 }
 

@@ -22,9 +22,9 @@ impl Launch<Download<'_>> for CudaBackend {
         if x.layout().is_contiguous() {
             return self.queue.download(from, bytes);
         }
-        let staging = self.allocate(OP, bytes.len() as u64)?;
+        let staging = self.scratch(OP, bytes.len() as u64)?;
         let flat = Layout::contiguous(*x.shape())?;
-        self.queue_copy(OP, x.dtype(), (from, x.layout()), (staging.address, &flat))?;
-        self.queue.download(staging.address, bytes)
+        self.queue_copy(OP, x.dtype(), (from, x.layout()), (staging.address(), &flat))?;
+        self.queue.download(staging.address(), bytes)
     }
 }

@@ -9,12 +9,13 @@
 //! `CudaBackend::emulated`. The conformance suite runs there on every check; a fault of a kernel (memory outside its allocation, a
 //! barrier that not all threads reach) comes out as an error.
 
-mod compile;
+pub mod compile;
 mod device;
 mod driver;
 mod fault;
 mod lattice;
 mod memory;
+mod norm;
 mod params;
 mod queue;
 mod report;
@@ -25,11 +26,17 @@ mod adamw;
 mod axpy;
 mod binary;
 mod cast;
+mod clip_norm;
 mod copy;
 mod download;
 mod fill;
+mod layer_norm;
+mod layer_norm_backward;
 mod ops;
 mod random;
+mod reduce;
+mod rms_norm;
+mod rms_norm_backward;
 mod sgd;
 mod softmax;
 mod unary;

@@ -4,8 +4,8 @@ use crate::driver::{Address, Driver};
 use crate::lattice::Operand;
 use crate::{CudaBackend, NAME};
 use kernels::{Backend, Buffer, DType, Error, Memory, MemoryStats, Packed, Result, View, Weight};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counters(Arc<Counts>);
@@ -39,18 +39,21 @@ pub(crate) struct Storage {
     counters: Counters,
 }
 
-impl Storage {
-    /// Size.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-}
-
 impl Drop for Storage {
     fn drop(&mut self) {
         self.counters.0.live_bytes.fetch_sub(self.bytes, Relaxed);
         // SAFETY: allocated by this driver, and nobody else has the address but what is queued already.
         unsafe { self.driver.free(self.address) }
+    }
+}
+
+/// Scratch memory, while an op queues its kernels. Not zeroed.
+pub(crate) struct Scratch<'a>(MutexGuard<'a, Option<Storage>>);
+
+impl Scratch<'_> {
+    /// Its first byte, aligned to 16.
+    pub fn address(&self) -> Address {
+        self.0.as_ref().map_or(0, |storage| storage.address)
     }
 }
 
@@ -67,6 +70,19 @@ impl CudaBackend {
         let address = self.queue.settle(self.queue.driver().allocate(bytes as usize), bytes as usize)?;
         self.queue.counters().add(bytes);
         Ok(Storage { address, bytes, driver: self.queue.driver().clone(), counters: self.queue.counters().clone() })
+    }
+
+    /// Memory for what passes from one kernel of an op to its next: the same for all ops, as kernels run one after another. Nobody
+    /// else can queue a kernel that uses it while the guard lives.
+    ///
+    /// # Errors
+    /// As [`CudaBackend::allocate`], where it has to grow.
+    pub(crate) fn scratch(&self, op: &'static str, bytes: u64) -> Result<Scratch<'_>> {
+        let mut kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref().is_none_or(|storage| storage.bytes < bytes) {
+            *kept = Some(self.allocate(op, bytes.next_power_of_two())?);
+        }
+        Ok(Scratch(kept))
     }
 
     /// Address of a view's first element.

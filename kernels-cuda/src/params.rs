@@ -180,3 +180,117 @@ const _: () = {
     ["Offset of field: AdamWParams::l1"][::core::mem::offset_of!(AdamWParams, l1) - 296usize];
     ["Offset of field: AdamWParams::unused"][::core::mem::offset_of!(AdamWParams, unused) - 300usize];
 };
+#[repr(C)]
+#[derive(Default, Copy, Clone, Debug, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct ReduceParams {
+    #[doc = " The outputs: operands are x, at the start of the dimension, and out."]
+    pub outputs: Lattice,
+    #[doc = " Of the dimension."]
+    pub step: Stride,
+    #[doc = " [chunks, outputs] in f32, or 0 where the one chunk's result is the output."]
+    pub partial: Address,
+    pub length: ::core::ffi::c_uint,
+    pub chunk: ::core::ffi::c_uint,
+    pub chunks: ::core::ffi::c_uint,
+    pub function: ::core::ffi::c_uint,
+    #[doc = " Terms of a mean, and whether it is one."]
+    pub terms: ::core::ffi::c_uint,
+    pub mean: ::core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ReduceParams"][::core::mem::size_of::<ReduceParams>() - 304usize];
+    ["Alignment of ReduceParams"][::core::mem::align_of::<ReduceParams>() - 8usize];
+    ["Offset of field: ReduceParams::outputs"][::core::mem::offset_of!(ReduceParams, outputs) - 0usize];
+    ["Offset of field: ReduceParams::step"][::core::mem::offset_of!(ReduceParams, step) - 264usize];
+    ["Offset of field: ReduceParams::partial"][::core::mem::offset_of!(ReduceParams, partial) - 272usize];
+    ["Offset of field: ReduceParams::length"][::core::mem::offset_of!(ReduceParams, length) - 280usize];
+    ["Offset of field: ReduceParams::chunk"][::core::mem::offset_of!(ReduceParams, chunk) - 284usize];
+    ["Offset of field: ReduceParams::chunks"][::core::mem::offset_of!(ReduceParams, chunks) - 288usize];
+    ["Offset of field: ReduceParams::function"][::core::mem::offset_of!(ReduceParams, function) - 292usize];
+    ["Offset of field: ReduceParams::terms"][::core::mem::offset_of!(ReduceParams, terms) - 296usize];
+    ["Offset of field: ReduceParams::mean"][::core::mem::offset_of!(ReduceParams, mean) - 300usize];
+};
+#[repr(C)]
+#[derive(Default, Copy, Clone, Debug, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct NormParams {
+    pub rows: Lattice,
+    pub weight: Address,
+    pub bias: Address,
+    pub weight_step: Stride,
+    pub bias_step: Stride,
+    pub width: ::core::ffi::c_uint,
+    pub eps: f32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of NormParams"][::core::mem::size_of::<NormParams>() - 304usize];
+    ["Alignment of NormParams"][::core::mem::align_of::<NormParams>() - 8usize];
+    ["Offset of field: NormParams::rows"][::core::mem::offset_of!(NormParams, rows) - 0usize];
+    ["Offset of field: NormParams::weight"][::core::mem::offset_of!(NormParams, weight) - 264usize];
+    ["Offset of field: NormParams::bias"][::core::mem::offset_of!(NormParams, bias) - 272usize];
+    ["Offset of field: NormParams::weight_step"][::core::mem::offset_of!(NormParams, weight_step) - 280usize];
+    ["Offset of field: NormParams::bias_step"][::core::mem::offset_of!(NormParams, bias_step) - 288usize];
+    ["Offset of field: NormParams::width"][::core::mem::offset_of!(NormParams, width) - 296usize];
+    ["Offset of field: NormParams::eps"][::core::mem::offset_of!(NormParams, eps) - 300usize];
+};
+#[repr(C)]
+#[derive(Default, Copy, Clone, Debug, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct NormBackwardParams {
+    pub rows: Lattice,
+    pub stats: Lattice,
+    pub weight: Address,
+    pub dweight: Address,
+    pub dbias: Address,
+    pub weight_step: Stride,
+    pub dweight_step: Stride,
+    pub dbias_step: Stride,
+    #[doc = " [chunks, 2, width] in f32."]
+    pub partial: Address,
+    pub width: ::core::ffi::c_uint,
+    #[doc = " Rows of a chunk."]
+    pub chunk: ::core::ffi::c_uint,
+    pub chunks: ::core::ffi::c_uint,
+    pub unused: ::core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of NormBackwardParams"][::core::mem::size_of::<NormBackwardParams>() - 600usize];
+    ["Alignment of NormBackwardParams"][::core::mem::align_of::<NormBackwardParams>() - 8usize];
+    ["Offset of field: NormBackwardParams::rows"][::core::mem::offset_of!(NormBackwardParams, rows) - 0usize];
+    ["Offset of field: NormBackwardParams::stats"][::core::mem::offset_of!(NormBackwardParams, stats) - 264usize];
+    ["Offset of field: NormBackwardParams::weight"][::core::mem::offset_of!(NormBackwardParams, weight) - 528usize];
+    ["Offset of field: NormBackwardParams::dweight"][::core::mem::offset_of!(NormBackwardParams, dweight) - 536usize];
+    ["Offset of field: NormBackwardParams::dbias"][::core::mem::offset_of!(NormBackwardParams, dbias) - 544usize];
+    ["Offset of field: NormBackwardParams::weight_step"][::core::mem::offset_of!(NormBackwardParams, weight_step) - 552usize];
+    ["Offset of field: NormBackwardParams::dweight_step"][::core::mem::offset_of!(NormBackwardParams, dweight_step) - 560usize];
+    ["Offset of field: NormBackwardParams::dbias_step"][::core::mem::offset_of!(NormBackwardParams, dbias_step) - 568usize];
+    ["Offset of field: NormBackwardParams::partial"][::core::mem::offset_of!(NormBackwardParams, partial) - 576usize];
+    ["Offset of field: NormBackwardParams::width"][::core::mem::offset_of!(NormBackwardParams, width) - 584usize];
+    ["Offset of field: NormBackwardParams::chunk"][::core::mem::offset_of!(NormBackwardParams, chunk) - 588usize];
+    ["Offset of field: NormBackwardParams::chunks"][::core::mem::offset_of!(NormBackwardParams, chunks) - 592usize];
+    ["Offset of field: NormBackwardParams::unused"][::core::mem::offset_of!(NormBackwardParams, unused) - 596usize];
+};
+#[repr(C)]
+#[derive(Default, Copy, Clone, Debug, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct ClipNormParams {
+    pub lattice: Lattice,
+    pub sums: Address,
+    pub norm: Address,
+    pub to: ::core::ffi::c_uint,
+    pub blocks: ::core::ffi::c_uint,
+    pub max_norm: f32,
+    pub unused: ::core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ClipNormParams"][::core::mem::size_of::<ClipNormParams>() - 296usize];
+    ["Alignment of ClipNormParams"][::core::mem::align_of::<ClipNormParams>() - 8usize];
+    ["Offset of field: ClipNormParams::lattice"][::core::mem::offset_of!(ClipNormParams, lattice) - 0usize];
+    ["Offset of field: ClipNormParams::sums"][::core::mem::offset_of!(ClipNormParams, sums) - 264usize];
+    ["Offset of field: ClipNormParams::norm"][::core::mem::offset_of!(ClipNormParams, norm) - 272usize];
+    ["Offset of field: ClipNormParams::to"][::core::mem::offset_of!(ClipNormParams, to) - 280usize];
+    ["Offset of field: ClipNormParams::blocks"][::core::mem::offset_of!(ClipNormParams, blocks) - 284usize];
+    ["Offset of field: ClipNormParams::max_norm"][::core::mem::offset_of!(ClipNormParams, max_norm) - 288usize];
+    ["Offset of field: ClipNormParams::unused"][::core::mem::offset_of!(ClipNormParams, unused) - 292usize];
+};

@@ -31,8 +31,9 @@ DEVICE void sgd(const SgdParams& p) {
         [&](unsigned i) {
             Stride at[3];
             place(p.lattice, i, at);
-            float none = 0.0f;
-            step(widen(grads[at[0]]), params[at[1]], velocities ? velocities[at[2]] : none);
+            float velocity = velocities ? velocities[at[2]] : 0.0f;
+            step(widen(grads[at[0]]), params[at[1]], velocity);
+            if (velocities) velocities[at[2]] = velocity;
         });
 }
 

@@ -33,18 +33,37 @@ headers!(
     "tensor.cuh",
     "report.cuh",
     "function.cuh",
+    "columns.cuh",
+    "norm.cuh",
     "sign.cuh"
 );
 
 macro_rules! sources {
     ($($module:ident),* $(,)?) => {
         /// Every source.
-        #[cfg(test)]
         pub(crate) static ALL: &[&Source] = &[$(&crate::$module::SOURCE),*];
     };
 }
 
-sources!(adamw, axpy, binary, cast, copy, fill, random, sgd, softmax, unary, unary_backward);
+sources!(
+    adamw,
+    axpy,
+    binary,
+    cast,
+    clip_norm,
+    copy,
+    fill,
+    layer_norm,
+    layer_norm_backward,
+    random,
+    reduce,
+    rms_norm,
+    rms_norm_backward,
+    sgd,
+    softmax,
+    unary,
+    unary_backward
+);
 
 /// Name of a kernel for elements of a dtype: `name_f32`, `name_bf16`, `name_f16`.
 macro_rules! by_float {

@@ -20,10 +20,10 @@ impl Launch<Upload<'_>> for CudaBackend {
         if out.layout().is_contiguous() {
             return self.queue.upload(self.operand(OP, "out", &out)?, bytes);
         }
-        // Elements that lie apart are put in place by a kernel. The memory in between is given back in the stream's order.
-        let staging = self.allocate(OP, bytes.len() as u64)?;
-        self.queue.upload(staging.address, bytes)?;
+        // Elements that lie apart are put in place by a kernel.
+        let staging = self.scratch(OP, bytes.len() as u64)?;
+        self.queue.upload(staging.address(), bytes)?;
         let flat = Layout::contiguous(*out.shape())?;
-        self.queue_copy(OP, out.dtype(), (staging.address, &flat), (self.operand(OP, "out", &out)?, out.layout()))
+        self.queue_copy(OP, out.dtype(), (staging.address(), &flat), (self.operand(OP, "out", &out)?, out.layout()))
     }
 }

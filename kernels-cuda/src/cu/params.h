@@ -87,4 +87,58 @@ typedef struct {
     unsigned unused;
 } AdamWParams;
 
+typedef struct {
+    /** The outputs: operands are x, at the start of the dimension, and out. */
+    Lattice outputs;
+    /** Of the dimension. */
+    Stride step;
+    /** [chunks, outputs] in f32, or 0 where the one chunk's result is the output. */
+    Address partial;
+    unsigned length;
+    unsigned chunk;
+    unsigned chunks;
+    unsigned function;
+    /** Terms of a mean, and whether it is one. */
+    unsigned terms;
+    unsigned mean;
+} ReduceParams;
+
+typedef struct {
+    Lattice rows;
+    Address weight;
+    Address bias;
+    Stride weight_step;
+    Stride bias_step;
+    unsigned width;
+    float eps;
+} NormParams;
+
+typedef struct {
+    Lattice rows;
+    Lattice stats;
+    Address weight;
+    Address dweight;
+    Address dbias;
+    Stride weight_step;
+    Stride dweight_step;
+    Stride dbias_step;
+    /** [chunks, 2, width] in f32. */
+    Address partial;
+    unsigned width;
+    /** Rows of a chunk. */
+    unsigned chunk;
+    unsigned chunks;
+    unsigned unused;
+} NormBackwardParams;
+
+typedef struct {
+    Lattice lattice;
+    Address sums;
+    Address norm;
+    unsigned to;
+    unsigned blocks;
+    float max_norm;
+    unsigned unused;
+} ClipNormParams;
+
 #endif

@@ -84,3 +84,110 @@ impl Driver for Emulated {
         self.report() as Address
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::{Pod, Zeroable};
+
+    const THREADS: u32 = 64;
+    static NOWHERE: crate::source::Source = crate::source::Source { name: "planted", text: "" };
+
+    /// As in `emulation/planted.cu`.
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    #[repr(C)]
+    struct Planted {
+        out: Address,
+        fault: u32,
+        count: u32,
+    }
+
+    /// Runs a kernel on `count` words that start as 0, 1, 2, …, three times, for the three orders of threads.
+    fn run(kernel: &'static str, fault: u32, count: u32) -> [Result<Vec<f32>, Trouble>; 3] {
+        let device = Emulated::default();
+        [0, 1, 2].map(|_| {
+            let out = device.allocate(4 * count as usize)?;
+            let mut words: Vec<f32> = (0..count).map(|i| i as f32).collect();
+            let params = Planted { out, fault, count };
+            let launch = Launch { source: &NOWHERE, kernel, blocks: 2, threads: THREADS, params: bytemuck::bytes_of(&params) };
+            // SAFETY: the memory is as large as the words, and the kernels' faults are what the emulation catches.
+            let result = unsafe {
+                device.upload(out, bytemuck::cast_slice(&words))?;
+                device.launch(&launch).and_then(|()| device.download(out, bytemuck::cast_slice_mut(&mut words)))
+            };
+            // SAFETY: allocated above.
+            unsafe { device.free(out) };
+            result.map(|()| words)
+        })
+    }
+
+    fn fails(kernel: &'static str, fault: u32, words: &str) {
+        for result in run(kernel, fault, THREADS) {
+            match result {
+                Err(Trouble::Failed(what)) => assert!(what.contains(words), "{what}"),
+                other => panic!("{kernel} with fault {fault}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_barrier_shows() {
+        let right: Vec<f32> = (0..THREADS).rev().map(|i| i as f32).collect();
+        assert!(run("planted_barrier", 0, THREADS).into_iter().all(|out| out.unwrap() == right));
+        assert!(run("planted_barrier", 1, THREADS).into_iter().all(|out| out.unwrap() != right));
+    }
+
+    #[test]
+    fn a_race_gives_different_results() {
+        let left = |fault| run("planted_race", fault, THREADS).map(|out| out.unwrap()[0].to_bits());
+        let [first, second, third] = left(1);
+        assert!(first != second && second != third);
+        let [first, second, third] = left(0);
+        // Blocks race too, but by fewer: only their first threads write.
+        assert!([first, second, third].iter().all(|word| word % THREADS == 0));
+    }
+
+    #[test]
+    fn an_index_out_of_bounds_is_caught() {
+        assert!(run("planted_index", 0, THREADS).iter().all(Result::is_ok));
+        fails("planted_index", 1, "0 bytes past the end of an allocation of 256 bytes");
+        fails("planted_index", 2, "memory touched");
+        fails("planted_index", 3, "from the start of an object of 256");
+        fails("planted_index", 4, "division of integers by zero");
+    }
+
+    #[test]
+    fn threads_that_part_are_caught() {
+        assert!(run("planted_divergence", 0, THREADS).iter().all(Result::is_ok));
+        fails("planted_divergence", 1, "have left");
+        // A whole warp that exchanges while the other does not is fine.
+        assert!(run("planted_divergence", 2, THREADS).iter().all(Result::is_ok));
+        fails("planted_divergence", 3, "some lanes of a warp wait for each other while others have left");
+    }
+
+    #[test]
+    fn a_copy_arrives_when_it_is_waited_for() {
+        let words = 4 * THREADS;
+        // Both blocks do the same on the same words: the second copies what the first has left in place 1.
+        for out in run("planted_copy", 0, words) {
+            assert!(out.unwrap().chunks(4).enumerate().all(|(i, quad)| quad[0] == 4.0 * i as f32 + 1.0));
+        }
+        for out in run("planted_copy", 1, words) {
+            assert!(out.unwrap().chunks(4).all(|quad| quad[0].is_nan()));
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let device = Emulated::default();
+        let launch = |kernel, threads, params: &[u8]| {
+            let launch = Launch { source: &NOWHERE, kernel, blocks: 1, threads, params };
+            // SAFETY: refused before anything runs.
+            unsafe { device.launch(&launch) }.is_err()
+        };
+        assert!(launch("no_such_kernel", THREADS, &[0; 16]));
+        assert!(launch("planted_race", THREADS, &[0; 12]));
+        assert!(launch("planted_race", 32, &[0; 16]));
+        assert_eq!(device.allocate(usize::MAX), Err(Trouble::OutOfMemory));
+    }
+}

@@ -74,7 +74,7 @@ impl Gpu {
         if let Some(&function) = functions.get(launch.kernel) {
             return Ok(function);
         }
-        let cubin = compile::cached(launch.source, self.target).map_err(Trouble::Failed)?;
+        let cubin = compile::machine_code(launch.source, self.target).map_err(Trouble::Failed)?;
         let name = CString::new(launch.kernel).map_err(|error| Trouble::Failed(error.to_string()))?;
         // SAFETY: the context is current; the image is what NVRTC made for this device and is copied by the call; the module is
         // never unloaded, so that its functions stay.

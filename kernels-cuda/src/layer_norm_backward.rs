@@ -1,0 +1,43 @@
+//! Gradients of layer normalization.
+
+use crate::CudaBackend;
+use crate::lattice::{count, floats, row_kernel};
+use crate::norm::{Backward, Kernels};
+use crate::source::{Source, by_float, source};
+use kernels::ops::LayerNormBackward;
+use kernels::{Checked, DType, Launch, Op, Result, Support, ViewMut};
+
+pub(crate) static SOURCE: Source = source!("layer_norm_backward");
+
+impl Launch<LayerNormBackward<'_>> for CudaBackend {
+    fn support(&self, dtype: DType) -> Support {
+        floats(dtype)
+    }
+
+    fn launch(&self, args: Checked<LayerNormBackward<'_>>) -> Result<()> {
+        const OP: &str = LayerNormBackward::NAME;
+        self.queue.faults().enter(OP)?;
+        let (dx, dweight) = (args.dx.as_view(), args.dweight.as_view());
+        let dbias = args.dbias.as_ref().map(ViewMut::as_view);
+        let width = count(OP, "elements of a row", dweight.numel())?;
+        let kernels = Kernels {
+            source: &SOURCE,
+            rows: row_kernel!("layer_norm_backward", width, dx.dtype()),
+            columns: by_float!("layer_norm_backward_columns", dx.dtype()),
+            join: by_float!("layer_norm_backward_join", dx.dtype()),
+        };
+        let backward = Backward {
+            op: OP,
+            kernels,
+            x: &args.x,
+            weight: &args.weight,
+            mean: Some(&args.mean),
+            rstd: &args.rstd,
+            dout: &args.dout,
+            dx: &dx,
+            dweight: &dweight,
+            dbias: dbias.as_ref(),
+        };
+        backward.run(self)
+    }
+}
