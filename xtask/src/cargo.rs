@@ -3,12 +3,29 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Every build of checks shares this selection, so that dependencies are built once.
-pub const SELECTION: [&str; 4] = ["--workspace", "--features", "bench/wgpu,bench/cuda", "--locked"];
+/// What the builds of checks leave out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Without {
+    /// kernels-wgpu, which needs a Vulkan driver.
+    pub wgpu: bool,
+    /// The emulation of kernels-cuda, which needs a C++ compiler.
+    pub emulation: bool,
+}
 
-/// The same where nothing may need a Vulkan driver.
-pub const SELECTION_WITHOUT_WGPU: [&str; 6] =
-    ["--workspace", "--features", "bench/cuda", "--locked", "--exclude", "kernels-wgpu"];
+/// Every build of checks shares this selection, so that dependencies are built once.
+pub fn selection(without: Without) -> Vec<&'static str> {
+    let features = match (without.wgpu, without.emulation) {
+        (false, false) => "bench/wgpu,bench/cuda,kernels-cuda/emulation",
+        (false, true) => "bench/wgpu,bench/cuda",
+        (true, false) => "bench/cuda,kernels-cuda/emulation",
+        (true, true) => "bench/cuda",
+    };
+    let mut selection = vec!["--workspace", "--features", features, "--locked"];
+    if without.wgpu {
+        selection.extend(["--exclude", "kernels-wgpu"]);
+    }
+    selection
+}
 
 /// The workspace root: the folder above this crate.
 pub fn root() -> &'static Path {

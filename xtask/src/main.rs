@@ -1,6 +1,7 @@
 //! The commands of sizewise, run as `cargo xtask COMMAND`. One file per command.
 
 mod bench;
+mod bindgen;
 mod cargo;
 mod ci;
 mod compare;
@@ -31,6 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Bench(bench::Args),
+    Bindgen(bindgen::Args),
     Compare(compare::Args),
     Doctor(doctor::Args),
     Test(test::Args),
@@ -51,9 +53,10 @@ fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Bench(args) => bench::run(&args),
+        Command::Bindgen(args) => bindgen::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Doctor(args) => doctor::run(&args),
-        Command::Test(args) => test::run(&args),
+        Command::Test(args) => test::all(&args),
         Command::Tidy(args) => tidy::run(&args),
         Command::Ci => ci::run(),
     };

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::cargo;
+use crate::test::cuda;
 
 /// The program behind `cargo xtask bench`.
 const BENCH: &str = "sizewise-bench";
@@ -73,7 +74,11 @@ impl Program {
 /// It does not build.
 pub fn build_bench() -> Result<PathBuf> {
     let mut build = cargo::cargo_in_root();
-    build.arg("test").args(cargo::SELECTION).args(["--test", "command_line", "--no-run"]);
+    build.arg("test").args(cargo::selection(cargo::Without { wgpu: false, emulation: !cuda::EMULATES })).args([
+        "--test",
+        "command_line",
+        "--no-run",
+    ]);
     Programs::build(&mut build)?.bench().map(Path::to_path_buf)
 }
 

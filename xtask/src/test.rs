@@ -2,6 +2,7 @@
 
 mod browser;
 mod counts;
+pub(crate) mod cuda;
 mod end_to_end;
 mod isa;
 mod packages;
@@ -16,12 +17,13 @@ use anyhow::{Context, Result, ensure};
 use crate::programs::Programs;
 use crate::{cargo, tidy};
 use counts::{Counts, Runner};
+pub use steps::run;
 use steps::{Steps, Verdict};
 
 /// Set up what is needed and run every check: format, lints, tidy, docs, tests on every instruction set and on Vulkan
 ///
-/// Installs a software Vulkan driver and Chromium where there are none (apt-get, as root or by `sudo -n`), and clippy
-/// and rustfmt where rustup has them. What cannot be set up is a failure with the remedy, never a silent skip. All steps run even
+/// Installs a software Vulkan driver, a C++ compiler and Chromium where there are none (apt-get, as root or by `sudo -n`), fetches
+/// NVIDIA's run-time compiler from PyPI, and installs clippy and rustfmt where rustup has them. What cannot be set up is a failure with the remedy, never a silent skip. All steps run even
 /// after one failed.
 #[derive(clap::Args)]
 pub struct Args {
@@ -37,23 +39,44 @@ pub struct Args {
     #[arg(long)]
     skip_wgpu: bool,
 
+    /// Leave out the tests of kernels-cuda that take a C++ compiler and NVRTC
+    #[arg(long)]
+    skip_cuda: bool,
+
     /// Leave out the look at report.html in a headless browser
     #[arg(long)]
     skip_browser: bool,
 }
 
+impl Args {
+    fn without(&self) -> cargo::Without {
+        cargo::Without { wgpu: self.skip_wgpu, emulation: self.skip_cuda || !cuda::EMULATES }
+    }
+}
+
 /// Runs the steps; the exit status is a failure when any of them failed.
-pub fn run(args: &Args) -> Result<ExitCode> {
+pub fn all(args: &Args) -> Result<ExitCode> {
     let mut steps = Steps::start();
     if args.skip_wgpu {
         steps.skip("Vulkan driver", "--skip-wgpu");
     } else {
         steps.step("Vulkan driver", |_| vulkan::ensure());
     }
+    let mut tools = None;
+    if !cuda::EMULATES {
+        steps.skip("CUDA without a GPU", "the emulation runs on x86-64 Linux");
+    } else if args.skip_cuda {
+        steps.skip("CUDA without a GPU", "--skip-cuda");
+    } else {
+        steps.step("CUDA without a GPU", |_| {
+            tools = Some(cuda::ensure()?);
+            Ok(())
+        });
+    }
     if args.filter.is_none() {
         static_checks(args, &mut steps);
     }
-    tests(args, &mut steps);
+    tests(args, tools.as_ref(), &mut steps);
     Ok(steps.close())
 }
 
@@ -76,20 +99,21 @@ fn static_checks(args: &Args, steps: &mut Steps) {
             let mut doc = cargo::cargo_in_root();
             // Shapes stand in brackets and look like links.
             doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::broken_intra_doc_links -A rustdoc::redundant_explicit_links");
-            steps::run(doc.arg("doc").args(cargo::SELECTION).arg("--no-deps"))
+            steps::run(doc.arg("doc").args(cargo::selection(args.without())).arg("--no-deps"))
         });
     }
 }
 
-fn tests(args: &Args, steps: &mut Steps) {
+fn tests(args: &Args, tools: Option<&cuda::Tools>, steps: &mut Steps) {
     let filter = args.filter.as_deref();
     let cargo_test = |subcommand: &[&str]| {
         let mut command = cargo::cargo_in_root();
-        command.args(subcommand);
-        match args.skip_wgpu {
-            true => command.args(cargo::SELECTION_WITHOUT_WGPU),
-            false => command.args(cargo::SELECTION),
-        };
+        command.args(subcommand).args(cargo::selection(args.without()));
+        match tools {
+            Some(tools) => tools.show_to(&mut command),
+            // Without NVRTC its tests could only fail: the step above has said why.
+            None => drop(command.args(["--exclude", "kernels-cuda"])),
+        }
         command
     };
     let mut programs = Programs::default();

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::{cargo, programs};
+use crate::{bindgen, cargo, programs};
 use source::SourceFile;
 
 /// Check the rules of the house: dependency arrows, layers, unsafe, file length, names, docs/ops.md
@@ -75,6 +75,7 @@ pub fn check(docs: Docs, bench: impl FnOnce() -> Result<PathBuf>) -> Result<Exit
         found.extend(unsafe_rooms::check(file));
         found.extend(style::check(file));
     }
+    found.extend(bindgen::stale()?.map(|mirror| Violation::new(mirror, "is stale; write it with `cargo xtask bindgen`")));
     found.extend(ops_table::check(docs, bench));
     for violation in &found {
         eprintln!("{violation}");
