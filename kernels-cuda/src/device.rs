@@ -5,6 +5,7 @@ use crate::compile;
 use crate::driver::Driver;
 use crate::driver::gpu::Gpu;
 use crate::queue::Queue;
+use crate::rope::Frequencies;
 use cudarc::driver::{CudaContext, DriverError, sys};
 use kernels::{Backend, DeviceId, DeviceInfo, Error, Result};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ pub struct CudaBackend {
     id: DeviceId,
     info: DeviceInfo,
     pub(crate) queue: Queue,
+    pub(crate) frequencies: Frequencies,
 }
 
 fn unavailable(reason: impl Into<String>, remedy: impl Into<String>) -> Error {
@@ -82,7 +84,7 @@ impl CudaBackend {
     }
 
     fn on(info: DeviceInfo, driver: Arc<dyn Driver>) -> Self {
-        CudaBackend { id: DeviceId::unique(), info, queue: Queue::new(driver) }
+        CudaBackend { id: DeviceId::unique(), info, queue: Queue::new(driver), frequencies: Frequencies::default() }
     }
 }
 

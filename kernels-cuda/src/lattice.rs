@@ -81,8 +81,13 @@ impl Lattice {
 
     /// Blocks of a kernel on rows of this width.
     pub fn row_blocks(&self, width: u32) -> u64 {
-        u64::from(self.count).div_ceil(if is_short(width) { 8 } else { 1 })
+        blocks_of_rows(self.count, width)
     }
+}
+
+/// Blocks of a kernel on so many rows of this width.
+pub(crate) fn blocks_of_rows(rows: u32, width: u32) -> u64 {
+    u64::from(rows).div_ceil(if is_short(width) { 8 } else { 1 })
 }
 
 /// Whether a warp does a row, and not a block: by its length alone, as the order of its sums follows from it.

@@ -23,9 +23,15 @@ mod weight;
 
 mod binary;
 mod copy;
+mod cross_entropy;
+mod cross_entropy_backward;
 mod download;
+mod gather;
 mod ops;
+mod rope;
+mod scatter_add;
 mod softmax;
+mod softmax_backward;
 mod upload;
 
 pub use device::CudaBackend;

@@ -101,3 +101,201 @@ const _: () = {
     ["Offset of field: RowsParams::width"][::core::mem::offset_of!(RowsParams, width) - 264usize];
     ["Offset of field: RowsParams::eps"][::core::mem::offset_of!(RowsParams, eps) - 268usize];
 };
+#[repr(C)]
+#[derive(Default, Copy, Clone, Debug, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct GatherParams {
+    pub table: Address,
+    pub index: Address,
+    pub out: Address,
+    pub report: Address,
+    pub table_row: Stride,
+    pub index_step: Stride,
+    pub out_row: Stride,
+    #[doc = " Rows of out."]
+    pub rows: ::core::ffi::c_uint,
+    pub width: ::core::ffi::c_uint,
+    #[doc = " Rows of the table."]
+    pub limit: ::core::ffi::c_uint,
+    pub unused: ::core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of GatherParams"][::core::mem::size_of::<GatherParams>() - 72usize];
+    ["Alignment of GatherParams"][::core::mem::align_of::<GatherParams>() - 8usize];
+    ["Offset of field: GatherParams::table"][::core::mem::offset_of!(GatherParams, table) - 0usize];
+    ["Offset of field: GatherParams::index"][::core::mem::offset_of!(GatherParams, index) - 8usize];
+    ["Offset of field: GatherParams::out"][::core::mem::offset_of!(GatherParams, out) - 16usize];
+    ["Offset of field: GatherParams::report"][::core::mem::offset_of!(GatherParams, report) - 24usize];
+    ["Offset of field: GatherParams::table_row"][::core::mem::offset_of!(GatherParams, table_row) - 32usize];
+    ["Offset of field: GatherParams::index_step"][::core::mem::offset_of!(GatherParams, index_step) - 40usize];
+    ["Offset of field: GatherParams::out_row"][::core::mem::offset_of!(GatherParams, out_row) - 48usize];
+    ["Offset of field: GatherParams::rows"][::core::mem::offset_of!(GatherParams, rows) - 56usize];
+    ["Offset of field: GatherParams::width"][::core::mem::offset_of!(GatherParams, width) - 60usize];
+    ["Offset of field: GatherParams::limit"][::core::mem::offset_of!(GatherParams, limit) - 64usize];
+    ["Offset of field: GatherParams::unused"][::core::mem::offset_of!(GatherParams, unused) - 68usize];
+};
+#[repr(C)]
+#[derive(Default, Copy, Clone, Debug, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct ScatterAddParams {
+    pub index: Address,
+    pub x: Address,
+    pub out: Address,
+    pub report: Address,
+    #[doc = " Of each row of out: how many rows of x go there, and the end of its part of `list`."]
+    pub counts: Address,
+    pub ends: Address,
+    #[doc = " Rows of out that take any, in no order."]
+    pub used: Address,
+    #[doc = " Rows of x by the row of out they go to, within that in no order."]
+    pub list: Address,
+    #[doc = " Length of `list`, and of `used`."]
+    pub totals: Address,
+    pub index_step: Stride,
+    pub x_row: Stride,
+    pub out_row: Stride,
+    #[doc = " Rows of x."]
+    pub rows: ::core::ffi::c_uint,
+    pub width: ::core::ffi::c_uint,
+    #[doc = " Rows of out."]
+    pub limit: ::core::ffi::c_uint,
+    #[doc = " Blocks of a row of out."]
+    pub column_blocks: ::core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ScatterAddParams"][::core::mem::size_of::<ScatterAddParams>() - 112usize];
+    ["Alignment of ScatterAddParams"][::core::mem::align_of::<ScatterAddParams>() - 8usize];
+    ["Offset of field: ScatterAddParams::index"][::core::mem::offset_of!(ScatterAddParams, index) - 0usize];
+    ["Offset of field: ScatterAddParams::x"][::core::mem::offset_of!(ScatterAddParams, x) - 8usize];
+    ["Offset of field: ScatterAddParams::out"][::core::mem::offset_of!(ScatterAddParams, out) - 16usize];
+    ["Offset of field: ScatterAddParams::report"][::core::mem::offset_of!(ScatterAddParams, report) - 24usize];
+    ["Offset of field: ScatterAddParams::counts"][::core::mem::offset_of!(ScatterAddParams, counts) - 32usize];
+    ["Offset of field: ScatterAddParams::ends"][::core::mem::offset_of!(ScatterAddParams, ends) - 40usize];
+    ["Offset of field: ScatterAddParams::used"][::core::mem::offset_of!(ScatterAddParams, used) - 48usize];
+    ["Offset of field: ScatterAddParams::list"][::core::mem::offset_of!(ScatterAddParams, list) - 56usize];
+    ["Offset of field: ScatterAddParams::totals"][::core::mem::offset_of!(ScatterAddParams, totals) - 64usize];
+    ["Offset of field: ScatterAddParams::index_step"][::core::mem::offset_of!(ScatterAddParams, index_step) - 72usize];
+    ["Offset of field: ScatterAddParams::x_row"][::core::mem::offset_of!(ScatterAddParams, x_row) - 80usize];
+    ["Offset of field: ScatterAddParams::out_row"][::core::mem::offset_of!(ScatterAddParams, out_row) - 88usize];
+    ["Offset of field: ScatterAddParams::rows"][::core::mem::offset_of!(ScatterAddParams, rows) - 96usize];
+    ["Offset of field: ScatterAddParams::width"][::core::mem::offset_of!(ScatterAddParams, width) - 100usize];
+    ["Offset of field: ScatterAddParams::limit"][::core::mem::offset_of!(ScatterAddParams, limit) - 104usize];
+    ["Offset of field: ScatterAddParams::column_blocks"][::core::mem::offset_of!(ScatterAddParams, column_blocks) - 108usize];
+};
+#[repr(C)]
+#[derive(Default, Copy, Clone, Debug, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct CrossEntropyParams {
+    pub logits: Address,
+    pub target: Address,
+    pub loss: Address,
+    pub lse: Address,
+    pub report: Address,
+    pub logits_row: Stride,
+    pub target_row: Stride,
+    pub loss_step: Stride,
+    pub lse_step: Stride,
+    pub rows: ::core::ffi::c_uint,
+    pub width: ::core::ffi::c_uint,
+    #[doc = " Whether the target is a class per row, or a distribution."]
+    pub classes: ::core::ffi::c_uint,
+    pub scale: f32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of CrossEntropyParams"][::core::mem::size_of::<CrossEntropyParams>() - 88usize];
+    ["Alignment of CrossEntropyParams"][::core::mem::align_of::<CrossEntropyParams>() - 8usize];
+    ["Offset of field: CrossEntropyParams::logits"][::core::mem::offset_of!(CrossEntropyParams, logits) - 0usize];
+    ["Offset of field: CrossEntropyParams::target"][::core::mem::offset_of!(CrossEntropyParams, target) - 8usize];
+    ["Offset of field: CrossEntropyParams::loss"][::core::mem::offset_of!(CrossEntropyParams, loss) - 16usize];
+    ["Offset of field: CrossEntropyParams::lse"][::core::mem::offset_of!(CrossEntropyParams, lse) - 24usize];
+    ["Offset of field: CrossEntropyParams::report"][::core::mem::offset_of!(CrossEntropyParams, report) - 32usize];
+    ["Offset of field: CrossEntropyParams::logits_row"][::core::mem::offset_of!(CrossEntropyParams, logits_row) - 40usize];
+    ["Offset of field: CrossEntropyParams::target_row"][::core::mem::offset_of!(CrossEntropyParams, target_row) - 48usize];
+    ["Offset of field: CrossEntropyParams::loss_step"][::core::mem::offset_of!(CrossEntropyParams, loss_step) - 56usize];
+    ["Offset of field: CrossEntropyParams::lse_step"][::core::mem::offset_of!(CrossEntropyParams, lse_step) - 64usize];
+    ["Offset of field: CrossEntropyParams::rows"][::core::mem::offset_of!(CrossEntropyParams, rows) - 72usize];
+    ["Offset of field: CrossEntropyParams::width"][::core::mem::offset_of!(CrossEntropyParams, width) - 76usize];
+    ["Offset of field: CrossEntropyParams::classes"][::core::mem::offset_of!(CrossEntropyParams, classes) - 80usize];
+    ["Offset of field: CrossEntropyParams::scale"][::core::mem::offset_of!(CrossEntropyParams, scale) - 84usize];
+};
+#[repr(C)]
+#[derive(Default, Copy, Clone, Debug, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct CrossEntropyBackwardParams {
+    pub logits: Address,
+    pub target: Address,
+    pub lse: Address,
+    pub dloss: Address,
+    pub dlogits: Address,
+    pub report: Address,
+    pub logits_row: Stride,
+    pub target_row: Stride,
+    pub lse_step: Stride,
+    pub dloss_step: Stride,
+    pub dlogits_row: Stride,
+    pub rows: ::core::ffi::c_uint,
+    pub width: ::core::ffi::c_uint,
+    pub classes: ::core::ffi::c_uint,
+    pub scale: f32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of CrossEntropyBackwardParams"][::core::mem::size_of::<CrossEntropyBackwardParams>() - 104usize];
+    ["Alignment of CrossEntropyBackwardParams"][::core::mem::align_of::<CrossEntropyBackwardParams>() - 8usize];
+    ["Offset of field: CrossEntropyBackwardParams::logits"][::core::mem::offset_of!(CrossEntropyBackwardParams, logits) - 0usize];
+    ["Offset of field: CrossEntropyBackwardParams::target"][::core::mem::offset_of!(CrossEntropyBackwardParams, target) - 8usize];
+    ["Offset of field: CrossEntropyBackwardParams::lse"][::core::mem::offset_of!(CrossEntropyBackwardParams, lse) - 16usize];
+    ["Offset of field: CrossEntropyBackwardParams::dloss"][::core::mem::offset_of!(CrossEntropyBackwardParams, dloss) - 24usize];
+    ["Offset of field: CrossEntropyBackwardParams::dlogits"]
+        [::core::mem::offset_of!(CrossEntropyBackwardParams, dlogits) - 32usize];
+    ["Offset of field: CrossEntropyBackwardParams::report"]
+        [::core::mem::offset_of!(CrossEntropyBackwardParams, report) - 40usize];
+    ["Offset of field: CrossEntropyBackwardParams::logits_row"]
+        [::core::mem::offset_of!(CrossEntropyBackwardParams, logits_row) - 48usize];
+    ["Offset of field: CrossEntropyBackwardParams::target_row"]
+        [::core::mem::offset_of!(CrossEntropyBackwardParams, target_row) - 56usize];
+    ["Offset of field: CrossEntropyBackwardParams::lse_step"]
+        [::core::mem::offset_of!(CrossEntropyBackwardParams, lse_step) - 64usize];
+    ["Offset of field: CrossEntropyBackwardParams::dloss_step"]
+        [::core::mem::offset_of!(CrossEntropyBackwardParams, dloss_step) - 72usize];
+    ["Offset of field: CrossEntropyBackwardParams::dlogits_row"]
+        [::core::mem::offset_of!(CrossEntropyBackwardParams, dlogits_row) - 80usize];
+    ["Offset of field: CrossEntropyBackwardParams::rows"][::core::mem::offset_of!(CrossEntropyBackwardParams, rows) - 88usize];
+    ["Offset of field: CrossEntropyBackwardParams::width"][::core::mem::offset_of!(CrossEntropyBackwardParams, width) - 92usize];
+    ["Offset of field: CrossEntropyBackwardParams::classes"]
+        [::core::mem::offset_of!(CrossEntropyBackwardParams, classes) - 96usize];
+    ["Offset of field: CrossEntropyBackwardParams::scale"][::core::mem::offset_of!(CrossEntropyBackwardParams, scale) - 100usize];
+};
+#[repr(C)]
+#[derive(Default, Copy, Clone, Debug, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct RopeParams {
+    #[doc = " [B, T]: x, out."]
+    pub rows: Lattice,
+    #[doc = " [D / 2], in units of 2^-64 turns."]
+    pub frequencies: Address,
+    pub x_head: Stride,
+    pub out_head: Stride,
+    #[doc = " T."]
+    pub steps: ::core::ffi::c_uint,
+    pub heads: ::core::ffi::c_uint,
+    #[doc = " D / 2."]
+    pub half: ::core::ffi::c_uint,
+    #[doc = " Of the first row."]
+    pub position: ::core::ffi::c_uint,
+    pub interleaved: ::core::ffi::c_uint,
+    pub backward: ::core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of RopeParams"][::core::mem::size_of::<RopeParams>() - 312usize];
+    ["Alignment of RopeParams"][::core::mem::align_of::<RopeParams>() - 8usize];
+    ["Offset of field: RopeParams::rows"][::core::mem::offset_of!(RopeParams, rows) - 0usize];
+    ["Offset of field: RopeParams::frequencies"][::core::mem::offset_of!(RopeParams, frequencies) - 264usize];
+    ["Offset of field: RopeParams::x_head"][::core::mem::offset_of!(RopeParams, x_head) - 272usize];
+    ["Offset of field: RopeParams::out_head"][::core::mem::offset_of!(RopeParams, out_head) - 280usize];
+    ["Offset of field: RopeParams::steps"][::core::mem::offset_of!(RopeParams, steps) - 288usize];
+    ["Offset of field: RopeParams::heads"][::core::mem::offset_of!(RopeParams, heads) - 292usize];
+    ["Offset of field: RopeParams::half"][::core::mem::offset_of!(RopeParams, half) - 296usize];
+    ["Offset of field: RopeParams::position"][::core::mem::offset_of!(RopeParams, position) - 300usize];
+    ["Offset of field: RopeParams::interleaved"][::core::mem::offset_of!(RopeParams, interleaved) - 304usize];
+    ["Offset of field: RopeParams::backward"][::core::mem::offset_of!(RopeParams, backward) - 308usize];
+};

@@ -24,7 +24,17 @@ macro_rules! headers {
     };
 }
 
-headers!("params.h", "platform.cuh", "element.cuh", "lattice.cuh", "team.cuh", "tensor.cuh", "report.cuh");
+headers!(
+    "params.h",
+    "platform.cuh",
+    "element.cuh",
+    "lattice.cuh",
+    "team.cuh",
+    "tensor.cuh",
+    "report.cuh",
+    "target.cuh",
+    "turn.cuh"
+);
 
 macro_rules! sources {
     ($($module:ident),* $(,)?) => {
@@ -34,7 +44,7 @@ macro_rules! sources {
     };
 }
 
-sources!(binary, copy, softmax);
+sources!(binary, copy, cross_entropy, cross_entropy_backward, gather, rope, scatter_add, softmax, softmax_backward);
 
 /// Name of a kernel for elements of a dtype: `name_f32`, `name_bf16`, `name_f16`.
 macro_rules! by_float {
