@@ -3,11 +3,13 @@
 use crate::NAME;
 use crate::compile;
 use crate::driver::Driver;
+use crate::driver::absent::Absent;
 use crate::driver::gpu::Gpu;
 use crate::memory::Storage;
 use crate::queue::Queue;
+use crate::rope::Frequencies;
 use cudarc::driver::{CudaContext, DriverError, sys};
-use kernels::{Backend, DeviceId, DeviceInfo, Error, Result};
+use kernels::{Backend, DeviceId, DeviceInfo, Error, Result, SupportRow};
 use std::sync::{Arc, Mutex};
 
 /// One NVIDIA GPU, with one stream.
@@ -16,6 +18,7 @@ pub struct CudaBackend {
     info: DeviceInfo,
     pub(crate) queue: Queue,
     pub(crate) scratch: Mutex<Option<Storage>>,
+    pub(crate) frequencies: Frequencies,
 }
 
 fn unavailable(reason: impl Into<String>, remedy: impl Into<String>) -> Error {
@@ -84,8 +87,14 @@ impl CudaBackend {
     }
 
     fn on(info: DeviceInfo, driver: Arc<dyn Driver>) -> Self {
-        CudaBackend { id: DeviceId::unique(), info, queue: Queue::new(driver), scratch: Mutex::default() }
+        let id = DeviceId::unique();
+        CudaBackend { id, info, queue: Queue::new(driver), scratch: Mutex::default(), frequencies: Frequencies::default() }
     }
+}
+
+/// What [`kernels::support_table`] says of every device, without one.
+pub fn support_table() -> Vec<SupportRow> {
+    kernels::support_table(&CudaBackend::on(DeviceInfo::default(), Arc::new(Absent)))
 }
 
 fn driver_version() -> String {

@@ -9,11 +9,11 @@ use bytemuck::Pod;
 use kernels::{DType, Error, Layout, Result, Support};
 
 /// Threads of a block of elementwise kernels, and the elements it does, as in `cu/lattice.cuh`.
-const ELEMENTWISE_THREADS: u32 = 256;
+pub(crate) const ELEMENTWISE_THREADS: u32 = 256;
 const ELEMENTWISE_BLOCK: u64 = 1024;
 
 /// Threads of a block of kernels on rows, as in `cu/team.cuh`.
-const ROWS_THREADS: u32 = 256;
+pub(crate) const ROWS_THREADS: u32 = 256;
 
 /// One operand of a lattice.
 #[derive(Clone, Copy)]
@@ -84,9 +84,14 @@ impl Lattice {
     }
 
     /// Blocks of a kernel on rows of this width.
-    fn row_blocks(&self, width: u32) -> u64 {
-        u64::from(self.count).div_ceil(if is_short(width) { 8 } else { 1 })
+    pub fn row_blocks(&self, width: u32) -> u64 {
+        blocks_of_rows(self.count, width)
     }
+}
+
+/// Blocks of a kernel on so many rows of this width.
+pub(crate) fn blocks_of_rows(rows: u32, width: u32) -> u64 {
+    u64::from(rows).div_ceil(if is_short(width) { 8 } else { 1 })
 }
 
 /// Whether a warp does a row, and not a block: by its length alone, as the order of its sums follows from it.

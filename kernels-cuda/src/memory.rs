@@ -85,6 +85,16 @@ impl CudaBackend {
         Ok(Scratch(kept))
     }
 
+    /// As [`CudaBackend::scratch`], all zero.
+    ///
+    /// # Errors
+    /// As [`CudaBackend::scratch`]; a fault.
+    pub(crate) fn zeroed_scratch(&self, op: &'static str, bytes: u64) -> Result<Scratch<'_>> {
+        let scratch = self.scratch(op, bytes)?;
+        self.queue.zero(scratch.address(), bytes)?;
+        Ok(scratch)
+    }
+
     /// Address of a view's first element.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::{CudaBackend, NAME};
 use kernels::ops::*;
-use kernels::{Checked, DType, Error, Launch, Op, Result, Support, SupportRow};
+use kernels::{Checked, DType, Error, Launch, Op, Result, Support};
 
 pub(crate) const REASON: &str = "the CUDA kernels are not written yet";
 
@@ -17,26 +17,7 @@ macro_rules! refuse {
             }
         }
     )*
-
-    /// What [`kernels::support_table`] says of every device, without one.
-    pub fn support_table() -> Vec<SupportRow> {
-        let refuse = |op| DType::ALL.map(|dtype| SupportRow { op, dtype, support: Support::No(REASON) });
-        [$(<$op<'_>>::NAME),*].into_iter().flat_map(refuse).collect()
-    }
     };
 }
 
-refuse!(
-    Matmul,
-    Linear,
-    LinearInt8,
-    Quantize,
-    Attention,
-    AttentionBackward,
-    Rope,
-    SoftmaxBackward,
-    Gather,
-    ScatterAdd,
-    CrossEntropy,
-    CrossEntropyBackward,
-);
+refuse!(Matmul, Linear, LinearInt8, Quantize, Attention, AttentionBackward,);

@@ -77,6 +77,12 @@ impl Queue {
         self.settle(unsafe { self.driver.launch(&launch) }, 0)
     }
 
+    /// Zeroes memory that as many bytes of its allocation follow.
+    pub fn zero(&self, at: Address, bytes: u64) -> Result<()> {
+        // SAFETY: callers pass memory they have asked for in this size.
+        self.settle(unsafe { self.driver.zero(at, bytes as usize) }, 0)
+    }
+
     /// Copies bytes to an address within an allocation that has room for them.
     pub fn upload(&self, to: Address, bytes: &[u8]) -> Result<()> {
         // SAFETY: callers pass addresses of views as large as `bytes`.

@@ -35,7 +35,9 @@ headers!(
     "function.cuh",
     "columns.cuh",
     "norm.cuh",
-    "sign.cuh"
+    "sign.cuh",
+    "target.cuh",
+    "turn.cuh"
 );
 
 macro_rules! sources {
@@ -52,15 +54,21 @@ sources!(
     cast,
     clip_norm,
     copy,
+    cross_entropy,
+    cross_entropy_backward,
     fill,
+    gather,
     layer_norm,
     layer_norm_backward,
     random,
     reduce,
     rms_norm,
     rms_norm_backward,
+    rope,
+    scatter_add,
     sgd,
     softmax,
+    softmax_backward,
     unary,
     unary_backward
 );

@@ -141,4 +141,105 @@ typedef struct {
     unsigned unused;
 } ClipNormParams;
 
+/* Gather, scatter_add */
+
+typedef struct {
+    Address table;
+    Address index;
+    Address out;
+    Address report;
+    Stride table_row;
+    Stride index_step;
+    Stride out_row;
+    /** Rows of out. */
+    unsigned rows;
+    unsigned width;
+    /** Rows of the table. */
+    unsigned limit;
+    unsigned unused;
+} GatherParams;
+
+typedef struct {
+    Address index;
+    Address x;
+    Address out;
+    Address report;
+    /** Of each row of out: how many rows of x go there, and the end of its part of `list`. */
+    Address counts;
+    Address ends;
+    /** Rows of out that take any, in no order. */
+    Address used;
+    /** Rows of x by the row of out they go to, within that in no order. */
+    Address list;
+    /** Length of `list`, and of `used`. */
+    Address totals;
+    Stride index_step;
+    Stride x_row;
+    Stride out_row;
+    /** Rows of x. */
+    unsigned rows;
+    unsigned width;
+    /** Rows of out. */
+    unsigned limit;
+    /** Blocks of a row of out. */
+    unsigned column_blocks;
+} ScatterAddParams;
+
+/* Cross entropy */
+
+typedef struct {
+    Address logits;
+    Address target;
+    Address loss;
+    Address lse;
+    Address report;
+    Stride logits_row;
+    Stride target_row;
+    Stride loss_step;
+    Stride lse_step;
+    unsigned rows;
+    unsigned width;
+    /** Whether the target is a class per row, or a distribution. */
+    unsigned classes;
+    float scale;
+} CrossEntropyParams;
+
+typedef struct {
+    Address logits;
+    Address target;
+    Address lse;
+    Address dloss;
+    Address dlogits;
+    Address report;
+    Stride logits_row;
+    Stride target_row;
+    Stride lse_step;
+    Stride dloss_step;
+    Stride dlogits_row;
+    unsigned rows;
+    unsigned width;
+    unsigned classes;
+    float scale;
+} CrossEntropyBackwardParams;
+
+/* Rope */
+
+typedef struct {
+    /** [B, T]: x, out. */
+    Lattice rows;
+    /** [D / 2], in units of 2^-64 turns. */
+    Address frequencies;
+    Stride x_head;
+    Stride out_head;
+    /** T. */
+    unsigned steps;
+    unsigned heads;
+    /** D / 2. */
+    unsigned half;
+    /** Of the first row. */
+    unsigned position;
+    unsigned interleaved;
+    unsigned backward;
+} RopeParams;
+
 #endif

@@ -45,6 +45,12 @@ impl Driver for Emulated {
         unsafe { emulation_free(at as *mut c_void) }
     }
 
+    unsafe fn zero(&self, at: Address, bytes: usize) -> Result<(), Trouble> {
+        // SAFETY: the caller's promise.
+        unsafe { std::ptr::write_bytes(at as *mut u8, 0, bytes) };
+        Ok(())
+    }
+
     unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), Trouble> {
         // SAFETY: the caller's promise; the host's own slice cannot be part of an allocation of the device.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, bytes.len()) };

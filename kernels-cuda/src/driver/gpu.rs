@@ -113,6 +113,12 @@ impl Driver for Gpu {
         }
     }
 
+    unsafe fn zero(&self, at: Address, bytes: usize) -> Result<(), Trouble> {
+        self.bind()?;
+        // SAFETY: the caller's promise.
+        Ok(unsafe { result::memset_d8_async(at, 0, bytes, self.stream.cu_stream()) }?)
+    }
+
     unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), Trouble> {
         self.bind()?;
         // SAFETY: the caller's promise. From pageable memory the driver has staged all bytes when the call is back.

@@ -1,5 +1,6 @@
 //! The seam between launchers and the machine: the few calls of a driver, answered by CUDA or by the emulation.
 
+pub(crate) mod absent;
 #[cfg(feature = "emulation")]
 pub(crate) mod emulated;
 pub(crate) mod gpu;
@@ -44,6 +45,12 @@ pub(crate) trait Driver: Send + Sync {
     /// `at` comes from [`Driver::allocate`] and is not used in later calls.
     unsafe fn free(&self, at: Address);
 
+    /// Queues the zeroing of memory.
+    ///
+    /// # Safety
+    /// `at` is followed by as many bytes of one allocation.
+    unsafe fn zero(&self, at: Address, bytes: usize) -> Result<(), Trouble>;
+
     /// Copies to the device. `bytes` may change once the call is back.
     ///
     /// # Safety
@@ -65,7 +72,7 @@ pub(crate) trait Driver: Send + Sync {
     /// Waits for everything queued.
     fn wait(&self) -> Result<(), Trouble>;
 
-    /// Memory of the host that kernels write. As long-lived as the driver; to be read after a wait.
+    /// Memory of the host that kernels write. As long-lived as the driver; to be read after a wait that succeeded.
     fn report(&self) -> *mut Report;
 
     /// Where kernels find it.

@@ -147,6 +147,7 @@ inline void sincospif(float x, float* sine, float* cosine) {
     *cosine = static_cast<float>(std::cos(turns));
 }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(static_cast<unsigned long long>(a) * b >> 32); }
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
     return static_cast<unsigned long long>(static_cast<unsigned __int128>(a) * b >> 64);
