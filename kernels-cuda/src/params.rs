@@ -19,7 +19,7 @@ pub struct Lattice {
     pub dense: ::core::ffi::c_uint,
     pub unused: ::core::ffi::c_uint,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of Lattice"][::core::mem::size_of::<Lattice>() - 264usize];
     ["Alignment of Lattice"][::core::mem::align_of::<Lattice>() - 8usize];
@@ -41,7 +41,7 @@ pub struct Report {
     pub at: Stride,
     pub limit: Stride,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of Report"][::core::mem::size_of::<Report>() - 24usize];
     ["Alignment of Report"][::core::mem::align_of::<Report>() - 8usize];
@@ -60,7 +60,7 @@ pub struct ElementwiseParams {
     pub scale: f32,
     pub shift: f32,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of ElementwiseParams"][::core::mem::size_of::<ElementwiseParams>() - 280usize];
     ["Alignment of ElementwiseParams"][::core::mem::align_of::<ElementwiseParams>() - 8usize];
@@ -78,7 +78,7 @@ pub struct FillParams {
     pub bits: ::core::ffi::c_uint,
     pub unused: ::core::ffi::c_uint,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of FillParams"][::core::mem::size_of::<FillParams>() - 272usize];
     ["Alignment of FillParams"][::core::mem::align_of::<FillParams>() - 8usize];
@@ -94,7 +94,7 @@ pub struct RowsParams {
     pub width: ::core::ffi::c_uint,
     pub eps: f32,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of RowsParams"][::core::mem::size_of::<RowsParams>() - 272usize];
     ["Alignment of RowsParams"][::core::mem::align_of::<RowsParams>() - 8usize];
@@ -114,7 +114,7 @@ pub struct RandomParams {
     pub normal: ::core::ffi::c_uint,
     pub unused: ::core::ffi::c_uint,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of RandomParams"][::core::mem::size_of::<RandomParams>() - 296usize];
     ["Alignment of RandomParams"][::core::mem::align_of::<RandomParams>() - 8usize];
@@ -137,7 +137,7 @@ pub struct SgdParams {
     pub nesterov: ::core::ffi::c_uint,
     pub unused: ::core::ffi::c_uint,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of SgdParams"][::core::mem::size_of::<SgdParams>() - 288usize];
     ["Alignment of SgdParams"][::core::mem::align_of::<SgdParams>() - 8usize];
@@ -165,7 +165,7 @@ pub struct AdamWParams {
     pub l1: f32,
     pub unused: ::core::ffi::c_uint,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of AdamWParams"][::core::mem::size_of::<AdamWParams>() - 304usize];
     ["Alignment of AdamWParams"][::core::mem::align_of::<AdamWParams>() - 8usize];
@@ -198,7 +198,7 @@ pub struct ReduceParams {
     pub terms: ::core::ffi::c_uint,
     pub mean: ::core::ffi::c_uint,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of ReduceParams"][::core::mem::size_of::<ReduceParams>() - 304usize];
     ["Alignment of ReduceParams"][::core::mem::align_of::<ReduceParams>() - 8usize];
@@ -223,7 +223,7 @@ pub struct NormParams {
     pub width: ::core::ffi::c_uint,
     pub eps: f32,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of NormParams"][::core::mem::size_of::<NormParams>() - 304usize];
     ["Alignment of NormParams"][::core::mem::align_of::<NormParams>() - 8usize];
@@ -254,7 +254,7 @@ pub struct NormBackwardParams {
     pub chunks: ::core::ffi::c_uint,
     pub unused: ::core::ffi::c_uint,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of NormBackwardParams"][::core::mem::size_of::<NormBackwardParams>() - 600usize];
     ["Alignment of NormBackwardParams"][::core::mem::align_of::<NormBackwardParams>() - 8usize];
@@ -283,7 +283,7 @@ pub struct ClipNormParams {
     pub max_norm: f32,
     pub unused: ::core::ffi::c_uint,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of ClipNormParams"][::core::mem::size_of::<ClipNormParams>() - 296usize];
     ["Alignment of ClipNormParams"][::core::mem::align_of::<ClipNormParams>() - 8usize];
@@ -312,7 +312,7 @@ pub struct GatherParams {
     pub limit: ::core::ffi::c_uint,
     pub unused: ::core::ffi::c_uint,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of GatherParams"][::core::mem::size_of::<GatherParams>() - 72usize];
     ["Alignment of GatherParams"][::core::mem::align_of::<GatherParams>() - 8usize];
@@ -355,7 +355,7 @@ pub struct ScatterAddParams {
     #[doc = " Blocks of a row of out."]
     pub column_blocks: ::core::ffi::c_uint,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of ScatterAddParams"][::core::mem::size_of::<ScatterAddParams>() - 112usize];
     ["Alignment of ScatterAddParams"][::core::mem::align_of::<ScatterAddParams>() - 8usize];
@@ -394,7 +394,7 @@ pub struct CrossEntropyParams {
     pub classes: ::core::ffi::c_uint,
     pub scale: f32,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of CrossEntropyParams"][::core::mem::size_of::<CrossEntropyParams>() - 88usize];
     ["Alignment of CrossEntropyParams"][::core::mem::align_of::<CrossEntropyParams>() - 8usize];
@@ -431,7 +431,7 @@ pub struct CrossEntropyBackwardParams {
     pub classes: ::core::ffi::c_uint,
     pub scale: f32,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of CrossEntropyBackwardParams"][::core::mem::size_of::<CrossEntropyBackwardParams>() - 104usize];
     ["Alignment of CrossEntropyBackwardParams"][::core::mem::align_of::<CrossEntropyBackwardParams>() - 8usize];
@@ -478,7 +478,7 @@ pub struct RopeParams {
     pub interleaved: ::core::ffi::c_uint,
     pub backward: ::core::ffi::c_uint,
 }
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+#[allow(clippy::unnecessary_operation, clippy::identity_op, reason = "an assertion at compile time")]
 const _: () = {
     ["Size of RopeParams"][::core::mem::size_of::<RopeParams>() - 312usize];
     ["Alignment of RopeParams"][::core::mem::align_of::<RopeParams>() - 8usize];
