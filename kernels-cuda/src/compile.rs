@@ -28,6 +28,13 @@ impl Target {
         Target::new(major, minor, (major, minor) == (9, 0))
     }
 
+    /// The target of [`Target::ALL`] whose code runs on a device of `self`'s architecture.
+    fn packaged(self) -> Option<Target> {
+        // Code for a smaller minor version runs, unless it is specific; code for another major version does not.
+        let runs = |of: &Target| of == &self || (!of.specific && of.major == self.major && of.minor <= self.minor);
+        Target::ALL.into_iter().rev().find(runs)
+    }
+
     fn option(self) -> String {
         format!("--gpu-architecture={self}")
     }
@@ -189,6 +196,11 @@ fn version() -> (i32, i32) {
 /// then not needed.
 pub const KERNELS_VARIABLE: &str = "SIZEWISE_CUDA_KERNELS";
 
+/// Name of a file of such a folder.
+pub fn file_name(source: &str, target: Target) -> String {
+    format!("{source}-{target}.cubin")
+}
+
 fn kernels_folder() -> Option<PathBuf> {
     std::env::var_os(KERNELS_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
@@ -208,7 +220,10 @@ pub(crate) fn ensure_kernels() -> Result<(), String> {
 /// As [`compile`]; a package without the file. A cache that cannot be read or written is not an error: the code is compiled.
 pub(crate) fn machine_code(source: &Source, target: Target) -> Result<Vec<u8>, String> {
     if let Some(folder) = kernels_folder() {
-        let file = folder.join(format!("{}-{target}.cubin", source.name));
+        let found = target.packaged().ok_or_else(|| {
+            format!("{KERNELS_VARIABLE} names a package, which has no kernels for {target}: unset it to compile, with NVRTC")
+        })?;
+        let file = folder.join(file_name(source.name, found));
         return std::fs::read(&file).map_err(|error| format!("{}: {error}; unset {KERNELS_VARIABLE} to compile", file.display()));
     }
     ensure_present()?;
@@ -278,6 +293,15 @@ mod tests {
         assert_eq!(opened(bytes.clone()).as_deref(), Some(&b"machine code"[..]));
         assert_eq!(opened(bytes[..bytes.len() - 1].to_vec()), None);
         assert_eq!(opened(bytes[..7].to_vec()), None);
+    }
+
+    #[test]
+    fn a_package_serves_newer_devices_of_a_generation() {
+        let served = |major, minor| Target::of_device(major, minor).packaged().map(|target| target.to_string());
+        assert_eq!(served(8, 0).as_deref(), Some("sm_80"));
+        assert_eq!(served(8, 9).as_deref(), Some("sm_80"));
+        assert_eq!(served(9, 0).as_deref(), Some("sm_90a"));
+        assert_eq!(served(10, 0), None);
     }
 
     #[test]

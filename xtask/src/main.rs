@@ -7,6 +7,8 @@ mod ci;
 mod compare;
 mod doctor;
 mod forward;
+mod import_results;
+mod package;
 mod programs;
 mod test;
 mod tidy;
@@ -35,6 +37,8 @@ enum Command {
     Bindgen(bindgen::Args),
     Compare(compare::Args),
     Doctor(doctor::Args),
+    ImportResults(import_results::Args),
+    Package(package::Args),
     Test(test::Args),
     Tidy(tidy::Args),
     /// Run .ci/run: every check, on exactly the dependencies of Cargo.lock
@@ -56,6 +60,8 @@ fn main() -> ExitCode {
         Command::Bindgen(args) => bindgen::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::ImportResults(args) => import_results::run(&args),
+        Command::Package(args) => package::run(&args),
         Command::Test(args) => test::all(&args),
         Command::Tidy(args) => tidy::run(&args),
         Command::Ci => ci::run(),

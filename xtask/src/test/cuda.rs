@@ -80,7 +80,7 @@ fn fetch(to: &Path) -> Result<()> {
     if draft.exists() {
         std::fs::remove_dir_all(&draft)?;
     }
-    let mut command = Command::new(&pip[0]);
+    let mut command = Command::new(pip[0]);
     command.args(&pip[1..]).args(["install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target"]);
     steps::run(command.arg(&draft).args(WHEELS)).with_context(|| REMEDY.to_owned())?;
     if to.exists() {

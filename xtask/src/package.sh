@@ -1,0 +1,40 @@
+#!/bin/sh
+# Tests and measures the kernels of this package on the machine's first GPU. Leaves results.tgz. Takes about five minutes, or as long as
+# SIZEWISE_CASES (a factor of the number of cases, 32 for 2,048 per op and more for the large families) makes it.
+cd "$(dirname "$0")" || exit 1
+here=$(pwd)
+export SIZEWISE_CUDA_KERNELS="$here/kernels" SIZEWISE_CUDA=device
+rm -rf results results.tgz
+mkdir results
+failed=0
+
+{
+    cat about.txt
+    echo "date=$(date -u +%Y-%m-%d)"
+    echo "cases=${SIZEWISE_CASES:=32}"
+    nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -n 1 | sed 's/^\(.*\), \(.*\)$/device=\1\ndriver=\2/'
+    echo "host=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores"
+} > results/about.txt
+cat results/about.txt
+
+echo "checking the kernels against the reference"
+SIZEWISE_CASES="$SIZEWISE_CASES" ./conformance > results/conformance.txt 2>&1 || failed=1
+tail -n 3 results/conformance.txt
+
+if command -v compute-sanitizer > /dev/null; then
+    for tool in memcheck racecheck synccheck; do
+        echo "compute-sanitizer, $tool"
+        SIZEWISE_CASES=0.1 compute-sanitizer --tool "$tool" --error-exitcode 1 ./conformance --test-threads 1 > "results/$tool.txt" 2>&1 || failed=1
+        tail -n 1 "results/$tool.txt"
+    done
+else
+    echo "sanitizer=not installed" >> results/about.txt
+fi
+
+echo "measuring"
+./sizewise-bench kernels --full --backend cuda --out results/runs > results/bench.txt 2>&1 || failed=1
+tail -n 3 results/bench.txt
+
+tar czf results.tgz results
+echo "results.tgz: bring it back, then \`cargo xtask import-results results.tgz\`"
+exit "$failed"
