@@ -121,7 +121,7 @@ const OPTIONS: [&str; 7] = [
 ///
 /// # Errors
 /// The remedy, where it cannot.
-pub(crate) fn ensure_present() -> Result<(), String> {
+pub fn ensure_present() -> Result<(), String> {
     // cudarc panics on the first call when the library is missing, so its presence is asked first.
     // SAFETY: only tries to load the library, whose initialisers are NVIDIA's own.
     match unsafe { sys::is_culib_present() } {

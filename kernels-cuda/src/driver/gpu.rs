@@ -51,6 +51,7 @@ impl Gpu {
     pub fn new(context: &Arc<CudaContext>) -> Result<Self, DriverError> {
         let (major, minor) = context.compute_capability()?;
         let stream = context.new_stream()?;
+        keep_freed_memory(context)?;
         // SAFETY: the context is current on this thread; the memory is written before anything reads it.
         let (host, device) = unsafe {
             let flags = sys::CU_MEMHOSTALLOC_DEVICEMAP;
@@ -84,6 +85,17 @@ impl Gpu {
         };
         functions.insert(launch.kernel, function);
         Ok(function)
+    }
+}
+
+/// Lets the pool of the device keep what is freed for the next allocation, instead of giving it back at every wait.
+fn keep_freed_memory(context: &CudaContext) -> Result<(), DriverError> {
+    let mut threshold = u64::MAX;
+    let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    // SAFETY: the pool of an open device; the attribute is a number of 64 bits.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(context.cu_device())?;
+        result::mem_pool::set_attribute(pool, attribute, (&raw mut threshold).cast())
     }
 }
 

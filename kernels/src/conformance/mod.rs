@@ -51,6 +51,7 @@ mod host;
 mod parameters;
 pub mod recipe;
 mod runner;
+mod steady;
 mod twins;
 
 use crate::{Backend, DType, Result, Support};
@@ -62,6 +63,7 @@ use recipe::Recipe;
 
 pub use runner::Tally;
 use std::sync::{Arc, Mutex, PoisonError};
+pub use steady::steady;
 
 /// Any backend.
 pub type Device = dyn Backend;
