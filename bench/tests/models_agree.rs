@@ -1,4 +1,4 @@
-//! The same models on cpu and on wgpu: curves of training, greedy tokens, and fitted linear models.
+//! The same models on cpu, on wgpu and, emulated, on CUDA: curves of training, greedy tokens, and fitted linear models.
 //!
 //! **Curves.** A step is a chain of at most K = 300 roundings from parameters to new parameters (forward, backward, update), each of
 //! which moves an intermediate value by at most 2⁻²⁴ of itself. Two backends round differently, so that a step of one differs from
@@ -6,6 +6,8 @@
 //! later is a property of the task, which the cpu measures: it trains again from parameters moved by ε, each up or down at random.
 //! With S(t) the largest change of the loss within t steps over a few such runs, the t moves of t steps add up to at most t·S(t), if
 //! all point the same way; the first has the longest time to grow. The loss itself has K roundings of its own.
+
+#![cfg(any(feature = "wgpu", feature = "cuda-emulation"))]
 
 use bench::backends::{Choice, open};
 use kernels::weight::{Bits, QuantScheme, Values, Zero};
@@ -37,6 +39,35 @@ fn on(name: &str) -> Arc<dyn Backend> {
     open(name, &Choice::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// Every test below, on every backend but the cpu.
+macro_rules! on_each {
+    ($($test:ident),* $(,)?) => {
+        #[cfg(feature = "wgpu")]
+        mod wgpu {
+            $(#[test]
+            fn $test() {
+                super::$test(&super::on("wgpu"));
+            })*
+        }
+
+        #[cfg(feature = "cuda-emulation")]
+        mod cuda_emulated {
+            $(#[test]
+            fn $test() {
+                let emulated: std::sync::Arc<dyn kernels::Backend> = std::sync::Arc::new(kernels_cuda::CudaBackend::emulated());
+                super::$test(&emulated);
+            })*
+        }
+    };
+}
+
+on_each!(
+    an_mlp_trains_along_the_curve_of_the_cpu,
+    a_gpt_trains_along_the_curve_of_the_cpu,
+    a_gpt_says_what_it_says_on_the_cpu,
+    linear_models_fit_and_predict_as_on_the_cpu,
+);
+
 fn moved(weights: &Weights, seed: u64) -> Weights {
     let mut random = Random::new(seed);
     let mut values = |values: &Values| {
@@ -55,11 +86,11 @@ fn moved(weights: &Weights, seed: u64) -> Weights {
     all
 }
 
-/// Trains on both backends and compares the losses of every step.
-fn follows(start: &Weights, curve: impl Fn(&Arc<dyn Backend>, &Weights) -> Vec<f64>) {
+/// Trains on the cpu and on another backend and compares the losses of every step.
+fn follows(other: &Arc<dyn Backend>, start: &Weights, curve: impl Fn(&Arc<dyn Backend>, &Weights) -> Vec<f64>) {
     let cpu = on("cpu");
     let wanted = curve(&cpu, start);
-    let got = curve(&on("wgpu"), start);
+    let got = curve(other, start);
     let others: Vec<Vec<f64>> = (1..=4).map(|seed| curve(&cpu, &moved(start, seed))).collect();
     assert_eq!((wanted.len(), got.len()), (STEPS as usize, STEPS as usize));
     let (mut sensitivity, mut used) = (0f64, 0f64);
@@ -82,8 +113,7 @@ fn columns(task: &Classification) -> (Vec<f32>, &[u32], usize) {
     (table.values.iter().map(|x| x / 8.0 - 1.0).collect(), &task.train.labels, table.cols)
 }
 
-#[test]
-fn an_mlp_trains_along_the_curve_of_the_cpu() {
+fn an_mlp_trains_along_the_curve_of_the_cpu(other: &Arc<dyn Backend>) {
     let task = digits().unwrap();
     let (x, labels, cols) = columns(&task);
     let mut plan = Plan::default();
@@ -110,7 +140,7 @@ fn an_mlp_trains_along_the_curve_of_the_cpu() {
         let mut trainer = Trainer::new(on, params, labels.len(), transformer_config(STEPS, 32, 3e-3, 5)).unwrap();
         collected(|around| trainer.run(&mut |tape, vars, batch| loss(tape, vars, batch), around).map(drop))
     };
-    follows(&initial(&plan), curve);
+    follows(other, &initial(&plan), curve);
 }
 
 /// The losses of a run.
@@ -131,17 +161,15 @@ fn small_gpt() -> Gpt {
     Gpt::new(&GptConfig::gpt2(32, 32, 2, 2)).unwrap()
 }
 
-#[test]
-fn a_gpt_trains_along_the_curve_of_the_cpu() {
+fn a_gpt_trains_along_the_curve_of_the_cpu(other: &Arc<dyn Backend>) {
     let gpt = small_gpt();
-    follows(&initial(gpt.plan()), |on, start| {
+    follows(other, &initial(gpt.plan()), |on, start| {
         collected(|around| fit_gpt(on, &gpt, TEXT, Some(start), None, transformer_config(STEPS, 4, 3e-3, 11), around).map(drop))
     });
 }
 
-#[test]
-fn a_gpt_says_what_it_says_on_the_cpu() {
-    let (cpu, wgpu, gpt) = (on("cpu"), on("wgpu"), Arc::new(small_gpt()));
+fn a_gpt_says_what_it_says_on_the_cpu(other: &Arc<dyn Backend>) {
+    let (cpu, gpt) = (on("cpu"), Arc::new(small_gpt()));
     let (stop, mut quiet) = (AtomicBool::new(false), |_: &Progress| ());
     let mut around = Surroundings::new(&mut quiet, &stop);
     // A short text, known well enough after these steps that its words come back.
@@ -154,7 +182,7 @@ fn a_gpt_says_what_it_says_on_the_cpu() {
             let runner = GptRunner::new(Arc::clone(on), Arc::clone(&gpt), weights, DType::F32).unwrap();
             runner.generate_with(b"This page is ", 64, Sampling::GREEDY, 0).unwrap()
         };
-        let (wanted, got) = (says(&cpu), says(&wgpu));
+        let (wanted, got) = (says(&cpu), says(other));
         println!("{name}: {}", String::from_utf8_lossy(&wanted));
         assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(&wanted), "{name}");
         let used = (0..=u8::MAX).filter(|byte| wanted.contains(byte)).count();
@@ -162,9 +190,8 @@ fn a_gpt_says_what_it_says_on_the_cpu() {
     }
 }
 
-#[test]
-fn linear_models_fit_and_predict_as_on_the_cpu() {
-    let (cpu, wgpu, task) = (on("cpu"), on("wgpu"), digits().unwrap());
+fn linear_models_fit_and_predict_as_on_the_cpu(other: &Arc<dyn Backend>) {
+    let (cpu, task) = (on("cpu"), digits().unwrap());
     let (inputs, labels, test) = (&task.train.inputs, &task.train.labels, &task.test);
     let fit = |on: &Arc<dyn Backend>| {
         let targets = Targets::Classes(labels);
@@ -173,16 +200,16 @@ fn linear_models_fit_and_predict_as_on_the_cpu() {
     };
     let svm =
         Svm::fit(Reader::Table, inputs, labels, 10, SvmConfig { calibration: Calibration::Softmax, ..SvmConfig::default() });
-    let (wanted, got, svm) = (fit(&cpu), fit(&wgpu), svm.unwrap());
+    let (wanted, got, svm) = (fit(&cpu), fit(other), svm.unwrap());
     let scores = |model: &dyn Classify| {
         println!("accuracy {}", accuracy(&model.predict(&test.inputs).unwrap(), &test.labels).unwrap());
         model.predict(&test.inputs).unwrap()
     };
     // Both searches end where the gradient of the mean loss is below 1e-4: at minima that classify alike all but rows on the border.
-    let (a, b) = (scores(&wanted.place(&cpu).unwrap()), scores(&got.place(&wgpu).unwrap()));
+    let (a, b) = (scores(&wanted.place(&cpu).unwrap()), scores(&got.place(other).unwrap()));
     let differ = a.iter().zip(&b).filter(|(a, b)| a != b).count();
     assert!(differ * 200 <= a.len(), "{differ} of {} rows", a.len());
     // The same weights give the same classes.
-    assert_eq!(scores(&wanted.place(&wgpu).unwrap()), a);
-    assert_eq!(scores(&svm.place(&wgpu).unwrap()), scores(&svm.place(&cpu).unwrap()));
+    assert_eq!(scores(&wanted.place(other).unwrap()), a);
+    assert_eq!(scores(&svm.place(other).unwrap()), scores(&svm.place(&cpu).unwrap()));
 }

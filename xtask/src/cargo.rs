@@ -15,9 +15,9 @@ pub struct Without {
 /// Every build of checks shares this selection, so that dependencies are built once.
 pub fn selection(without: Without) -> Vec<&'static str> {
     let features = match (without.wgpu, without.emulation) {
-        (false, false) => "bench/wgpu,bench/cuda,kernels-cuda/emulation",
+        (false, false) => "bench/wgpu,bench/cuda-emulation",
         (false, true) => "bench/wgpu,bench/cuda",
-        (true, false) => "bench/cuda,kernels-cuda/emulation",
+        (true, false) => "bench/cuda-emulation",
         (true, true) => "bench/cuda",
     };
     let mut selection = vec!["--workspace", "--features", features, "--locked"];
