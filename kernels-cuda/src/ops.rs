@@ -27,7 +27,6 @@ macro_rules! refuse {
 }
 
 refuse!(
-    Matmul,
     Linear,
     LinearInt8,
     Quantize,
