@@ -242,4 +242,42 @@ typedef struct {
     unsigned backward;
 } RopeParams;
 
+
+/* Products: matmul and linear. */
+
+/** out[i, j] from the sums over l of left[i, l] * right[j, l], batched over up to four leading dimensions. */
+typedef struct {
+    Address left;
+    Address right;
+    Address out;
+    /** Of a linear layer: one element for each row of `left`. */
+    Address bias;
+    Stride left_row;
+    Stride left_step;
+    Stride right_row;
+    Stride right_step;
+    Stride out_row;
+    Stride out_column;
+    Stride bias_step;
+    Stride left_lead[4];
+    Stride right_lead[4];
+    Stride out_lead[4];
+    unsigned lead[4];
+    unsigned rows;
+    unsigned columns;
+    unsigned k;
+    /** Terms that are summed on their own, where K is cut into parts. */
+    unsigned part;
+    /** How factors are staged and results stored, as in `product.cuh`. */
+    unsigned left_way;
+    unsigned right_way;
+    unsigned out_way;
+    /** Whether `out` is f32 whatever the factors are. */
+    unsigned wide;
+    float alpha;
+    float beta;
+    unsigned activation;
+    unsigned unused;
+} ProductParams;
+
 #endif

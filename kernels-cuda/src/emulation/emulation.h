@@ -18,6 +18,7 @@
 #define __device__
 #define DEVICE inline __attribute__((always_inline))
 #define UNROLL
+#define ROLLED
 
 struct Dim {
     unsigned x, y, z;
@@ -95,6 +96,8 @@ T take(const T& mine, unsigned from) {
         #name, sizeof(Params), threads, [](const void* params) { name(*static_cast<const Params*>(params)); }); \
     static void name(const Params& p)
 
+#define SHARING_KERNEL(name, Params, threads, blocks) KERNEL(name, Params, threads)
+
 #define SHARED(Type, name)             \
     static const char name##_site = 0; \
     Type& name = *static_cast<Type*>(emulation::shared(&name##_site, sizeof(Type)))
@@ -145,6 +148,12 @@ inline void sincospif(float x, float* sine, float* cosine) {
     double turns = static_cast<double>(x) * M_PI;
     *sine = static_cast<float>(std::sin(turns));
     *cosine = static_cast<float>(std::cos(turns));
+}
+inline unsigned __byte_perm(unsigned low, unsigned high, unsigned selector) {
+    unsigned long long bytes = static_cast<unsigned long long>(high) << 32 | low;
+    unsigned picked = 0;
+    for (unsigned i = 0; i < 4; i++) picked |= static_cast<unsigned>(bytes >> 8 * (selector >> 4 * i & 7) & 255) << 8 * i;
+    return picked;
 }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }

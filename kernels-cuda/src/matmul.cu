@@ -1,0 +1,74 @@
+// out[.., i, j] = alpha · Σₗ a[.., i, l] · b[.., l, j] + beta · out[.., i, j]: tiles on tensor cores for 16 and 8 bits
+// (`product.cuh`), on CUDA cores for f32 (`tile.cuh`); 128 × 128 results a block, or 64 × 64 where there would be too few blocks.
+#include "tile.cuh"
+
+struct Scaled {
+    float alpha, beta;
+    bool reads;
+    template <class Out>
+    DEVICE Out operator()(float sum, Out before, unsigned) const {
+        float value = alpha * sum;
+        if (reads) value += beta * widen(before);
+        return narrow<Out>(value);
+    }
+    DEVICE int operator()(int sum, int before, unsigned) const {
+        return static_cast<int>(static_cast<unsigned>(sum) + static_cast<unsigned>(before));
+    }
+};
+
+DEVICE Scaled scaled(const ProductParams& p) { return {p.alpha, p.beta, p.beta != 0.0f}; }
+
+template <class T, int HIGH, int WIDE, int DOWN, int OVER, bool A_TURNED, bool B_TURNED>
+DEVICE void matmul_halves(const ProductParams& p) {
+    product<T, HIGH, WIDE, DOWN, OVER, A_TURNED, B_TURNED, false>(
+        p, [&](Stride first, unsigned row, unsigned column, const float (&d)[4]) {
+            if (p.wide) {
+                store_results<float>(p, first, row, column, d, scaled(p));
+            } else {
+                store_results<T>(p, first, row, column, d, scaled(p));
+            }
+        });
+}
+
+template <class T, int HIGH, int WIDE, int DOWN, int OVER, bool A_TURNED, bool B_TURNED>
+DEVICE void matmul_bytes(const ProductParams& p) {
+    product<T, HIGH, WIDE, DOWN, OVER, A_TURNED, B_TURNED, false>(
+        p, [&](Stride first, unsigned row, unsigned column, const int (&d)[4]) {
+            store_results<int>(p, first, row, column, d, scaled(p));
+        });
+}
+
+template <int SIZE, int EACH, int DEPTH>
+DEVICE void matmul_words(const ProductParams& p) {
+    Place place = place_of_block<SIZE>(p);
+    Factor a = {p.left + (place.left + place.row * p.left_row) * 4, p.left_row, p.left_step, p.rows - place.row, p.k, p.left_way};
+    Factor b = {p.right + (place.right + place.column * p.right_row) * 4, p.right_row, p.right_step, p.columns - place.column, p.k, p.right_way};
+    bool a_across = is_across(a), b_across = is_across(b);
+    float* out = reinterpret_cast<float*>(p.out) + place.out;
+    Scaled finish = scaled(p);
+    Fours<float, DEPTH> of_a(a, own_four<SIZE, DEPTH>(a_across)), of_b(b, own_four<SIZE, DEPTH>(b_across));
+    tile<SIZE, EACH, DEPTH, false>(
+        p, a_across, b_across, [&](float (&to)[4]) { of_a.next(a, a_across, to); }, [&](float (&to)[4]) { of_b.next(b, b_across, to); },
+        [&](unsigned row, unsigned column, const float (&sums)[4]) {
+            store_four(p, out, place.row + row, place.column + column, sums, finish);
+        });
+}
+
+#define TILES(name, body, T, A_WAY, a_turned, B_WAY, b_turned)                              \
+    SHARING_KERNEL(matmul_##name##_large_##A_WAY##_##B_WAY, ProductParams, 256, 2) {        \
+        body<T, 4, 4, 2, 4, a_turned, b_turned>(p);                                         \
+    }                                                                                       \
+    KERNEL(matmul_##name##_small_##A_WAY##_##B_WAY, ProductParams, 128) {                   \
+        body<T, 2, 4, 2, 2, a_turned, b_turned>(p);                                         \
+    }
+#define TILES_OF(name, body, T)                         \
+    TILES(name, body, T, along, false, along, false)    \
+    TILES(name, body, T, along, false, across, true)    \
+    TILES(name, body, T, across, true, along, false)    \
+    TILES(name, body, T, across, true, across, true)
+
+TILES_OF(bf16, matmul_halves, Bf16)
+TILES_OF(f16, matmul_halves, F16)
+TILES_OF(i8, matmul_bytes, signed char)
+SHARING_KERNEL(matmul_f32_large, ProductParams, 256, 2) { matmul_words<128, 8, 8>(p); }
+KERNEL(matmul_f32_small, ProductParams, 256) { matmul_words<64, 4, 16>(p); }
