@@ -54,18 +54,19 @@ DEVICE void matmul_words(const ProductParams& p) {
         });
 }
 
-#define TILES(name, body, T, A_WAY, a_turned, B_WAY, b_turned)                              \
-    SHARING_KERNEL(matmul_##name##_large_##A_WAY##_##B_WAY, ProductParams, 256, 2) {        \
+#define TILES(name, body, T, A_WAY, a_turned, B_WAY, b_turned, blocks)                      \
+    SHARING_KERNEL(matmul_##name##_large_##A_WAY##_##B_WAY, ProductParams, 256, blocks) {   \
         body<T, 4, 4, 2, 4, a_turned, b_turned>(p);                                         \
     }                                                                                       \
     KERNEL(matmul_##name##_small_##A_WAY##_##B_WAY, ProductParams, 128) {                   \
         body<T, 2, 4, 2, 2, a_turned, b_turned>(p);                                         \
     }
-#define TILES_OF(name, body, T)                         \
-    TILES(name, body, T, along, false, along, false)    \
-    TILES(name, body, T, along, false, across, true)    \
-    TILES(name, body, T, across, true, along, false)    \
-    TILES(name, body, T, across, true, across, true)
+// Two blocks share a multiprocessor where their registers allow it: with both factors turned, 128 for a thread are a few too few.
+#define TILES_OF(name, body, T)                            \
+    TILES(name, body, T, along, false, along, false, 2)    \
+    TILES(name, body, T, along, false, across, true, 2)    \
+    TILES(name, body, T, across, true, along, false, 2)    \
+    TILES(name, body, T, across, true, across, true, 1)
 
 TILES_OF(bf16, matmul_halves, Bf16)
 TILES_OF(f16, matmul_halves, F16)

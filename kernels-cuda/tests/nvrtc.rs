@@ -4,8 +4,27 @@
 
 use kernels_cuda::compile::{Target, compile, ensure_present, source_names};
 use libtest_mimic::{Arguments, Failed, Trial};
+use std::process::Command;
 
-/// One source for one target: it compiles, and no kernel moves registers to memory.
+/// What the machine code of a source must hold, as far as its comments claim tensor cores and what feeds them.
+const CLAIMS: &[(&str, &[&str])] =
+    &[("matmul", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "IMMA.16832.S8.S8", "LDSM", "LDGSTS"])];
+
+/// The claims of a source that its machine code does not keep, by NVIDIA's disassembler.
+fn broken_claims(source: &str, cubin: &[u8]) -> Result<Vec<&'static str>, Failed> {
+    let Some((_, claims)) = CLAIMS.iter().find(|(of, _)| *of == source) else { return Ok(Vec::new()) };
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), cubin)?;
+    let output = Command::new("nvdisasm").arg(file.path()).output();
+    let output = output.map_err(|error| format!("nvdisasm: {error}; `cargo xtask test` fetches it"))?;
+    if !output.status.success() {
+        return Err(format!("nvdisasm: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let code = String::from_utf8_lossy(&output.stdout);
+    Ok(claims.iter().copied().filter(|claim| !code.contains(claim)).collect())
+}
+
+/// One source for one target: it compiles, no kernel moves registers to memory, and the instructions claimed are there.
 fn check(source: &str, target: Target) -> Result<(), Failed> {
     let compiled = compile(source, target)?;
     if !compiled.cubin.starts_with(b"\x7fELF") {
@@ -17,7 +36,10 @@ fn check(source: &str, target: Target) -> Result<(), Failed> {
     let spills = |kernel: &&kernels_cuda::compile::KernelUse| kernel.spill_bytes > 0 || kernel.stack_bytes > 0;
     match compiled.kernels.iter().find(spills) {
         Some(kernel) => Err(format!("{kernel:?}: what a thread computes with must stay in registers").into()),
-        None => Ok(()),
+        None => match broken_claims(source, &compiled.cubin)?.as_slice() {
+            [] => Ok(()),
+            missing => Err(format!("the machine code has no {missing:?}").into()),
+        },
     }
 }
 
