@@ -7,6 +7,7 @@ use crate::queue::Dispatch;
 use crate::source::Source;
 use bytemuck::Pod;
 use kernels::{DType, Error, Layout, Result, Support};
+use std::sync::LazyLock;
 
 /// Threads of a block of elementwise kernels, and the elements it does, as in `cu/lattice.cuh`.
 pub(crate) const ELEMENTWISE_THREADS: u32 = 256;
@@ -94,9 +95,13 @@ pub(crate) fn blocks_of_rows(rows: u32, width: u32) -> u64 {
     u64::from(rows).div_ceil(if is_short(width) { 8 } else { 1 })
 }
 
+/// Longest row that a warp does. Tests set it, as blocks do rows that are long to generate.
+static SHORT_ROW: LazyLock<u32> =
+    LazyLock::new(|| std::env::var("SIZEWISE_CUDA_SHORT_ROW").ok().and_then(|text| text.parse().ok()).unwrap_or(1024));
+
 /// Whether a warp does a row, and not a block: by its length alone, as the order of its sums follows from it.
 pub(crate) fn is_short(width: u32) -> bool {
-    width <= 1024
+    width <= *SHORT_ROW
 }
 
 /// Name of a kernel on rows: `name_warp_f32`, `name_block_bf16`, ….
