@@ -21,6 +21,8 @@ mod report;
 mod source;
 mod weight;
 
+mod attention;
+mod attention_backward;
 mod binary;
 mod copy;
 mod cross_entropy;

@@ -33,8 +33,6 @@ refuse!(
     Linear,
     LinearInt8,
     Quantize,
-    Attention,
-    AttentionBackward,
     LayerNorm,
     LayerNormBackward,
     RmsNorm,

@@ -33,7 +33,10 @@ headers!(
     "tensor.cuh",
     "report.cuh",
     "target.cuh",
-    "turn.cuh"
+    "turn.cuh",
+    "attention.cuh",
+    "attention_cores.cuh",
+    "attention_tensor.cuh"
 );
 
 macro_rules! sources {
@@ -44,7 +47,19 @@ macro_rules! sources {
     };
 }
 
-sources!(binary, copy, cross_entropy, cross_entropy_backward, gather, rope, scatter_add, softmax, softmax_backward);
+sources!(
+    attention,
+    attention_backward,
+    binary,
+    copy,
+    cross_entropy,
+    cross_entropy_backward,
+    gather,
+    rope,
+    scatter_add,
+    softmax,
+    softmax_backward
+);
 
 /// Name of a kernel for elements of a dtype: `name_f32`, `name_bf16`, `name_f16`.
 macro_rules! by_float {
