@@ -24,6 +24,8 @@ mod source;
 mod weight;
 
 mod adamw;
+mod attention;
+mod attention_backward;
 mod axpy;
 mod binary;
 mod cast;

@@ -20,4 +20,4 @@ macro_rules! refuse {
     };
 }
 
-refuse!(Linear, LinearInt8, Quantize, Attention, AttentionBackward,);
+refuse!(Linear, LinearInt8, Quantize,);

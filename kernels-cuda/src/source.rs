@@ -39,7 +39,10 @@ headers!(
     "norm.cuh",
     "sign.cuh",
     "target.cuh",
-    "turn.cuh"
+    "turn.cuh",
+    "attention.cuh",
+    "attention_cores.cuh",
+    "attention_tensor.cuh"
 );
 
 macro_rules! sources {
@@ -51,6 +54,8 @@ macro_rules! sources {
 
 sources!(
     adamw,
+    attention,
+    attention_backward,
     axpy,
     binary,
     cast,

@@ -280,4 +280,51 @@ typedef struct {
     unsigned unused;
 } ProductParams;
 
+
+/* Attention */
+
+/** First element of an operand [B, T, H, D] (`lse`: [B, H, T]), and its strides. */
+typedef struct {
+    Address first;
+    Stride batch;
+    Stride row;
+    Stride head;
+} AttentionPlace;
+
+typedef struct {
+    AttentionPlace q;
+    AttentionPlace k;
+    AttentionPlace v;
+    AttentionPlace out;
+    AttentionPlace lse;
+    AttentionPlace dout;
+    AttentionPlace dq;
+    AttentionPlace dk;
+    AttentionPlace dv;
+    Address lengths;
+    Stride lengths_step;
+    /** Forward: [B, KvH, rows, splits, 2 + D], greatest score in bits, sum of weights and sums over values of each split of the keys.
+        Backward: [B, KvH, rows], the delta of each row. */
+    Address parts;
+    unsigned batch;
+    unsigned seq_q;
+    unsigned seq_k;
+    unsigned kv_heads;
+    /** Query heads of a head of keys. */
+    unsigned group;
+    /** seq_q * group: the queries of a group are rows of one problem, row t * group + h. */
+    unsigned rows;
+    unsigned head_dim;
+    /** Blocks for the columns of a sum. */
+    unsigned slices;
+    /** Blocks for the rows (or keys) of a problem. */
+    unsigned tiles;
+    unsigned splits;
+    unsigned causal;
+    /** Whether inputs, and outputs, are aligned to 16 bytes in every row. */
+    unsigned whole;
+    unsigned whole_out;
+    float scale;
+} AttentionParams;
+
 #endif
