@@ -3,7 +3,7 @@
 use crate::report::{Arithmetic, KernelRow, Work};
 use half::{bf16, f16};
 use kernels::ops::{AdamW, Attention, Binary, BinaryOp, Linear, LinearInt8, Mask, Matmul, Quantize, RmsNorm, Softmax, Upload};
-use kernels::weight::{Bits, BlockFormat, Blocks, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
+use kernels::weight::{Bits, BlockFormat, Blocks, Pattern, Quant, QuantScheme, Sparse, SparseValues, Values, Zero};
 use kernels::{Backend, Buffer, Cost, DType, Error, Op, Packed, Result, Weight, WeightRef};
 
 /// Where the f16 scales lie in a block.
@@ -24,6 +24,15 @@ pub(crate) enum Storage {
     Quant(QuantScheme),
     /// A block format of GGUF.
     Blocks(BlockFormat),
+    /// Sparse, in the dtype of the activations.
+    Sparse(Places),
+    /// Sparse, as codes of 8 bits.
+    SparseInt8(Places),
+}
+
+/// Where a sparse weight stores values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Places {
     /// Compressed rows with this share of zeros.
     Csr(f64),
     /// Blocks of 16 outputs × 1 input with this share of zeros.
@@ -32,15 +41,24 @@ pub(crate) enum Storage {
     TwoOfFour,
 }
 
+impl std::fmt::Display for Places {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Places::Csr(zeros) => write!(f, "csr-{:.0}", zeros * 100.0),
+            Places::Block16(zeros) => write!(f, "block16x1-{:.0}", zeros * 100.0),
+            Places::TwoOfFour => f.write_str("2:4"),
+        }
+    }
+}
+
 impl Storage {
     fn name(self) -> String {
         match self {
             Storage::Dense => "dense".into(),
             Storage::Quant(scheme) => scheme.to_string(),
             Storage::Blocks(format) => format.to_string(),
-            Storage::Csr(zeros) => format!("csr-{:.0}", zeros * 100.0),
-            Storage::Block16(zeros) => format!("block16x1-{:.0}", zeros * 100.0),
-            Storage::TwoOfFour => "2:4".into(),
+            Storage::Sparse(places) => places.to_string(),
+            Storage::SparseInt8(places) => format!("{places}-int8"),
         }
     }
 }
@@ -93,7 +111,10 @@ pub fn cases(full: bool) -> Vec<Case> {
         list.extend([f32(linear(m, n, k, Storage::Dense)), bf16(linear(m, n, k, Storage::Dense))]);
         list.extend([INT8, INT4].map(|scheme| f32(linear(m, n, k, Storage::Quant(scheme)))));
         list.push(f32(Kind::LinearInt8 { m, n, k }));
-        list.extend([Storage::Csr(0.9), Storage::Block16(0.9), Storage::TwoOfFour].map(|s| f32(linear(m, n, k, s))));
+        let places = [Places::Csr(0.9), Places::Block16(0.9), Places::TwoOfFour];
+        list.extend(
+            [Storage::Sparse, Storage::SparseInt8].into_iter().flat_map(|form| places.map(form)).map(|s| f32(linear(m, n, k, s))),
+        );
     }
     let attention = |seq_q, seq_k| Kind::Attention { heads: 12, head_dim: 64, seq_q, seq_k };
     list.extend([f32(attention(128, 128)), f32(attention(512, 512)), f32(attention(1, 1024)), bf16(attention(1, 1024))]);
@@ -112,7 +133,7 @@ pub fn cases(full: bool) -> Vec<Case> {
             list.extend([1, 8, 128].map(|m| f32(linear(m, 4096, 4096, storage))));
         }
         for zeros in [0.5, 0.8, 0.95] {
-            list.extend([Storage::Csr(zeros), Storage::Block16(zeros)].map(|s| f32(linear(64, 2048, 2048, s))));
+            list.extend([Places::Csr(zeros), Places::Block16(zeros)].map(|s| f32(linear(64, 2048, 2048, Storage::Sparse(s)))));
         }
         list.push(f32(linear(64, 2048, 2048, Storage::Dense)));
         list.extend([f32(attention(1024, 1024)), f32(attention(1, 4096))]);
@@ -433,22 +454,37 @@ impl Source {
                 }
                 Ok(Weight::Blocks(Blocks::new(n, k, format, bytes)?))
             }
-            Storage::Csr(zeros) => {
+            Storage::Sparse(places) => {
+                let (pattern, stored) = self.pattern(n, k, places);
+                let values = dense((0..stored).map(|_| self.value()).collect())?;
+                Ok(Weight::Sparse(Sparse::new(n, k, pattern, values)?))
+            }
+            Storage::SparseInt8(places) => {
+                let (pattern, stored) = self.pattern(n, k, places);
+                let codes = (0..stored).map(|_| self.0.i8(..)).collect();
+                Ok(Weight::Sparse(Sparse::new(n, k, pattern, SparseValues::Int8 { codes, scales: vec![0.01; n] })?))
+            }
+        }
+    }
+
+    /// A pattern, and how many values it stores.
+    fn pattern(&mut self, n: usize, k: usize, places: Places) -> (Pattern, usize) {
+        match places {
+            Places::Csr(zeros) => {
                 let (row_ptr, col) = self.rows(n, k, zeros);
-                let values = (0..col.len()).map(|_| self.value()).collect();
-                Ok(Weight::Sparse(Sparse::new(n, k, Pattern::Csr { row_ptr, col }, dense(values)?)?))
+                let stored = col.len();
+                (Pattern::Csr { row_ptr, col }, stored)
             }
-            Storage::Block16(zeros) => {
+            Places::Block16(zeros) => {
                 let (row_ptr, col) = self.rows(n.div_ceil(16), k, zeros);
-                let values = (0..16 * col.len()).map(|_| self.value()).collect();
-                let pattern = Pattern::Block { rows: 16, cols: 1, row_ptr, col };
-                Ok(Weight::Sparse(Sparse::new(n, k, pattern, dense(values)?)?))
+                let stored = 16 * col.len();
+                (Pattern::Block { rows: 16, cols: 1, row_ptr, col }, stored)
             }
-            Storage::TwoOfFour => {
+            Places::TwoOfFour => {
                 const PLACES: [u8; 6] = [0b0100, 0b1000, 0b1100, 0b1001, 0b1101, 0b1110];
                 let places: Vec<u8> = (0..n * k.div_ceil(4)).map(|_| PLACES[self.0.usize(..6)]).collect();
-                let values = (0..2 * places.len()).map(|_| self.value()).collect();
-                Ok(Weight::Sparse(Sparse::new(n, k, Pattern::TwoOfFour { places }, dense(values)?)?))
+                let stored = 2 * places.len();
+                (Pattern::TwoOfFour { places }, stored)
             }
         }
     }

@@ -4,7 +4,7 @@
 //! One line per pattern and share of zeros, medians and least times; then the share of zeros from which each pattern is the faster.
 
 use kernels::ops::{Act, Linear};
-use kernels::weight::{Pattern, Sparse, Values};
+use kernels::weight::{Pattern, Sparse, SparseValues, Values};
 use kernels::{Buffer, DType, Memory, Op, Packed, Result, Weight, WeightRef};
 use kernels_cpu::CpuBackend;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ fn random(noise: &mut Noise, (n, k): (usize, usize), rows: usize, zeros: u64, dt
         col.extend((0..k as u32).filter(|_| noise.next() % 100 >= zeros));
         row_ptr.push(col.len() as u32);
     }
-    let values = values(noise, col.len() * rows, dtype);
+    let values = stored(noise, n, col.len() * rows, dtype);
     let pattern = if rows == 1 { Pattern::Csr { row_ptr, col } } else { Pattern::Block { rows, cols: 1, row_ptr, col } };
     Sparse::new(n, k, pattern, values).map(Weight::Sparse)
 }
@@ -46,13 +46,20 @@ fn random(noise: &mut Noise, (n, k): (usize, usize), rows: usize, zeros: u64, dt
 fn two_of_four(noise: &mut Noise, (n, k): (usize, usize), dtype: DType) -> Result<Weight> {
     let groups = n * k.div_ceil(4);
     let places = (0..groups).map(|_| [0b0100, 0b1000, 0b1100, 0b1001, 0b1101, 0b1110][noise.next() as usize % 6]).collect();
-    let values = values(noise, 2 * groups, dtype);
+    let values = stored(noise, n, 2 * groups, dtype);
     Sparse::new(n, k, Pattern::TwoOfFour { places }, values).map(Weight::Sparse)
 }
 
 fn values(noise: &mut Noise, len: usize, dtype: DType) -> Values {
     let values: Vec<_> = (0..len).map(|_| noise.value()).collect();
     Values::from_f32(dtype, &values).unwrap_or(Values::F32(values))
+}
+
+fn stored(noise: &mut Noise, n: usize, len: usize, dtype: DType) -> SparseValues {
+    if dtype != DType::I8 {
+        return values(noise, len, dtype).into();
+    }
+    SparseValues::Int8 { codes: (0..len).map(|_| noise.next() as i8).collect(), scales: vec![0.01; n] }
 }
 
 struct Layer {
@@ -96,6 +103,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let dtype = match args.get(4).map_or("f32", String::as_str) {
         "bf16" => DType::Bf16,
         "f16" => DType::F16,
+        "int8" => DType::I8,
         _ => DType::F32,
     };
     let cpu = CpuBackend::builder().threads(threads).build()?;

@@ -52,7 +52,11 @@ fn float<T: Float>(cpu: &CpuBackend, args: Linear<'_>) -> Result<()> {
     };
     let (offset, row_stride) = (args.out.layout().offset(), args.out.layout().strides()[0]);
     let out = Parts::new(output::<T>(args.out)?);
-    let epilogue = LinearOut { out: &out, offset, row_stride, scale: None, bias, act: args.act };
+    let column_scales = match args.weight {
+        WeightRef::Packed(packed) => packed_weight(Linear::NAME, packed)?.column_scales(),
+        WeightRef::Dense(_) => None,
+    };
+    let epilogue = LinearOut { out: &out, offset, row_stride, scale: None, column_scales, bias, act: args.act };
     match args.weight {
         WeightRef::Dense(view) => {
             let layout = view.layout();
@@ -76,13 +80,15 @@ fn float<T: Float>(cpu: &CpuBackend, args: Linear<'_>) -> Result<()> {
     }
 }
 
-/// out = act(scale · sums + bias)
+/// out = act(scales · sums + bias)
 pub(crate) struct LinearOut<'a, T> {
     pub out: &'a Parts<'a, T>,
     pub offset: usize,
     pub row_stride: usize,
     /// One factor per row, if any: a matrix [M, 1].
     pub scale: Option<Strided<f32>>,
+    /// One factor per column, if any, to whole vectors; zeros are positive then, however they came about.
+    pub column_scales: Option<&'a [f32]>,
     /// A matrix [1, N].
     pub bias: Option<Strided<T>>,
     pub act: Act,
@@ -104,7 +110,7 @@ impl<T: Float> Epilogue for LinearOut<'_, T> {
         store(isa, self, rows, columns, sums, vectors);
     }
     fn plain(&self) -> Option<Plain> {
-        let kept = self.scale.is_none() && self.bias.is_none() && self.act == Act::None;
+        let kept = self.scale.is_none() && self.column_scales.is_none() && self.bias.is_none() && self.act == Act::None;
         if kept { Plain::of(self.out, self.offset, self.row_stride) } else { None }
     }
 }
@@ -115,8 +121,12 @@ const ABREAST: usize = 4;
 simd_fn! {
     fn store[T: Float](s, op: &LinearOut<'_, T>, rows: Range<usize>, columns: Range<usize>, sums: &[f32], vectors: usize) {
         assert!(sums.len() >= rows.len() * vectors * S::LANES && columns.len() <= vectors * S::LANES);
+        let column_scales = op.column_scales.map(|scales| {
+            assert!(scales.len() >= columns.start + columns.len().next_multiple_of(S::LANES));
+            scales[columns.start..].as_ptr()
+        });
         // SAFETY: rows and columns are within the output and the bias, whose layouts are within their buffers; this task alone writes
-        // them. Sums are readable to whole vectors, and the lanes hold all vectors of the bias.
+        // them. Sums and scales are readable to whole vectors, and the lanes hold all vectors of the bias.
         unsafe {
             for first in (0..columns.len()).step_by(ABREAST * S::LANES) {
                 let width = (columns.len() - first).min(ABREAST * S::LANES);
@@ -135,6 +145,9 @@ simd_fn! {
                         let mut v = s.load(from.add(j));
                         if let Some(scale) = scale {
                             v = v * scale;
+                        }
+                        if let Some(scales) = column_scales {
+                            v = s.fma(v, s.load(scales.add(first + j)), s.zero());
                         }
                         if op.bias.is_some() {
                             v = v + s.load(lanes.as_ptr().add(j));

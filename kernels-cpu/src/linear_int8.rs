@@ -70,7 +70,7 @@ fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> 
     };
     let (offset, row_stride) = (args.out.layout().offset(), args.out.layout().strides()[0]);
     let out = Parts::new(output::<f32>(args.out)?);
-    let epilogue = LinearOut { out: &out, offset, row_stride, scale: Some(scale), bias, act: args.act };
+    let epilogue = LinearOut { out: &out, offset, row_stride, scale: Some(scale), column_scales: None, bias, act: args.act };
 
     let lanes = lanes(cpu.isa);
     let strips = Strips::new(n, lanes);

@@ -5,7 +5,7 @@ use crate::operand::{Operand, code, count, strides};
 use crate::pipeline::{ACTIVATION, CODES, ELEMENT, FOURS, GROUP, MATH, OUTPUT, PRODUCT, Shader};
 use crate::product::{Products, Tile, products};
 use crate::queue::Dispatch;
-use crate::weight::{Form, PackedWeight};
+use crate::weight::{Form, PackedWeight, Stored};
 use crate::{NAME, WgpuBackend};
 use bytemuck::{Pod, Zeroable};
 use kernels::ops::{Act, Linear};
@@ -81,7 +81,7 @@ struct Sparse {
     values: u32,
     block_rows: u32,
     block_cols: u32,
-    unused: u32,
+    scales: u32,
 }
 
 /// Code of an activation in `wgsl/activation.wgsl`.
@@ -192,14 +192,12 @@ impl WgpuBackend {
                 self.tiled(call, w, [0, form_of_bits(bits)], params)
             }
             Form::Blocks { format } => self.tiled(call, w, [0, form_of_blocks(format)], Tiled::default()),
-            Form::Csr { dtype, col, values } => {
-                self.sparse(call, w, [code(dtype), 0], Sparse { col, values, ..Sparse::default() })
+            Form::Csr { values, col } => self.sparse(call, w, values, 0, Sparse { col, ..Sparse::default() }),
+            Form::Block { values, rows, cols, col } => {
+                let params = Sparse { col, block_rows: rows, block_cols: cols, ..Sparse::default() };
+                self.sparse(call, w, values, 1, params)
             }
-            Form::Block { dtype, rows, cols, col, values } => {
-                let params = Sparse { col, values, block_rows: rows, block_cols: cols, ..Sparse::default() };
-                self.sparse(call, w, [code(dtype), 1], params)
-            }
-            Form::TwoOfFour { dtype, values } => self.sparse(call, w, [code(dtype), 2], Sparse { values, ..Sparse::default() }),
+            Form::TwoOfFour { values } => self.sparse(call, w, values, 2, Sparse::default()),
         }
     }
 
@@ -240,7 +238,7 @@ impl WgpuBackend {
         })
     }
 
-    fn sparse(&self, call: &Call<'_>, w: Operand<'_>, [dtype, form]: [u32; 2], params: Sparse) -> Result<()> {
+    fn sparse(&self, call: &Call<'_>, w: Operand<'_>, stored: Stored, form: u32, params: Sparse) -> Result<()> {
         let ([m, n, k], [bias_first, bias_step, with_bias]) = (call.sizes, call.bias.1);
         let rows = if m == 1 { 1 } else { 4 };
         let params = Sparse {
@@ -255,12 +253,14 @@ impl WgpuBackend {
             with_bias,
             out_first: call.out.0.first,
             out_row: call.out.1,
+            values: stored.values,
+            scales: stored.scales,
             ..params
         };
         self.queue.dispatch(&Dispatch {
             op: OP,
             shader: &SPARSE,
-            constants: [code(call.dtype), dtype, form, rows],
+            constants: [code(call.dtype), code(stored.dtype), form, rows],
             operands: &[call.x.0, w, call.bias.0, call.out.0],
             params: bytemuck::bytes_of(&params),
             groups: u64::from(m.div_ceil(rows)) * u64::from(n).div_ceil(GROUP_SIZE),

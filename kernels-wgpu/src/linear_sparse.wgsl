@@ -22,7 +22,7 @@ struct Params {
     values: u32, // first word
     block_rows: u32,
     block_cols: u32,
-    unused: u32,
+    scales: u32, // first word, of f32 [N], where values are codes
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -99,6 +99,7 @@ fn linear_sparse(
         case 1u: { sum = blocks(rows, column); }
         default: { sum = two_of_four(rows, column); }
     }
+    if (W == I8) { sum *= bitcast<f32>(w[params.scales + column]); }
     var offset = 0.0;
     if (params.with_bias != 0u) {
         let at = params.bias_first + column * params.bias_step;

@@ -3,7 +3,7 @@
 use crate::WgpuBackend;
 use crate::memory::{KERNELS, Storage};
 use crate::operand::{Operand, count};
-use kernels::weight::{Bits, BlockFormat, Pattern, Sparse, Values, Zero};
+use kernels::weight::{Bits, BlockFormat, Pattern, Sparse, SparseValues, Values, Zero};
 use kernels::{Backend, DType, Error, Packed, Result, Weight};
 
 const OP: &str = "pack";
@@ -18,11 +18,19 @@ pub(crate) enum Form {
     /// Blocks as GGUF has them, `[N, K / block]`.
     Blocks { format: BlockFormat },
     /// `row_ptr` `[N + 1]`, `col`, `values`.
-    Csr { dtype: DType, col: u32, values: u32 },
+    Csr { values: Stored, col: u32 },
     /// `row_ptr`, `col`, `values` `[blocks, rows, cols]`.
-    Block { dtype: DType, rows: u32, cols: u32, col: u32, values: u32 },
+    Block { values: Stored, rows: u32, cols: u32, col: u32 },
     /// `places` (bytes) `[N, ceil(K/4)]`, `values` `[N, ceil(K/4), 2]`.
-    TwoOfFour { dtype: DType, values: u32 },
+    TwoOfFour { values: Stored },
+}
+
+/// Values of a sparse weight, and f32 scales `[N]` behind them if they are codes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored {
+    pub dtype: DType,
+    pub values: u32,
+    pub scales: u32,
 }
 
 /// A packed weight. Sections other than the first start at the word the form names.
@@ -57,24 +65,30 @@ impl Sections {
         count(OP, "values of a weight", values.len())?;
         self.add(values.as_bytes())
     }
+    fn add_stored(&mut self, values: &SparseValues) -> Result<Stored> {
+        count(OP, "values of a weight", values.len())?;
+        let at = self.add(values.as_bytes())?;
+        let scales = self.add(bytemuck::cast_slice(values.scales().unwrap_or_default()))?;
+        Ok(Stored { dtype: values.dtype(), values: at, scales })
+    }
 }
 
 fn sparse(sections: &mut Sections, sparse: &Sparse) -> Result<Form> {
-    let (values, dtype) = (sparse.values(), sparse.values().dtype());
+    let values = sparse.values();
     Ok(match sparse.pattern() {
         Pattern::Csr { row_ptr, col } => {
             sections.add_words(row_ptr)?;
-            Form::Csr { dtype, col: sections.add_words(col)?, values: sections.add_values(values)? }
+            Form::Csr { col: sections.add_words(col)?, values: sections.add_stored(values)? }
         }
         Pattern::Block { rows, cols, row_ptr, col } => {
             sections.add_words(row_ptr)?;
             let (rows, cols) = (count(OP, "rows of a block", *rows)?, count(OP, "columns of a block", *cols)?);
             let col = sections.add_words(col)?;
-            Form::Block { dtype, rows, cols, col, values: sections.add_values(values)? }
+            Form::Block { rows, cols, col, values: sections.add_stored(values)? }
         }
         Pattern::TwoOfFour { places } => {
             sections.add(places)?;
-            Form::TwoOfFour { dtype, values: sections.add_values(values)? }
+            Form::TwoOfFour { values: sections.add_stored(values)? }
         }
     })
 }

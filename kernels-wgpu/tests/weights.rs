@@ -1,7 +1,7 @@
 //! Weights stay as they are stored: packing takes their bytes, and no layer takes more.
 
 use kernels::ops::{Act, Linear};
-use kernels::weight::{Bits, BlockFormat, Blocks, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
+use kernels::weight::{Bits, BlockFormat, Blocks, Pattern, Quant, QuantScheme, Sparse, SparseValues, Values, Zero};
 use kernels::{DType, Memory, Op, Weight, WeightRef};
 use kernels_wgpu::WgpuBackend;
 
@@ -27,6 +27,8 @@ fn weights(n: usize, k: usize) -> Vec<Weight> {
     let pattern = Pattern::Block { rows: 16, cols: 1, row_ptr, col: [1, 5].repeat(n / 16) };
     all.push(Weight::Sparse(Sparse::new(n, k, pattern, Values::F32(vec![1.0; 2 * n])).unwrap()));
     let pattern = Pattern::TwoOfFour { places: vec![0b1100; n * k / 4] };
+    let codes = SparseValues::Int8 { codes: vec![1; n * k / 2], scales: vec![0.5; n] };
+    all.push(Weight::Sparse(Sparse::new(n, k, pattern.clone(), codes).unwrap()));
     all.push(Weight::Sparse(Sparse::new(n, k, pattern, Values::F32(vec![1.0; n * k / 2])).unwrap()));
     all
 }

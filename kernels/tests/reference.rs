@@ -2,7 +2,7 @@
 
 use kernels::ops::{Act, BinaryOp, Distribution, Mask, ReduceOp, UnaryOp};
 use kernels::reference as spec;
-use kernels::weight::{Bits, Pattern, Quant, QuantScheme, Sparse, Values, Weight, Zero};
+use kernels::weight::{Bits, Pattern, Quant, QuantScheme, Sparse, SparseValues, Values, Weight, Zero};
 
 fn close(got: &[f64], want: &[f64]) {
     assert_eq!(got.len(), want.len());
@@ -37,10 +37,13 @@ fn linear_reads_each_form_of_a_weight() {
     let dense = Weight::dense(2, 3, Values::F32(vec![1.0, 0.0, 2.0, 0.0, -3.0, 0.0])).unwrap();
     let pattern = Pattern::Csr { row_ptr: vec![0, 2, 3], col: vec![0, 2, 1] };
     let csr = Weight::Sparse(Sparse::new(2, 3, pattern, Values::F32(vec![1.0, 2.0, -3.0])).unwrap());
+    let pattern = Pattern::TwoOfFour { places: vec![0b1000, 0b0100] };
+    let codes = SparseValues::Int8 { codes: vec![2, 4, 0, -12], scales: vec![0.5, 0.25] };
+    let pairs = Weight::Sparse(Sparse::new(2, 3, pattern, codes).unwrap());
     let scheme = QuantScheme { bits: Bits::Int4, group_size: 2, zero: Zero::Symmetric };
     // Codes minus 8, low nibble first: rows (2, 0 | 2 pad) · (½, 1) and (0, -3 | 0 pad) · (1, 1).
     let quant = Quant::new(2, 3, scheme, vec![0x8A, 0x8A, 0x58, 0x88], vec![0.5, 1.0, 1.0, 1.0], vec![]).unwrap();
-    for weight in [dense, csr, Weight::Quant(quant)] {
+    for weight in [dense, csr, pairs, Weight::Quant(quant)] {
         let mut out = [0.0; 2];
         spec::linear(&[1.0, 10.0, 100.0], 3, &spec::stored(&weight), Some(&[0.5, 0.25]), &mut out);
         assert_eq!(out, [201.5, -29.75], "{}", weight.format());

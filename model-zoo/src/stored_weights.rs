@@ -1,14 +1,13 @@
 //! Weights in a model file: dense, quantized or sparse, each as the tensors it consists of.
 //!
 //! Tensor `w` of form quant becomes `w.codes`, `w.scales`, `w.zero_points`; a block format of GGUF stays one tensor of bytes; sparse
-//! forms become `w.values` and `w.row_ptr`, `w.col`
-//! or `w.places`. A loaded weight has passed the constructors' own checks, whatever the file said.
+//! forms become `w.values` (and `w.scales` if those are codes) and `w.row_ptr`, `w.col` or `w.places`. A loaded weight has passed the constructors' own checks, whatever the file said.
 
 use crate::Result;
 use crate::container::Container;
 use crate::weights::{Tensor, Weights};
 use half::{bf16, f16};
-use kernels::weight::{Bits, BlockFormat, Blocks, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
+use kernels::weight::{Bits, BlockFormat, Blocks, Pattern, Quant, QuantScheme, Sparse, SparseValues, Values, Zero};
 use kernels::{DType, Weight};
 use serde::{Deserialize, Serialize};
 
@@ -126,8 +125,14 @@ impl Container {
                 Ok(Form::Gguf { n, k, format: blocks.format().name().into() })
             }
             Weight::Sparse(sparse) => {
-                let values = sparse.values();
-                self.insert_values(&part("values"), &[values.len()], values)?;
+                let stored = [sparse.values().len()];
+                match sparse.values() {
+                    SparseValues::Float(values) => self.insert_values(&part("values"), &stored, values)?,
+                    SparseValues::Int8 { codes, scales } => {
+                        self.insert(&part("values"), &stored, codes)?;
+                        self.insert(&part("scales"), &[n], scales)?;
+                    }
+                }
                 match sparse.pattern() {
                     Pattern::Csr { row_ptr, col } => {
                         self.insert_rows(name, row_ptr, col)?;
@@ -190,7 +195,14 @@ impl Container {
             Ok((self.values(&part("row_ptr"), &[None])?, self.values(&part("col"), &[None])?))
         };
         let sparse = |n, k, pattern| -> Result<Weight> {
-            Ok(Weight::Sparse(Sparse::new(n, k, pattern, self.stored_values(&part("values"))?).map_err(damaged)?))
+            let values = match self.info(&part("values"))?.0 {
+                DType::I8 => {
+                    let codes = self.values(&part("values"), &[None])?;
+                    SparseValues::Int8 { codes, scales: self.values(&part("scales"), &[None])? }
+                }
+                _ => self.stored_values(&part("values"))?.into(),
+            };
+            Ok(Weight::Sparse(Sparse::new(n, k, pattern, values).map_err(damaged)?))
         };
         match *form {
             Form::Plain | Form::Dense => match self.info(name)?.1 {
@@ -247,7 +259,9 @@ mod tests {
         }
         let blocks = Pruning::Blocks { rows: 4, cols: 2, zeros: 0.5 };
         for pruning in [Pruning::Unstructured { zeros: 0.7 }, Pruning::TwoOfFour, blocks] {
-            put(&pruning.to_string(), prune(&dense, pruning).unwrap());
+            let pruned = prune(&dense, pruning).unwrap();
+            put(&format!("{pruning}-int8"), quantize(&pruned, QuantScheme::per_channel(Bits::Int8)).unwrap());
+            put(&pruning.to_string(), pruned);
         }
         for format in BlockFormat::ALL {
             let bytes = vec![0x11; 2 * format.block_bytes()];

@@ -7,7 +7,7 @@ use kernels::weight::BlockFormat;
 
 use super::dense::{self, Operands, Right};
 use super::{Absent, Peer, candle};
-use crate::cases::{Case, INT8, Kind, Storage};
+use crate::cases::{Case, INT8, Kind, Places, Storage};
 
 /// How many of the shapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,11 +88,12 @@ pub fn cells(sizes: Sizes) -> Vec<Cell> {
     }
     let (n, k) = (4096, 4096);
     for &m in some(&[1, 64, 512], &[64]) {
-        for zeros in [0.8, 0.9, 0.95] {
-            push("sparse linear beside our dense", DType::F32, Kind::Linear { m, n, k, storage: Storage::Block16(zeros) });
-            push("sparse linear beside our dense", DType::F32, Kind::Linear { m, n, k, storage: Storage::Csr(zeros) });
+        let shares = [0.8, 0.9, 0.95].into_iter().flat_map(|zeros| [Places::Block16(zeros), Places::Csr(zeros)]);
+        for places in shares.chain([Places::TwoOfFour]) {
+            for storage in [Storage::Sparse(places), Storage::SparseInt8(places)] {
+                push("sparse linear beside our dense", DType::F32, Kind::Linear { m, n, k, storage });
+            }
         }
-        push("sparse linear beside our dense", DType::F32, Kind::Linear { m, n, k, storage: Storage::TwoOfFour });
     }
     list
 }
@@ -124,7 +125,7 @@ impl Cell {
     /// Our own kernel that it has to beat, if not a peer's: the dense one, for a sparse weight.
     pub(super) fn own_rival(&self) -> Option<Case> {
         match self.case.kind {
-            Kind::Linear { m, n, k, storage: Storage::Csr(_) | Storage::Block16(_) | Storage::TwoOfFour } => {
+            Kind::Linear { m, n, k, storage: Storage::Sparse(_) | Storage::SparseInt8(_) } => {
                 Some(Case { kind: Kind::Linear { m, n, k, storage: Storage::Dense }, ..self.case })
             }
             _ => None,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fixtures::{Noise, backends, buffer, values};
-use kernels::weight::{Bits, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
+use kernels::weight::{Bits, Pattern, Quant, QuantScheme, Sparse, SparseValues, Values, Zero};
 use kernels::{Memory, Weight};
 
 fn quant(noise: &mut Noise, n: usize, k: usize, bits: Bits, group_size: usize, zero: Zero) -> Weight {
@@ -17,14 +17,19 @@ fn quant(noise: &mut Noise, n: usize, k: usize, bits: Bits, group_size: usize, z
     Weight::Quant(Quant::new(n, k, scheme, codes, noise.vec(groups), zeros).unwrap())
 }
 
-fn sparse(noise: &mut Noise, n: usize, k: usize, block: Option<(usize, usize)>) -> Weight {
+fn codes(noise: &mut Noise, n: usize, len: usize) -> SparseValues {
+    SparseValues::Int8 { codes: (0..len).map(|_| noise.below(256) as u8 as i8).collect(), scales: noise.vec(n) }
+}
+
+fn sparse(noise: &mut Noise, n: usize, k: usize, block: Option<(usize, usize)>, dtype: DType) -> Weight {
     let (rows, cols) = block.unwrap_or((1, 1));
     let (mut row_ptr, mut col) = (vec![0u32], Vec::new());
     for _ in 0..n.div_ceil(rows) {
         col.extend((0..k.div_ceil(cols) as u32).filter(|_| noise.below(4) == 0));
         row_ptr.push(col.len() as u32);
     }
-    let values = Values::from_f32(DType::Bf16, &noise.vec(col.len() * rows * cols)).unwrap();
+    let len = col.len() * rows * cols;
+    let values = Values::from_f32(dtype, &noise.vec(len)).map_or_else(|| codes(noise, n, len), SparseValues::from);
     let pattern = if block.is_some() { Pattern::Block { rows, cols, row_ptr, col } } else { Pattern::Csr { row_ptr, col } };
     Weight::Sparse(Sparse::new(n, k, pattern, values).unwrap())
 }
@@ -41,11 +46,14 @@ fn weights(noise: &mut Noise, n: usize, k: usize) -> Vec<Weight> {
         }
     }
     for block in [None, Some((16, 1)), Some((32, 3)), Some((2, 5))] {
-        all.push(sparse(noise, n, k, block));
+        all.extend([DType::Bf16, DType::I8].map(|dtype| sparse(noise, n, k, block, dtype)));
     }
-    let places = (0..n * k.div_ceil(4)).map(|_| [0b0100, 0b1000, 0b1100, 0b1001, 0b1101, 0b1110][noise.below(6)]).collect();
-    let pairs = Values::F32(noise.vec(2 * n * k.div_ceil(4)));
-    all.push(Weight::Sparse(Sparse::new(n, k, Pattern::TwoOfFour { places }, pairs).unwrap()));
+    let places: Vec<u8> =
+        (0..n * k.div_ceil(4)).map(|_| [0b0100, 0b1000, 0b1100, 0b1001, 0b1101, 0b1110][noise.below(6)]).collect();
+    let stored = 2 * places.len();
+    for values in [Values::F32(noise.vec(stored)).into(), codes(noise, n, stored)] {
+        all.push(Weight::Sparse(Sparse::new(n, k, Pattern::TwoOfFour { places: places.clone() }, values).unwrap()));
+    }
     all
 }
 

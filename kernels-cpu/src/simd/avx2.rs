@@ -164,6 +164,11 @@ impl Simd for Avx2 {
         I(unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())) })
     }
     #[inline(always)]
+    unsafe fn load_i8(self, from: *const i8) -> I {
+        // SAFETY: token; contract.
+        I(unsafe { _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())) })
+    }
+    #[inline(always)]
     unsafe fn store_i8(self, to: *mut i8, i: I) {
         // SAFETY: token; contract. The lowest bytes gather in the lowest word of each half.
         unsafe {

@@ -182,6 +182,11 @@ impl Simd for Avx512 {
         I(unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) })
     }
     #[inline(always)]
+    unsafe fn load_i8(self, from: *const i8) -> I {
+        // SAFETY: token; contract.
+        I(unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())) })
+    }
+    #[inline(always)]
     unsafe fn store_i8(self, to: *mut i8, i: I) {
         // SAFETY: token; contract.
         unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(i.0)) }

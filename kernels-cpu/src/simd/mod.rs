@@ -184,6 +184,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// As `load`.
     unsafe fn load_u8(self, from: *const u8) -> Self::I;
+    /// `LANES` bytes, widened with their sign.
+    ///
+    /// # Safety
+    /// As `load`.
+    unsafe fn load_i8(self, from: *const i8) -> Self::I;
     /// The lowest byte of each lane.
     ///
     /// # Safety

@@ -146,6 +146,15 @@ impl Simd for Scalar {
         I(lanes)
     }
     #[inline(always)]
+    unsafe fn load_i8(self, from: *const i8) -> I {
+        let mut lanes = [0; LANES];
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            // SAFETY: contract.
+            *lane = i32::from(unsafe { *from.add(i) });
+        }
+        I(lanes)
+    }
+    #[inline(always)]
     unsafe fn store_i8(self, to: *mut i8, i: I) {
         for (at, lane) in i.0.into_iter().enumerate() {
             // SAFETY: contract.

@@ -26,6 +26,16 @@ pub(crate) enum PackedWeight {
     Sparse(SparseWeight),
 }
 
+impl PackedWeight {
+    /// What the sums of each output are still to be multiplied with.
+    pub fn column_scales(&self) -> Option<&[f32]> {
+        match self {
+            PackedWeight::Sparse(sparse) => Some(sparse.scales()),
+            _ => None,
+        }
+    }
+}
+
 /// Packs a weight for this backend's instruction set.
 ///
 /// # Errors

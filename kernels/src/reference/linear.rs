@@ -19,7 +19,7 @@ pub fn activate(act: Act, x: f64) -> f64 {
 pub fn stored(weight: &Weight) -> Vec<Vec<(usize, f64)>> {
     let mut rows = vec![Vec::new(); weight.n()];
     match weight {
-        Weight::Sparse(sparse) => sparse.for_each(|n, k, at| rows[n].push((k, f64::from(sparse.values().get_f32(at))))),
+        Weight::Sparse(sparse) => sparse.for_each(|n, k, at| rows[n].push((k, f64::from(sparse.value(n, at))))),
         _ => {
             let dense = weight.to_f32();
             for (n, row) in rows.iter_mut().enumerate() {

@@ -14,7 +14,7 @@ pub use coded::{Coded, Group};
 pub use dense::Values;
 pub use packed::{Packed, WeightRef};
 pub use quant::{Bits, Quant, QuantScheme, Zero};
-pub use sparse::{Pattern, Sparse};
+pub use sparse::{Pattern, Sparse, SparseValues};
 
 use crate::{Error, Result};
 
@@ -68,7 +68,7 @@ impl Weight {
         }
     }
 
-    /// Format as reports print it: `f32`, `int8-g64`, `int4-g32-asym`, `q4_k`, `csr-f32`, `block16x1-f32`, `2:4-bf16`.
+    /// Format as reports print it: `f32`, `int8-g64`, `int4-g32-asym`, `q4_k`, `csr-f32`, `block16x1-int8`, `2:4-bf16`.
     pub fn format(&self) -> String {
         match self {
             Weight::Dense { values, .. } => values.dtype().to_string(),
@@ -102,7 +102,7 @@ impl Weight {
         match self {
             Weight::Dense { values, .. } => values.nonzeros(),
             Weight::Quant(_) | Weight::Blocks(_) => self.to_f32().iter().filter(|&&w| w != 0.0).count(),
-            Weight::Sparse(sparse) => sparse.values().nonzeros(),
+            Weight::Sparse(sparse) => sparse.nonzeros(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Weights most of whose values are zero and not stored.
 
 use super::{Values, expect_len};
-use crate::{Error, Result};
+use crate::{DType, Error, Result};
 
 /// Where the stored values of a sparse weight `[N, K]` lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +32,77 @@ pub enum Pattern {
     },
 }
 
+/// What a sparse weight stores at its places.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SparseValues {
+    /// The values as they are.
+    Float(Values),
+    /// Codes of 8 bits, symmetric: `w = scale[n] · code`, with one scale per row of the weight.
+    Int8 {
+        /// As many as there are places.
+        codes: Vec<i8>,
+        /// `[N]`.
+        scales: Vec<f32>,
+    },
+}
+
+impl From<Values> for SparseValues {
+    fn from(values: Values) -> Self {
+        SparseValues::Float(values)
+    }
+}
+
+impl SparseValues {
+    /// Number of stored values.
+    pub fn len(&self) -> usize {
+        match self {
+            SparseValues::Float(values) => values.len(),
+            SparseValues::Int8 { codes, .. } => codes.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Type of a stored value: a float, or `I8`.
+    pub fn dtype(&self) -> DType {
+        match self {
+            SparseValues::Float(values) => values.dtype(),
+            SparseValues::Int8 { .. } => DType::I8,
+        }
+    }
+
+    /// The stored values as bytes, native endian, without scales.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            SparseValues::Float(values) => values.as_bytes(),
+            SparseValues::Int8 { codes, .. } => bytemuck::cast_slice(codes),
+        }
+    }
+
+    /// One scale per row, if values are codes.
+    pub fn scales(&self) -> Option<&[f32]> {
+        match self {
+            SparseValues::Float(_) => None,
+            SparseValues::Int8 { scales, .. } => Some(scales),
+        }
+    }
+
+    /// Bytes of values and scales.
+    pub fn size_bytes(&self) -> usize {
+        self.as_bytes().len() + self.scales().map_or(0, size_of_val)
+    }
+}
+
 /// A sparse weight `[N, K]`. A pattern from a file is safe to compute with once this type exists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sparse {
     n: usize,
     k: usize,
     pattern: Pattern,
-    values: Values,
+    values: SparseValues,
 }
 
 fn bad<T>(arg: &'static str, wanted: &'static str, got: impl ToString) -> Result<T> {
@@ -69,8 +133,9 @@ impl Sparse {
     /// A sparse weight from its parts.
     ///
     /// # Errors
-    /// `Value` if offsets, places or lengths contradict each other or the shape.
-    pub fn new(n: usize, k: usize, pattern: Pattern, values: Values) -> Result<Self> {
+    /// `Value` if offsets, places or lengths contradict each other or the shape, or a scale is not finite.
+    pub fn new(n: usize, k: usize, pattern: Pattern, values: impl Into<SparseValues>) -> Result<Self> {
+        let values = values.into();
         let stored = match &pattern {
             Pattern::Csr { row_ptr, col } => {
                 check_rows(row_ptr, col, n, k)?;
@@ -92,6 +157,12 @@ impl Sparse {
             }
         };
         expect_len("values", values.len(), stored)?;
+        if let Some(scales) = values.scales() {
+            expect_len("scales", scales.len(), Some(n))?;
+            if let Some(at) = scales.iter().position(|scale| !scale.is_finite()) {
+                return bad("scales", "finite", format!("{} at {at}", scales[at]));
+            }
+        }
         Ok(Sparse { n, k, pattern, values })
     }
 
@@ -108,13 +179,26 @@ impl Sparse {
         &self.pattern
     }
     /// The stored values.
-    pub fn values(&self) -> &Values {
+    pub fn values(&self) -> &SparseValues {
         &self.values
+    }
+    /// What value `at` of row `n` stands for, rounded once; 0 beyond the end.
+    pub fn value(&self, n: usize, at: usize) -> f32 {
+        match &self.values {
+            SparseValues::Float(values) => values.get_f32(at),
+            SparseValues::Int8 { codes, scales } => match (codes.get(at), scales.get(n)) {
+                (Some(&code), Some(scale)) => scale * f32::from(code),
+                _ => 0.0,
+            },
+        }
     }
 
     /// Format as reports print it.
     pub fn format(&self) -> String {
-        let dtype = self.values.dtype();
+        let dtype = match self.values.dtype() {
+            DType::I8 => "int8",
+            float => float.name(),
+        };
         match &self.pattern {
             Pattern::Csr { .. } => format!("csr-{dtype}"),
             Pattern::Block { rows, cols, .. } => format!("block{rows}x{cols}-{dtype}"),
@@ -168,10 +252,22 @@ impl Sparse {
         }
     }
 
-    /// The matrix it stands for, row-major `[N, K]`.
+    /// How many stored values are not zero.
+    pub fn nonzeros(&self) -> usize {
+        match &self.values {
+            SparseValues::Float(values) => values.nonzeros(),
+            SparseValues::Int8 { .. } => {
+                let mut count = 0;
+                self.for_each(|n, _, at| count += usize::from(self.value(n, at) != 0.0));
+                count
+            }
+        }
+    }
+
+    /// The matrix it stands for, row-major `[N, K]`; each value rounded once.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut dense = vec![0.0; self.n * self.k];
-        self.for_each(|n, k, at| dense[n * self.k + k] = self.values.get_f32(at));
+        self.for_each(|n, k, at| dense[n * self.k + k] = self.value(n, at));
         dense
     }
 }
@@ -193,6 +289,14 @@ mod tests {
         assert!(csr(&[0, 1], &[0], 1).is_err()); // a row missing
         assert!(csr(&[1, 1, 2], &[0, 1], 2).is_err()); // does not start at 0
         assert!(csr(&[0, 1, 2], &[0, 1], 3).is_err()); // a value too many
+        let codes = |codes: usize, scales: &[f32]| {
+            let pattern = Pattern::Csr { row_ptr: vec![0, 1, 2], col: vec![0, 2] };
+            Sparse::new(2, 3, pattern, SparseValues::Int8 { codes: vec![1; codes], scales: scales.to_vec() })
+        };
+        assert!(codes(2, &[1.0, 0.5]).is_ok());
+        assert!(codes(1, &[1.0, 0.5]).is_err());
+        assert!(codes(2, &[1.0]).is_err()); // a scale missing
+        assert!(codes(2, &[1.0, f32::NAN]).is_err());
         let places = |p| Sparse::new(1, 4, Pattern::TwoOfFour { places: vec![p] }, Values::F32(vec![1.0; 2]));
         assert!(places(0b0100).is_ok());
         assert!(places(0b0101).is_err());
@@ -205,5 +309,15 @@ mod tests {
         let values = Values::F32((1..=8).map(|v| v as f32).collect());
         let sparse = Sparse::new(3, 3, pattern, values).unwrap();
         assert_eq!(sparse.to_f32(), [0.0, 0.0, 1.0, 0.0, 0.0, 3.0, 5.0, 6.0, 0.0]);
+    }
+
+    #[test]
+    fn codes_are_scaled_by_their_row() {
+        let pattern = Pattern::Csr { row_ptr: vec![0, 2, 3], col: vec![0, 2, 1] };
+        let values = SparseValues::Int8 { codes: vec![127, -128, 0], scales: vec![0.5, 2.0] };
+        let sparse = Sparse::new(2, 3, pattern, values).unwrap();
+        assert_eq!(sparse.to_f32(), [63.5, 0.0, -64.0, 0.0, 0.0, 0.0]);
+        assert_eq!((sparse.format().as_str(), sparse.nonzeros()), ("csr-int8", 2));
+        assert_eq!(sparse.stored_bytes(), 3 + 2 * 4 + 4 * (3 + 3));
     }
 }

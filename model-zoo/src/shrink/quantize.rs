@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use kernels::Weight;
-use kernels::weight::{Bits, Quant, QuantScheme, Zero};
+use kernels::weight::{Bits, Quant, QuantScheme, Sparse, SparseValues, Zero};
 
 /// Rounds every weight to the nearest code of its group.
 ///
@@ -12,9 +12,15 @@ use kernels::weight::{Bits, Quant, QuantScheme, Zero};
 ///
 /// Source: round-to-nearest as in Dettmers et al., *LLM.int8()* (2022), and the baselines of Frantar et al., *GPTQ* (2022).
 ///
+/// The stored values of a sparse weight become codes of the same scheme, if that is symmetric int8 with one scale per row.
+///
 /// # Errors
-/// `Config` if the weight is not dense, a value is not finite, or the group size is 0.
+/// `Config` if the weight is neither dense nor sparse, a value is not finite, the group size is 0, or sparse weights have no such
+/// scheme.
 pub fn quantize(weight: &Weight, scheme: QuantScheme) -> Result<Weight> {
+    if let Weight::Sparse(sparse) = weight {
+        return quantize_sparse(sparse, scheme);
+    }
     let Weight::Dense { n, k, values } = weight else {
         return Err(Error::config("quantize", format!("a dense weight is needed, got {}", weight.format())));
     };
@@ -51,6 +57,33 @@ pub fn quantize(weight: &Weight, scheme: QuantScheme) -> Result<Weight> {
     Ok(Weight::Quant(Quant::new(n, k, scheme, codes, scales, zero_points)?))
 }
 
+fn quantize_sparse(sparse: &Sparse, scheme: QuantScheme) -> Result<Weight> {
+    let per_row = QuantScheme::per_channel(Bits::Int8);
+    if scheme != per_row {
+        return Err(Error::config("quantize", format!("sparse weights are quantized to {per_row} alone, not to {scheme}")));
+    }
+    let mut ranges = vec![(0f32, 0f32); sparse.n()];
+    let mut infinite = None;
+    sparse.for_each(|n, k, at| {
+        let w = sparse.value(n, at);
+        if !w.is_finite() {
+            infinite.get_or_insert((n, k, w));
+        }
+        ranges[n] = (ranges[n].0.min(w), ranges[n].1.max(w));
+    });
+    if let Some((n, k, w)) = infinite {
+        return Err(Error::config("quantize", format!("weight [{n}, {k}] is {w}")));
+    }
+    let scales: Vec<f32> = ranges.iter().map(|&(low, high)| fit(&[low, high], scheme).0).collect();
+    let mut codes = vec![0i8; sparse.values().len()];
+    sparse.for_each(|n, _, at| {
+        let steps = if scales[n] > 0.0 { (sparse.value(n, at) / scales[n]).round_ties_even() } else { 0.0 };
+        codes[at] = steps as i8; // |steps| ≤ 127, or a little more where the scale is subnormal: then it saturates
+    });
+    let values = SparseValues::Int8 { codes, scales };
+    Ok(Weight::Sparse(Sparse::new(sparse.n(), sparse.k(), sparse.pattern().clone(), values)?))
+}
+
 /// Scale and zero point of a group.
 fn fit(group: &[f32], scheme: QuantScheme) -> (f32, u8) {
     let (low, high) = group.iter().fold((0f32, 0f32), |(low, high), &w| (low.min(w), high.max(w)));
@@ -68,7 +101,8 @@ fn fit(group: &[f32], scheme: QuantScheme) -> (f32, u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kernels::weight::Values;
+    use crate::shrink::prune::{Pruning, prune};
+    use kernels::weight::{Pattern, Values};
     use proptest::prelude::*;
 
     fn schemes() -> Vec<QuantScheme> {
@@ -122,6 +156,29 @@ mod tests {
         assert!(quantize(&nan, QuantScheme::per_channel(Bits::Int8)).is_err());
         let quantized = quantize(&Weight::dense(1, 1, Values::F32(vec![1.0])).unwrap(), QuantScheme::per_channel(Bits::Int8));
         assert!(quantize(&quantized.unwrap(), QuantScheme::per_channel(Bits::Int8)).is_err());
+    }
+
+    #[test]
+    fn sparse_weights_keep_their_places_and_move_by_half_a_step() {
+        let dense: Vec<f32> = (0..5 * 12).map(|i| ((i * 37) % 61) as f32 - 30.0).collect();
+        let dense = Weight::dense(5, 12, Values::F32(dense)).unwrap();
+        let per_row = QuantScheme::per_channel(Bits::Int8);
+        let blocks = Pruning::Blocks { rows: 2, cols: 5, zeros: 0.5 };
+        for pruning in [Pruning::Unstructured { zeros: 0.6 }, Pruning::TwoOfFour, blocks] {
+            let Weight::Sparse(pruned) = prune(&dense, pruning).unwrap() else { panic!("not sparse") };
+            let Weight::Sparse(codes) = quantize(&Weight::Sparse(pruned.clone()), per_row).unwrap() else { panic!("not sparse") };
+            assert_eq!(codes.pattern(), pruned.pattern());
+            let scales = codes.values().scales().unwrap();
+            for (at, (w, q)) in pruned.to_f32().into_iter().zip(codes.to_f32()).enumerate() {
+                assert!((w - q).abs() <= 0.501 * scales[at / 12], "{pruning}: {w} -> {q}");
+            }
+            for scheme in schemes().into_iter().filter(|&scheme| scheme != per_row) {
+                assert!(quantize(&Weight::Sparse(pruned.clone()), scheme).is_err(), "{scheme}");
+            }
+        }
+        let pattern = Pattern::Csr { row_ptr: vec![0, 1], col: vec![1] };
+        let nan = Sparse::new(1, 2, pattern, Values::F32(vec![f32::NAN])).unwrap();
+        assert!(quantize(&Weight::Sparse(nan), per_row).is_err());
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Blocks whose rows fill whole vectors, as strips of LANES outputs: per stored column k one vector of weights.
 //!
-//! Few rows of x: the strip's sums are a vector per row, to which each stored column adds weights · x[k]. Many: tokens lie in lanes,
+//! Few rows of x: the strip's sums are a vector per row, to which each stored column adds weights · x[k]; strips abreast hide the
+//! latency of each other's multiply-adds. Many: tokens lie in lanes,
 //! in a panel [K, tokens] that stays in L2. A tile of LANES/2 outputs × 3 vectors of tokens has 24 sums in registers, and per
 //! stored column 3 loads of tokens and LANES/2 broadcasts of weights for 24 multiply-adds: the multipliers bind, not the loads.
 
 use super::panel::{finish, pack_panel, widen_row};
-use super::{filled, slots, widen_in, widened_floats, with_type};
+use super::{Value, filled, slots, widen_in, widened_floats, with_type};
 use crate::CpuBackend;
 use crate::gemm::blocking::lanes;
 use crate::gemm::pack::Strided;
@@ -44,7 +45,7 @@ pub(crate) struct Blocks {
 impl Blocks {
     /// # Errors
     /// `OutOfMemory`.
-    pub fn pack<T: Float>(cpu: &CpuBackend, sparse: &Sparse, values: &[T]) -> Result<(Self, usize)> {
+    pub fn pack<T: Value>(cpu: &CpuBackend, sparse: &Sparse, values: &[T]) -> Result<(Self, usize)> {
         let lanes = lanes(cpu.isa);
         let strips = sparse.n().div_ceil(lanes);
         let mut starts = cpu.heap.alloc(4 * (strips + 1))?;
@@ -93,9 +94,8 @@ impl Blocks {
             let outputs = task * task_outputs..((task + 1) * task_outputs).min(n);
             // SAFETY: no two running tasks share a slot.
             let sums = unsafe { sums.part(slot * m * task_outputs, m * task_outputs) };
-            for (place, first) in outputs.clone().step_by(lanes).enumerate() {
-                with_type!(self.dtype, T => sum_few(cpu.isa, self, self.values.as_slice::<T>(), first / lanes, x, m, &mut sums[place * lanes..], task_outputs));
-            }
+            let strips = outputs.start / lanes..outputs.end.div_ceil(lanes);
+            with_type!(self.dtype, T => sum_few(cpu.isa, self, self.values.as_slice::<T>(), strips, x, m, sums));
             epilogue.finish(cpu.isa, 0..m, outputs, sums, TASK_STRIPS);
         });
         Ok(())
@@ -156,26 +156,30 @@ fn pack_band<X: Float>(
 }
 
 simd_fn! {
-    /// sums[row, LANES] = x[rows, K] · strip, rows of `sums` being `stride` elements apart.
-    fn sum_few[T: Float](s, weight: &Blocks, values: &[T], strip: usize, x: &[f32], rows: usize, sums: &mut [f32], stride: usize) {
-        let entries = weight.entries(strip);
-        let values = &values[entries.start * S::LANES..entries.end * S::LANES];
-        let columns = &weight.columns.as_slice::<u32>()[entries];
+    /// sums[rows, TASK_STRIPS · LANES] = x[rows, K] · strips.
+    fn sum_few[T: Value](s, weight: &Blocks, values: &[T], strips: Range<usize>, x: &[f32], rows: usize, sums: &mut [f32]) {
+        assert!(rows <= FEW && strips.len() <= TASK_STRIPS && sums.len() >= rows * TASK_STRIPS * S::LANES);
         let k = x.len() / rows;
-        assert!(sums.len() >= (rows - 1) * stride + S::LANES);
-        // SAFETY: x has `rows` rows of k elements, which the columns are below; the sums have been measured.
-        unsafe {
-            match rows {
-                1 => few_rows::<S, T, 1>(s, columns, values, x.as_ptr(), k, sums.as_mut_ptr(), stride),
-                2 => few_rows::<S, T, 2>(s, columns, values, x.as_ptr(), k, sums.as_mut_ptr(), stride),
-                3 => few_rows::<S, T, 3>(s, columns, values, x.as_ptr(), k, sums.as_mut_ptr(), stride),
-                _ => few_rows::<S, T, FEW>(s, columns, values, x.as_ptr(), k, sums.as_mut_ptr(), stride),
-            }
+        let (first, mut next) = (strips.start, strips.start);
+        while next < strips.end {
+            let abreast = (strips.end - next).min(TASK_STRIPS / rows);
+            let (x, sums) = (x.as_ptr(), sums[(next - first) * S::LANES..].as_mut_ptr());
+            // SAFETY: x has `rows` rows of k elements, which the columns are below; the sums have been measured.
+            next += unsafe {
+                match (rows, abreast) {
+                    (1, TASK_STRIPS) => few_rows::<S, T, 1, TASK_STRIPS>(s, weight, values, next, x, k, sums),
+                    (1, _) => few_rows::<S, T, 1, 1>(s, weight, values, next, x, k, sums),
+                    (2, 2) => few_rows::<S, T, 2, 2>(s, weight, values, next, x, k, sums),
+                    (2, _) => few_rows::<S, T, 2, 1>(s, weight, values, next, x, k, sums),
+                    (3, _) => few_rows::<S, T, 3, 1>(s, weight, values, next, x, k, sums),
+                    _ => few_rows::<S, T, FEW, 1>(s, weight, values, next, x, k, sums),
+                }
+            };
         }
     }
 
     /// across[LANES, vectors] = strip · panel [K, vectors].
-    fn sum_many[T: Float](
+    fn sum_many[T: Value](
         s, weight: &Blocks, values: &[T], strip: usize, panel: &[f32], vectors: usize, across: &mut [f32], room: &mut [f32],
     ) {
         let entries = weight.entries(strip);
@@ -197,32 +201,51 @@ simd_fn! {
     }
 }
 
+/// Sums of P strips from `strip` on; returns P.
+///
 /// # Safety
-/// x has M rows of k elements and the columns are below k; `sums` is writable for M vectors, `stride` elements apart.
+/// The weight has the strips; x has M rows of k elements and the columns are below k; `sums` is writable for P vectors in each of M
+/// rows.
 #[inline(always)]
-unsafe fn few_rows<S: Simd, T: Float, const M: usize>(
+unsafe fn few_rows<S: Simd, T: Value, const M: usize, const P: usize>(
     s: S,
-    columns: &[u32],
+    weight: &Blocks,
     values: &[T],
+    strip: usize,
     x: *const f32,
     k: usize,
     sums: *mut f32,
-    stride: usize,
-) {
-    let mut sum = [s.zero(); M];
-    for (&column, values) in columns.iter().zip(values.chunks_exact(S::LANES)) {
-        // SAFETY: the chunk is a vector; x by contract.
-        unsafe {
-            let w = T::load(s, values.as_ptr());
-            for (row, sum) in sum.iter_mut().enumerate() {
-                *sum = s.fma(w, s.splat(*x.add(row * k + column as usize)), *sum);
-            }
+) -> usize {
+    let (mut columns, mut weights, mut common) = ([&[][..]; P], [&[][..]; P], usize::MAX);
+    for p in 0..P {
+        let entries = weight.entries(strip + p);
+        common = common.min(entries.len());
+        columns[p] = &weight.columns.as_slice::<u32>()[entries.clone()];
+        weights[p] = &values[entries.start * S::LANES..entries.end * S::LANES];
+    }
+    let mut all = [[s.zero(); M]; P];
+    // SAFETY: each column has a vector of values; x by contract.
+    let add = |sums: &mut [S::V; M], columns: &[u32], weights: &[T], at: usize| unsafe {
+        let (column, w) = (*columns.get_unchecked(at) as usize, T::load(s, weights.as_ptr().add(at * S::LANES)));
+        for (row, sum) in sums.iter_mut().enumerate() {
+            *sum = s.fma(w, s.splat(*x.add(row * k + column)), *sum);
+        }
+    };
+    for at in 0..common {
+        for p in 0..P {
+            add(&mut all[p], columns[p], weights[p], at);
         }
     }
-    for (row, &sum) in sum.iter().enumerate() {
-        // SAFETY: by contract.
-        unsafe { s.store(sums.add(row * stride), sum) };
+    for p in 0..P {
+        for at in common..columns[p].len() {
+            add(&mut all[p], columns[p], weights[p], at);
+        }
+        for (row, &sum) in all[p].iter().enumerate() {
+            // SAFETY: by contract.
+            unsafe { s.store(sums.add((row * TASK_STRIPS + p) * S::LANES), sum) };
+        }
     }
+    P
 }
 
 /// All outputs of a strip, `O` at a time.

@@ -6,11 +6,11 @@
 //!
 //! Few rows of x: the outputs of a group lie in lanes and x is gathered. Many: tokens lie in lanes, see [`super::abreast`].
 //!
-//! What fills up a group is the value −0 at column TILE, where the copies of x have a 0: a sum plus −0 · 0 is the sum, to the bit.
+//! What fills up a group is a [`Value::filler`] at column TILE, where the copies of x have a 0.
 
 use super::abreast::{MAX_VECTORS, TILE, Two, add_two, pack_tiles};
 use super::panel::{finish, widen_row};
-use super::{filled, slots, widen_in, widened_floats, with_type};
+use super::{Value, filled, slots, widen_in, widened_floats, with_type};
 use crate::CpuBackend;
 use crate::gemm::blocking::lanes;
 use crate::gemm::pack::Strided;
@@ -64,7 +64,7 @@ fn groups_of(task: usize, n: usize, lanes: usize) -> usize {
 impl Rows {
     /// # Errors
     /// `OutOfMemory`.
-    pub fn pack<T: Float>(cpu: &CpuBackend, sparse: &Sparse, values: &[T]) -> Result<(Self, usize)> {
+    pub fn pack<T: Value>(cpu: &CpuBackend, sparse: &Sparse, values: &[T]) -> Result<(Self, usize)> {
         let (lanes, n, tiles) = (lanes(cpu.isa), sparse.n(), sparse.k().div_ceil(TILE));
         let mut count = filled(0u8, n.saturating_mul(tiles))?; // [N, tiles]
         sparse.for_each(|n, k, _| count[n * tiles + k / TILE] += 1);
@@ -102,7 +102,7 @@ impl Rows {
         let mut packed = cpu.heap.alloc(places * size_of::<T>())?;
         let (column, value) = (columns.as_mut_slice::<u8>(), packed.as_mut_slice::<T>());
         column.fill(TILE as u8);
-        value.fill(T::from_f32(-0.0));
+        value.fill(T::filler());
         sparse.for_each(|n, k, at| {
             let place = &mut next[n * tiles + k / TILE];
             (column[*place], value[*place]) = ((k % TILE) as u8, values[at]);
@@ -190,7 +190,7 @@ impl Rows {
 
 simd_fn! {
     /// sums[rows, TASK_ROWS and a vector] = x[rows, tiles, TILE and 0] · outputs of the task.
-    fn sum_few[T: Float](s, weight: &Rows, values: &[T], n: usize, task: usize, x: &[f32], rows: usize, sums: &mut [f32]) {
+    fn sum_few[T: Value](s, weight: &Rows, values: &[T], n: usize, task: usize, x: &[f32], rows: usize, sums: &mut [f32]) {
         assert!(x.len() == rows * weight.tiles * (TILE + 1) && sums.len() == rows * (TASK_ROWS + S::LANES));
         sums.fill(0.0);
         match rows {
@@ -200,7 +200,7 @@ simd_fn! {
     }
 
     /// across[TASK_ROWS and one, vectors] = rows of the task · panel [tiles, TILE and 0, vectors].
-    fn sum_many[T: Float](
+    fn sum_many[T: Value](
         s, weight: &Rows, values: &[T], n: usize, task: usize, panel: &[f32], vectors: usize, across: &mut [f32], room: &mut [f32],
     ) {
         let tile_floats = (TILE + 1) * vectors * S::LANES;
@@ -230,7 +230,7 @@ simd_fn! {
 
 /// sums += x · outputs of the task, whose groups lie in lanes.
 #[inline(always)]
-fn gathered<S: Simd, T: Float, const M: usize>(
+fn gathered<S: Simd, T: Value, const M: usize>(
     s: S,
     weight: &Rows,
     values: &[T],

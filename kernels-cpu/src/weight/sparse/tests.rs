@@ -2,7 +2,7 @@
 
 use crate::fixtures::{Noise, backends, buffer, values};
 use kernels::ops::{Act, Linear};
-use kernels::weight::{Pattern, Sparse, Values};
+use kernels::weight::{Pattern, Sparse, SparseValues, Values};
 use kernels::{DType, Memory, Op, Weight, WeightRef};
 
 /// The inputs that are never stored.
@@ -10,12 +10,16 @@ const UNUSED: [usize; 2] = [2, 3];
 
 fn weights(noise: &mut Noise, n: usize, k: usize) -> Vec<Weight> {
     let mut all = Vec::new();
-    for dtype in DType::FLOATS {
+    for dtype in [DType::F32, DType::Bf16, DType::F16, DType::I8] {
         // Small enough for products that vanish with a sign.
         let mut values = |len: usize| {
+            if dtype == DType::I8 {
+                let codes = (0..len).map(|_| noise.below(256) as u8 as i8).collect();
+                return SparseValues::Int8 { codes, scales: noise.vec(n).iter().map(|scale| scale * 1e-30).collect() };
+            }
             let scale = if dtype == DType::F16 { 1.0 } else { 1e-30 };
             let values: Vec<_> = noise.vec(len).iter().map(|v| v * scale).collect();
-            Values::from_f32(dtype, &values).unwrap()
+            SparseValues::from(Values::from_f32(dtype, &values).unwrap())
         };
         for (rows, step) in [(1, 1), (1, 9), (16, 1), (16, 7), (3, 5)] {
             let kept = |row: usize, k: &u32| (*k as usize + row * row).is_multiple_of(step) && !UNUSED.contains(&(*k as usize));
@@ -53,9 +57,11 @@ fn every_path_gives_the_same_bits_and_reads_only_what_is_stored() {
             };
             x.chunks_mut(k).for_each(|row| UNUSED.iter().for_each(|&at| row[at] = 0.0));
             let alone: Vec<_> = x.chunks(k).flat_map(run).collect();
-            x.chunks_mut(k).for_each(|row| (row[UNUSED[0]], row[UNUSED[1]]) = (f32::NAN, f32::INFINITY));
-            for m in [1, 2, 3, 4, 5, 8, 9, 16, 17, 31, 33, 48, 64, 65, 70] {
-                assert!(run(&x[..m * k]) == alone[..m * n], "{} {} {m}", weight.format(), cpu.isa().name());
+            for unused in [[0.0, 1.0], [f32::NAN, f32::INFINITY]] {
+                x.chunks_mut(k).for_each(|row| (row[UNUSED[0]], row[UNUSED[1]]) = (unused[0], unused[1]));
+                for m in [1, 2, 3, 4, 5, 8, 9, 16, 17, 31, 33, 48, 64, 65, 70] {
+                    assert!(run(&x[..m * k]) == alone[..m * n], "{} {} {m}", weight.format(), cpu.isa().name());
+                }
             }
         }
     }

@@ -1,19 +1,25 @@
-//! Two of four: strips of 2·LANES outputs, whose values and places are read in the order of memory.
+//! Two of four: strips of as many outputs as those of dense products, whose values and places are read in the order of memory.
 //!
-//! Four inputs of x are loaded into every four lanes; the places pick from them in registers, so that a group of four inputs costs an
-//! output 8 bytes of f32 values and half a byte of places. A word holds the places of an output for WORD_GROUPS groups.
+//! Few rows of x: four inputs are loaded into every four lanes; the places pick from them in registers, so that a group of four inputs
+//! costs an output 8 bytes of f32 values and half a byte of places. A word holds the places of an output for WORD_GROUPS groups.
+//!
+//! Many: picking costs as much as the multiplications it saves, so that a strip becomes a dense panel once for all rows. A sum plus a
+//! product with 0 is the sum where x is finite, but for the sign of zero, which the epilogue makes positive. Where any x is not,
+//! inputs are picked.
 
 use super::panel::widen_row;
-use super::{slots, with_type};
+use super::{Value, slots, with_type};
 use crate::CpuBackend;
-use crate::gemm::blocking::lanes;
+use crate::gemm::blocking::{NV, lanes};
 use crate::gemm::pack::Strided;
-use crate::gemm::{Epilogue, Size};
+use crate::gemm::{Epilogue, Right, Size, Strip, multiply};
 use crate::memory::CpuStorage;
-use crate::simd::{Float, Simd, simd_fn};
+use crate::simd::{Float, Isa, Simd, fold, simd_fn};
 use crate::threads::Parts;
 use kernels::weight::Sparse;
 use kernels::{DType, Result};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Groups of four inputs whose places fill a word, four bits each.
 const WORD_GROUPS: usize = 8;
@@ -22,7 +28,10 @@ const WORD_GROUPS: usize = 8;
 const WORD_INPUTS: usize = 4 * WORD_GROUPS;
 
 /// Vectors of a strip.
-const VECTORS: usize = 2;
+const VECTORS: usize = NV;
+
+/// From so many rows on, strips become dense panels.
+const MANY: usize = 16;
 
 /// Strips of a task.
 const TASK_STRIPS: usize = 2;
@@ -35,28 +44,28 @@ const fn max_rows(lanes: usize) -> usize {
     if lanes >= 16 { 4 } else { 2 }
 }
 
-/// A packed two-of-four weight. Inputs beyond K have the value −0: the copies of x are 0 there, and a sum plus −0 · 0 is the sum.
+/// A packed two-of-four weight. Inputs beyond K have a [`Value::filler`], where the copies of x are 0.
 pub(crate) struct Pairs {
     dtype: DType,
     /// Words of places per output.
     words: usize,
-    /// u32 [strips, words, 2·LANES].
+    /// u32 [strips, words, width].
     places: CpuStorage,
-    /// [strips, words, WORD_GROUPS, first and second, 2·LANES].
+    /// [strips, words, WORD_GROUPS, first and second, width].
     values: CpuStorage,
 }
 
 impl Pairs {
     /// # Errors
     /// `OutOfMemory`.
-    pub fn pack<T: Float>(cpu: &CpuBackend, sparse: &Sparse, places: &[u8], values: &[T]) -> Result<(Self, usize)> {
+    pub fn pack<T: Value>(cpu: &CpuBackend, sparse: &Sparse, places: &[u8], values: &[T]) -> Result<(Self, usize)> {
         let (n, groups, width) = (sparse.n(), sparse.k().div_ceil(4), VECTORS * lanes(cpu.isa));
         let words = groups.div_ceil(WORD_GROUPS);
         let all_words = n.next_multiple_of(width).saturating_mul(words);
         let mut packed_places = cpu.heap.alloc(all_words.saturating_mul(4))?;
         let mut packed_values = cpu.heap.alloc(all_words.saturating_mul(2 * WORD_GROUPS * size_of::<T>()))?;
         let (place, value) = (packed_places.as_mut_slice::<u32>(), packed_values.as_mut_slice::<T>());
-        value.fill(T::from_f32(-0.0));
+        value.fill(T::filler());
         for (at, &both) in places.iter().enumerate() {
             let (output, group) = (at / groups, at % groups);
             let word = (output / width * words + group / WORD_GROUPS) * width;
@@ -75,6 +84,9 @@ impl Pairs {
     /// As [`super::SparseWeight::multiply`].
     pub fn multiply<X: Float>(&self, cpu: &CpuBackend, size: Size, left: Strided<X>, epilogue: &dyn Epilogue) -> Result<()> {
         let Size { m, n, k } = size;
+        if m >= MANY && is_finite(cpu, left, size) {
+            return multiply(cpu, size, &left, self, epilogue);
+        }
         let (lanes, slots) = (lanes(cpu.isa), slots(cpu, m, n.saturating_mul(k) / 2));
         let (band, x_floats, task_outputs) = (BAND.min(m), self.words * WORD_INPUTS, TASK_STRIPS * VECTORS * lanes);
         let mut scratch = cpu.heap.scratch(4 * (band * x_floats + slots * band * task_outputs))?;
@@ -101,9 +113,70 @@ impl Pairs {
     }
 }
 
+/// Whether all of the left factor is finite.
+fn is_finite<X: Float>(cpu: &CpuBackend, left: Strided<X>, size: Size) -> bool {
+    let finite = AtomicBool::new(true);
+    cpu.pool.run_sized(size.m * size.k, size.m, &|row| {
+        // SAFETY: a row of x, whose elements lie side by side.
+        let row = unsafe { std::slice::from_raw_parts(left.at(row, 0), size.k) };
+        if zero_times(cpu.isa, row).is_nan() {
+            finite.store(false, Relaxed);
+        }
+    });
+    finite.into_inner()
+}
+
+/// A strip is made dense.
+impl Right for Pairs {
+    fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32] {
+        with_type!(self.dtype, T => unpack(isa, self, self.values.as_slice::<T>(), strip, k, room));
+        room
+    }
+    fn makes_panels(&self) -> bool {
+        true
+    }
+}
+
+/// All bits in one of every four lanes.
+const ONE_OF_FOUR: [[u32; 4]; 4] = [[!0, 0, 0, 0], [0, !0, 0, 0], [0, 0, !0, 0], [0, 0, 0, !0]];
+
 simd_fn! {
+    /// Σ 0 · x: 0 if all of them are finite, else NaN.
+    fn zero_times[X: Float](s, x: &[X]) -> f32 {
+        s.reduce_add(fold(s, [x], s.zero(), |sum, [x]| s.fma(x, s.zero(), sum), |a, b| a + b))
+    }
+
+    /// Rows `k` of a strip, which begin with a word, as a panel [k.len(), its vectors].
+    fn unpack[T: Value](s, weight: &Pairs, values: &[T], strip: &Strip, k: Range<usize>, panel: &mut [f32]) {
+        let (stored, width) = (VECTORS * S::LANES, strip.vectors * S::LANES);
+        assert!(k.start.is_multiple_of(WORD_INPUTS) && strip.vectors <= VECTORS && panel.len() >= k.len() * width);
+        let words = strip.index * weight.words + k.start / WORD_INPUTS..strip.index * weight.words + k.end.div_ceil(WORD_INPUTS);
+        let places = &weight.places.as_slice::<i32>()[words.start * stored..words.end * stored];
+        let values = &values[words.start * 2 * WORD_GROUPS * stored..words.end * 2 * WORD_GROUPS * stored];
+        for (word, rows) in panel[..k.len() * width].chunks_mut(WORD_INPUTS * width).enumerate() {
+            for v in 0..strip.vectors {
+                // SAFETY: the words of the strip have been measured; each row of the panel has a vector at `v`.
+                unsafe {
+                    let mut place = s.load_int(places.as_ptr().add(word * stored + v * S::LANES));
+                    for (group, rows) in rows.chunks_mut(4 * width).enumerate() {
+                        let values = values.as_ptr().add((word * WORD_GROUPS + group) * 2 * stored + v * S::LANES);
+                        let (first, second) = (s.bits(T::load(s, values)), s.bits(T::load(s, values.add(stored))));
+                        let second_place = s.shr::<2>(place);
+                        for (row, only) in rows.chunks_exact_mut(width).zip(&ONE_OF_FOUR) {
+                            let only = s.load_four(only.as_ptr().cast());
+                            let first = first & s.bits(s.pick(only, place));
+                            let second = second & s.bits(s.pick(only, second_place));
+                            s.store(row.as_mut_ptr().add(v * S::LANES), s.from_bits(first | second));
+                        }
+                        place = s.shr::<4>(place);
+                    }
+                }
+            }
+        }
+    }
+
     /// sums[rows, task's outputs] = x[rows, words of inputs] · the strips from output `first` on.
-    fn sum_task[T: Float](s, weight: &Pairs, values: &[T], first: usize, count: usize, x: &[f32], sums: &mut [f32]) {
+    fn sum_task[T: Value](s, weight: &Pairs, values: &[T], first: usize, count: usize, x: &[f32], sums: &mut [f32]) {
         let (width, task_outputs) = (VECTORS * S::LANES, TASK_STRIPS * VECTORS * S::LANES);
         let (x_floats, rows) = (weight.words * WORD_INPUTS, sums.len() / task_outputs);
         assert!(x.len() == rows * x_floats && count <= task_outputs);
@@ -131,7 +204,7 @@ simd_fn! {
 /// x has M rows of `x_floats` elements, those of all words; `values` go with `places`; `to` is writable for M rows of the strip's
 /// vectors, `stride` elements apart.
 #[inline(always)]
-unsafe fn strip<S: Simd, T: Float, const M: usize>(
+unsafe fn strip<S: Simd, T: Value, const M: usize>(
     s: S,
     places: &[i32],
     values: &[T],

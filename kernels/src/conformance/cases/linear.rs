@@ -7,7 +7,7 @@ use crate::conformance::draw::{Draw, Strides};
 use crate::conformance::recipe::{Recipe, Spread};
 use crate::ops::{Act, Linear, LinearInt8};
 use crate::reference::{activate, linear, stored};
-use crate::weight::{Bits, BlockFormat, Blocks, Coded, Group, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
+use crate::weight::{Bits, BlockFormat, Blocks, Coded, Group, Pattern, Quant, QuantScheme, Sparse, SparseValues, Values, Zero};
 use crate::{DType, Op, Weight, WeightRef};
 
 /// How a suite stores its weight.
@@ -48,18 +48,18 @@ pub(super) fn suites() -> Vec<Suite> {
     let blocks = BlockFormat::ALL.map(|format| (format.name(), Stored::Blocks(format)));
     let dense: Vec<(&str, Stored)> =
         [("view", Stored::View), ("packed", Stored::Dense)].into_iter().chain(coded).chain(blocks).collect();
+    let sparse = [
+        ("csr", Form::Csr),
+        ("block16x1", Form::Block(16, 1)),
+        ("block4x4", Form::Block(4, 4)),
+        ("block3x5", Form::Block(3, 5)),
+        ("2:4", Form::TwoOfFour),
+    ];
     let mut suites = Vec::new();
     for dtype in DType::FLOATS {
         for &(name, form) in &dense {
             suites.push((dtype, name.to_string(), form, 1024 / 3 / dense.len()));
         }
-        let sparse = [
-            ("csr", Form::Csr),
-            ("block16x1", Form::Block(16, 1)),
-            ("block4x4", Form::Block(4, 4)),
-            ("block3x5", Form::Block(3, 5)),
-            ("2:4", Form::TwoOfFour),
-        ];
         for (name, form) in sparse {
             suites.push((dtype, name.to_string(), Stored::Sparse(form, dtype), 1024 / 3 / sparse.len()));
         }
@@ -68,6 +68,11 @@ pub(super) fn suites() -> Vec<Suite> {
     suites.push((DType::F32, "csr-bf16".into(), Stored::Sparse(Form::Csr, DType::Bf16), 32));
     suites.push((DType::F32, "2:4-f16".into(), Stored::Sparse(Form::TwoOfFour, DType::F16), 32));
     suites.push((DType::Bf16, "block16x1-f32".into(), Stored::Sparse(Form::Block(16, 1), DType::F32), 32));
+    for (dtype, cases) in [(DType::F32, 64), (DType::Bf16, 32)] {
+        for (name, form) in sparse {
+            suites.push((dtype, format!("{name}-int8"), Stored::Sparse(form, DType::I8), cases));
+        }
+    }
     let mut all: Vec<Suite> = suites
         .into_iter()
         .map(|(dtype, name, form, cases)| {
@@ -166,6 +171,15 @@ fn values(draw: &mut Draw<'_>, dtype: DType, count: usize) -> Values {
     Values::from_f32(dtype, &values).unwrap_or(Values::F32(values))
 }
 
+/// Codes and scales as a calibrated weight has them; in exact mode scales are powers of two and codes small.
+fn sparse_codes(draw: &mut Draw<'_>, n: usize, count: usize) -> SparseValues {
+    let exact = draw.exact();
+    let code = |w: u32| if exact { ((w >> 13) % 16) as i8 - 8 } else { (w >> 13) as i8 };
+    let codes = draw.words(count).map(code).collect();
+    let scale = |w: u32| if exact { [0.5, 1.0, 2.0][w as usize % 3] } else { (1 + (w >> 8)) as f32 / (1u32 << 31) as f32 };
+    SparseValues::Int8 { codes, scales: draw.words(n).map(scale).collect() }
+}
+
 /// A weight that stores about 40 % of its places.
 fn sparse(draw: &mut Draw<'_>, n: usize, k: usize, form: Form, dtype: DType) -> Weight {
     let (rows, cols) = match form {
@@ -189,7 +203,7 @@ fn sparse(draw: &mut Draw<'_>, n: usize, k: usize, form: Form, dtype: DType) -> 
             (Pattern::TwoOfFour { places }, count)
         }
     };
-    let values = values(draw, dtype, count);
+    let values = if dtype == DType::I8 { sparse_codes(draw, n, count) } else { values(draw, dtype, count).into() };
     Weight::Sparse(Sparse::new(n, k, pattern, values).unwrap_or_else(|e| unreachable!("{e}")))
 }
 
@@ -209,7 +223,7 @@ fn activated(model: Model, act: Act, x: f64, bound: f64, size: f64) -> Want {
 }
 
 fn case(draw: &mut Draw<'_>, dtype: DType, form: Stored) -> Case {
-    if matches!(form, Stored::Quant(_) | Stored::Blocks(_)) {
+    if matches!(form, Stored::Quant(_) | Stored::Blocks(_) | Stored::Sparse(_, DType::I8)) {
         // Scales are finite and of a calibrated weight's size.
         draw.only(|spread| !matches!(spread, Spread::Largest));
     }
@@ -247,7 +261,12 @@ fn case(draw: &mut Draw<'_>, dtype: DType, form: Stored) -> Case {
     // Kernels may take scale, zero point and minimum out of the sum over a group, scale·(Σ x·code − zero·Σ x) − min·Σ x. With
     // w = scale·(code − zero) − min the terms' sizes sum to at most Σ|x·w| + 2·(scale·zero + |min|)·Σ|x|, and each group adds three
     // roundings.
-    let (terms, growth) = weight.coded().map_or((k + 1, 0.0), |coded| (2 * k + 3 * coded.groups() + 1, growth(coded)));
+    let (terms, growth) = match (&weight, weight.coded()) {
+        (_, Some(coded)) => (2 * k + 3 * coded.groups() + 1, growth(coded)),
+        // A kernel may scale Σ x·code, one rounding more; and what the reference multiplies, scale·code, has been rounded.
+        (Weight::Sparse(sparse), None) if sparse.values().scales().is_some() => (k + 3, 0.0),
+        _ => (k + 1, 0.0),
+    };
     let wants = value.into_iter().zip(size).enumerate().map(|(i, (c, s))| {
         let s = if growth > 0.0 { s + growth * row_size(&xv, i / n, k) } else { s };
         if exact { Want::exactly(activate(act, c)) } else { activated(model, act, c, model.sum(terms, s) + lost(i), s) }
