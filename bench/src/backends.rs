@@ -93,7 +93,7 @@ pub fn cpu_limits(_choice: &Choice) -> Result<Limits, OpenError> {
 
 #[cfg(feature = "wgpu")]
 fn wgpu(choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
-    Ok(Arc::new(kernels_wgpu::WgpuBackend::new(choice.device.as_deref())?))
+    Ok(Arc::new(kernels_wgpu::WgpuBackend::new(choice.device.as_deref())?.tested()?))
 }
 
 #[cfg(not(feature = "wgpu"))]
@@ -117,6 +117,27 @@ fn cuda(choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
 #[cfg(not(feature = "cuda"))]
 fn cuda(_choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
     Err(OpenError::NotCompiled("cuda"))
+}
+
+/// Tests the device of an open backend anew, where the backend keeps verdicts on devices; ops that fail are refused from then on.
+///
+/// # Errors
+/// A fault of the device.
+#[cfg(feature = "wgpu")]
+pub fn test_again(on: &dyn Backend) -> kernels::Result<()> {
+    match (on as &dyn std::any::Any).downcast_ref::<kernels_wgpu::WgpuBackend>() {
+        Some(gpu) => gpu.self_test().map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Tests the device of an open backend anew; no backend of this program keeps verdicts.
+///
+/// # Errors
+/// None.
+#[cfg(not(feature = "wgpu"))]
+pub fn test_again(_on: &dyn Backend) -> kernels::Result<()> {
+    Ok(())
 }
 
 /// The support table of a backend. A software device will do for it, and cuda needs none.

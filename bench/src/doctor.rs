@@ -1,5 +1,6 @@
 //! `doctor`: which backends work on this machine, and whether they compute right.
 
+use crate::backends::test_again;
 use crate::check::self_test;
 use crate::kernels::Opened;
 use kernels::conformance::Outcome;
@@ -27,6 +28,11 @@ pub fn run(opened: &[Opened]) -> ExitCode {
             if info.threads == 0 { "number of units unknown".into() } else { format!("{} threads or units", info.threads) };
         println!("  {units}; {}", memory(info.memory_bytes));
         let start = Instant::now();
+        if let Err(error) = test_again(on.as_ref()) {
+            wrong += 1;
+            println!("  WRONG: {error}\n");
+            continue;
+        }
         let report = self_test(on.as_ref());
         let (mut passed, mut unsupported) = (0, 0);
         for row in &report.rows {

@@ -1,7 +1,9 @@
 //! Choosing and opening an adapter, or saying why there is none.
 
+use crate::cache::Cache;
 use crate::fault::Faults;
 use crate::memory::Counters;
+use crate::pipeline_cache::Compilations;
 use crate::queue::Queue;
 use crate::rope::Frequencies;
 use crate::tuning::{Class, Tuning, VARIABLE};
@@ -76,7 +78,7 @@ fn rank(kind: DeviceType) -> u8 {
 fn open(adapter: &Adapter) -> Result<WgpuBackend> {
     let about = adapter.get_info();
     let limits = adapter.limits();
-    let features = adapter.features() & Features::SUBGROUP;
+    let features = adapter.features() & (Features::SUBGROUP | Features::PIPELINE_CACHE);
     let descriptor = DeviceDescriptor {
         required_features: features,
         label: Some(NAME),
@@ -95,6 +97,8 @@ fn open(adapter: &Adapter) -> Result<WgpuBackend> {
         software: about.device_type == DeviceType::Cpu,
         subgroups: features.contains(Features::SUBGROUP).then_some((about.subgroup_min_size, about.subgroup_max_size)),
     };
+    let forced = std::env::var(VARIABLE).unwrap_or_default();
+    let cache = Cache::of(&about, &forced);
     let info = DeviceInfo {
         name: about.name,
         driver: format!("{} {}", about.driver, about.driver_info).trim().to_owned(),
@@ -103,9 +107,10 @@ fn open(adapter: &Adapter) -> Result<WgpuBackend> {
         ..DeviceInfo::default()
     };
     let counters = Counters::default();
-    let tuning = Tuning::new(&limits, class, &std::env::var(VARIABLE).unwrap_or_default())?;
-    let queue = Queue::new(device, queue, limits, faults, counters.clone());
-    Ok(WgpuBackend { id: DeviceId::unique(), info, queue, counters, tuning, frequencies: Frequencies::default() })
+    let tuning = Tuning::new(&limits, class, &forced)?;
+    let compilations = Compilations::new(&device, cache.clone());
+    let queue = Queue::new(device, queue, limits, faults, counters.clone(), compilations, tuning.broken);
+    Ok(WgpuBackend { id: DeviceId::unique(), info, queue, counters, tuning, cache, frequencies: Frequencies::default() })
 }
 
 #[cfg(test)]

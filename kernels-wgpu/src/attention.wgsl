@@ -115,10 +115,10 @@ fn attention(
         let greatest = row_greatest(lane, s);
         let shift = shift_of_scores(greatest);
         let w = Dots(
-            exp_of_four(s.c0 - shift),
-            exp_of_four(s.c1 - shift),
-            exp_of_four(s.c2 - shift),
-            exp_of_four(s.c3 - shift),
+            fading_of(s.c0 - shift),
+            fading_of(s.c1 - shift),
+            fading_of(s.c2 - shift),
+            fading_of(s.c3 - shift),
         );
         keep_weights(lane, w);
         workgroupBarrier();

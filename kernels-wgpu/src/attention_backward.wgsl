@@ -39,7 +39,8 @@ fn row_at(which: u32, i: u32) -> u32 {
 
 // e^(score − lse), 0 of what is not seen.
 fn weight(score: vec4<f32>, lse: vec4<f32>, seen: vec4<bool>) -> vec4<f32> {
-    return select(vec4(0.0), exp_of_four(score - lse), seen);
+    let x = score - lse;
+    return select(vec4(0.0), vec4(exp_of(x.x), exp_of(x.y), exp_of(x.z), exp_of(x.w)), seen);
 }
 
 // Which workgroup of how many tiles this is: tile, batch entry and head of keys, and first column. False beyond the last.

@@ -1,5 +1,6 @@
-// As `attention.wgsl`, where eight invocations are one vector of a processor: a subgroup has 16 rows, an invocation eight keys of
-// a block and then eight columns. What others need is broadcast, not read again. Sums are those of `attention.wgsl`, to the bit.
+// As `attention.wgsl`, where eight invocations are one vector of a processor: a subgroup has 32 rows, an invocation eight keys of
+// a block and then eight columns. What others need is broadcast, not read again, since words are read one by one. Sums are those of
+// `attention.wgsl`, to the bit.
 
 override X: u32;
 override WHOLE: u32; // whether fours of columns begin at multiples of four and none reaches beyond D
@@ -15,11 +16,12 @@ alias Value = f32;
 
 fn mac(l: f32, r: vec4<f32>, sum: vec4<f32>) -> vec4<f32> { return fma(vec4(l), r, sum); }
 
-const SUBGROUPS = 4u; // of a workgroup
-const ROWS = 16u; // of a subgroup
+const SUBGROUPS = 2u; // of a workgroup
+const ROWS = 32u; // of a subgroup
 const SLICE = 64u; // columns of a workgroup
+const FOURS = BLOCK / 4u;
 
-var<workgroup> weights: array<f32, SUBGROUPS * BLOCK * ROWS>; // [SUBGROUPS, BLOCK, ROWS]
+var<workgroup> weights: array<vec4<f32>, SUBGROUPS * ROWS * FOURS>; // [SUBGROUPS, ROWS, FOURS] of four keys
 
 const Q = 0u;
 const K = 1u;
@@ -49,19 +51,82 @@ fn columns(which: u32, row: u32, column: u32) -> vec4<f32> {
     return four;
 }
 
-fn four_keys(first: u32, end: u32) -> vec4<u32> {
+// Where four keys (or their values) start; beyond the last, that one again.
+fn four_keys(place: Place, first: u32, end: u32) -> vec4<u32> {
     let i = min(vec4(first) + vec4(0u, 1u, 2u, 3u), vec4(end - 1u));
-    return vec4(key_at(params.k, i.x), key_at(params.k, i.y), key_at(params.k, i.z), key_at(params.k, i.w));
+    return vec4(key_at(place, i.x), key_at(place, i.y), key_at(place, i.z), key_at(place, i.w));
 }
 
 fn key_columns(keys: vec4<u32>, d: u32) -> Quad {
     return transposed(columns(K, keys.x, d), columns(K, keys.y, d), columns(K, keys.z, d), columns(K, keys.w, d));
 }
 
+fn value_rows(values: vec4<u32>, column: u32) -> Quad {
+    return Quad(columns(V, values.x, column), columns(V, values.y, column), columns(V, values.z, column), columns(V, values.w, column));
+}
+
+// Of eight rows, this invocation's columns (or keys) 4 · lane.. and 32 + 4 · lane...
+struct Wide {
+    near: Eight,
+    far: Eight,
+}
+
 // A number for each of eight rows.
 struct OfRows {
     low: vec4<f32>,
     high: vec4<f32>,
+}
+
+// Running softmax of eight rows.
+struct Running {
+    low: Softmax,
+    high: Softmax,
+}
+
+// Four terms of the chain of each sum of a row.
+fn chained(l: vec4<f32>, r: Quad, s: vec4<f32>) -> vec4<f32> {
+    return mac(l.w, r.p3, mac(l.z, r.p2, mac(l.y, r.p1, mac(l.x, r.p0, s))));
+}
+
+// Adds the products of four values of each invocation, a row each, with four columns of this one at those places of the sum.
+fn with_four(l: vec4<f32>, r: Quad, s: Eight) -> Eight {
+    return Eight(
+        chained(subgroupBroadcast(l, 0u), r, s.r0),
+        chained(subgroupBroadcast(l, 1u), r, s.r1),
+        chained(subgroupBroadcast(l, 2u), r, s.r2),
+        chained(subgroupBroadcast(l, 3u), r, s.r3),
+        chained(subgroupBroadcast(l, 4u), r, s.r4),
+        chained(subgroupBroadcast(l, 5u), r, s.r5),
+        chained(subgroupBroadcast(l, 6u), r, s.r6),
+        chained(subgroupBroadcast(l, 7u), r, s.r7),
+    );
+}
+
+// The same for the places below a row's `seen`, from the first on: what is not seen may not be finite.
+fn chained_where(l: vec4<f32>, r: Quad, s: vec4<f32>, seen: u32) -> vec4<f32> {
+    let one = select(s, mac(l.x, r.p0, s), seen > 0u);
+    let two = select(one, mac(l.y, r.p1, one), seen > 1u);
+    let three = select(two, mac(l.z, r.p2, two), seen > 2u);
+    return select(three, mac(l.w, r.p3, three), seen > 3u);
+}
+
+fn with_four_where(l: vec4<f32>, r: Quad, s: Eight, seen: u32) -> Eight {
+    return Eight(
+        chained_where(subgroupBroadcast(l, 0u), r, s.r0, subgroupBroadcast(seen, 0u)),
+        chained_where(subgroupBroadcast(l, 1u), r, s.r1, subgroupBroadcast(seen, 1u)),
+        chained_where(subgroupBroadcast(l, 2u), r, s.r2, subgroupBroadcast(seen, 2u)),
+        chained_where(subgroupBroadcast(l, 3u), r, s.r3, subgroupBroadcast(seen, 3u)),
+        chained_where(subgroupBroadcast(l, 4u), r, s.r4, subgroupBroadcast(seen, 4u)),
+        chained_where(subgroupBroadcast(l, 5u), r, s.r5, subgroupBroadcast(seen, 5u)),
+        chained_where(subgroupBroadcast(l, 6u), r, s.r6, subgroupBroadcast(seen, 6u)),
+        chained_where(subgroupBroadcast(l, 7u), r, s.r7, subgroupBroadcast(seen, 7u)),
+    );
+}
+
+fn scored(l: vec4<f32>, near: Quad, far: Quad, s: Wide) -> Wide { return Wide(with_four(l, near, s.near), with_four(l, far, s.far)); }
+
+fn scored_where(l: vec4<f32>, near: Quad, far: Quad, s: Wide, seen: u32) -> Wide {
+    return Wide(with_four_where(l, near, s.near, seen), with_four_where(l, far, s.far, seen));
 }
 
 fn masked(s: vec4<f32>, keys: vec4<u32>, visible: u32) -> vec4<f32> { return select(vec4(-infinity()), s, keys < vec4(visible)); }
@@ -79,6 +144,10 @@ fn masked_rows(s: Eight, keys: vec4<u32>, visible: u32) -> Eight {
     );
 }
 
+fn masked_wide(s: Wide, keys: vec4<u32>, visible: u32) -> Wide {
+    return Wide(masked_rows(s.near, keys, visible), masked_rows(s.far, keys + 32u, visible));
+}
+
 fn greatest_of(a: vec4<f32>, b: vec4<f32>) -> f32 {
     let four = greater(greater(vec4(-infinity()), a), b);
     return subgroupMax(max(max(four.x, four.y), max(four.z, four.w)));
@@ -93,14 +162,14 @@ fn greatest_of_rows(a: Eight, b: Eight) -> OfRows {
 
 fn weights_of(s: Eight, shift: OfRows) -> Eight {
     return Eight(
-        exp_of_four(s.r0 - shift.low.x),
-        exp_of_four(s.r1 - shift.low.y),
-        exp_of_four(s.r2 - shift.low.z),
-        exp_of_four(s.r3 - shift.low.w),
-        exp_of_four(s.r4 - shift.high.x),
-        exp_of_four(s.r5 - shift.high.y),
-        exp_of_four(s.r6 - shift.high.z),
-        exp_of_four(s.r7 - shift.high.w),
+        fading_of(s.r0 - shift.low.x),
+        fading_of(s.r1 - shift.low.y),
+        fading_of(s.r2 - shift.low.z),
+        fading_of(s.r3 - shift.low.w),
+        fading_of(s.r4 - shift.high.x),
+        fading_of(s.r5 - shift.high.y),
+        fading_of(s.r6 - shift.high.z),
+        fading_of(s.r7 - shift.high.w),
     );
 }
 
@@ -127,40 +196,45 @@ fn sums_of_rows(a: Eight, b: Eight) -> OfRows {
     );
 }
 
-fn keep(to: u32, w: vec4<f32>) {
-    weights[to] = w.x;
-    weights[to + ROWS] = w.y;
-    weights[to + 2u * ROWS] = w.z;
-    weights[to + 3u * ROWS] = w.w;
+// Keeps the weights of four keys of eight rows.
+fn keep(to: u32, w: Eight) {
+    weights[to] = w.r0;
+    weights[to + FOURS] = w.r1;
+    weights[to + 2u * FOURS] = w.r2;
+    weights[to + 3u * FOURS] = w.r3;
+    weights[to + 4u * FOURS] = w.r4;
+    weights[to + 5u * FOURS] = w.r5;
+    weights[to + 6u * FOURS] = w.r6;
+    weights[to + 7u * FOURS] = w.r7;
 }
 
-fn keep_rows(to: u32, w: Eight) {
-    keep(to, w.r0);
-    keep(to + 1u, w.r1);
-    keep(to + 2u, w.r2);
-    keep(to + 3u, w.r3);
-    keep(to + 4u, w.r4);
-    keep(to + 5u, w.r5);
-    keep(to + 6u, w.r6);
-    keep(to + 7u, w.r7);
+struct Joins {
+    low: Join,
+    high: Join,
 }
 
-// As `multiplied`, for the rows whose invocations see the key.
-fn multiplied_where(seen: u32, l: f32, r: vec4<f32>, s: Eight) -> Eight {
-    let m = multiplied(l, r, s);
-    return Eight(
-        select(s.r0, m.r0, subgroupBroadcast(seen, 0u) != 0u),
-        select(s.r1, m.r1, subgroupBroadcast(seen, 1u) != 0u),
-        select(s.r2, m.r2, subgroupBroadcast(seen, 2u) != 0u),
-        select(s.r3, m.r3, subgroupBroadcast(seen, 3u) != 0u),
-        select(s.r4, m.r4, subgroupBroadcast(seen, 4u) != 0u),
-        select(s.r5, m.r5, subgroupBroadcast(seen, 5u) != 0u),
-        select(s.r6, m.r6, subgroupBroadcast(seen, 6u) != 0u),
-        select(s.r7, m.r7, subgroupBroadcast(seen, 7u) != 0u),
+// Turns the scores of a block into weights, kept from `to` on, and joins the block to those before.
+fn softmax_block(scores: Wide, to: u32, lane: u32, running: ptr<function, Running>) -> Joins {
+    let greatest = greatest_of_rows(scores.near, scores.far);
+    let shift = OfRows(shift_of_scores(greatest.low), shift_of_scores(greatest.high));
+    let near = weights_of(scores.near, shift);
+    let far = weights_of(scores.far, shift);
+    keep(to + lane, near);
+    keep(to + 8u + lane, far);
+    let sums = sums_of_rows(near, far);
+    var low = (*running).low;
+    var high = (*running).high;
+    let joins = Joins(
+        join_block(&low, Softmax(greatest.low, sums.low)),
+        join_block(&high, Softmax(greatest.high, sums.high)),
     );
+    *running = Running(low, high);
+    return joins;
 }
 
-fn joined(before: Eight, fade: OfRows, block: Eight, rise: OfRows) -> Eight {
+fn joined(before: Eight, joins: Joins, block: Eight) -> Eight {
+    let fade = OfRows(joins.low.fade, joins.high.fade);
+    let rise = OfRows(joins.low.rise, joins.high.rise);
     return Eight(
         fma(before.r0, vec4(fade.low.x), block.r0 * rise.low.x),
         fma(before.r1, vec4(fade.low.y), block.r1 * rise.low.y),
@@ -173,6 +247,10 @@ fn joined(before: Eight, fade: OfRows, block: Eight, rise: OfRows) -> Eight {
     );
 }
 
+fn joined_wide(before: Wide, joins: Joins, block: Wide) -> Wide {
+    return Wide(joined(before.near, joins, block.near), joined(before.far, joins, block.far));
+}
+
 fn store_row(row: u32, column: u32, sums: vec4<f32>, total: f32) {
     if (row >= params.rows) { return; }
     let to = query_at(params.out, row);
@@ -181,15 +259,15 @@ fn store_row(row: u32, column: u32, sums: vec4<f32>, total: f32) {
     }
 }
 
-fn store_rows(row: u32, column: u32, sums: Eight, low: Softmax, high: Softmax) {
-    store_row(row, column, sums.r0, low.total.x);
-    store_row(row + 1u, column, sums.r1, low.total.y);
-    store_row(row + 2u, column, sums.r2, low.total.z);
-    store_row(row + 3u, column, sums.r3, low.total.w);
-    store_row(row + 4u, column, sums.r4, high.total.x);
-    store_row(row + 5u, column, sums.r5, high.total.y);
-    store_row(row + 6u, column, sums.r6, high.total.z);
-    store_row(row + 7u, column, sums.r7, high.total.w);
+fn store_eight(row: u32, column: u32, sums: Eight, run: Running) {
+    store_row(row, column, sums.r0, run.low.total.x);
+    store_row(row + 1u, column, sums.r1, run.low.total.y);
+    store_row(row + 2u, column, sums.r2, run.low.total.z);
+    store_row(row + 3u, column, sums.r3, run.low.total.w);
+    store_row(row + 4u, column, sums.r4, run.high.total.x);
+    store_row(row + 5u, column, sums.r5, run.high.total.y);
+    store_row(row + 6u, column, sums.r6, run.high.total.z);
+    store_row(row + 7u, column, sums.r7, run.high.total.w);
 }
 
 fn store_lse(row: u32, softmax: Softmax) {
@@ -198,7 +276,16 @@ fn store_lse(row: u32, softmax: Softmax) {
     }
 }
 
-@compute @workgroup_size(32)
+fn store_rows(row: u32, column: u32, lane: u32, sums: Wide, run: Running) {
+    store_eight(row, column + 4u * lane, sums.near, run);
+    store_eight(row, column + 32u + 4u * lane, sums.far, run);
+    if (params.with_lse != 0u && column == 0u && lane == 0u) {
+        store_lse(row, run.low);
+        store_lse(row + 4u, run.high);
+    }
+}
+
+@compute @workgroup_size(16)
 fn attention_broadcast(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -214,132 +301,87 @@ fn attention_broadcast(
     let lane = invocation % 8u;
     let row = (tile * SUBGROUPS + invocation / 8u) * ROWS;
     let end = visible_keys(min((tile + 1u) * ROWS * SUBGROUPS, params.rows) - 1u);
-    // The rows whose values this invocation reads and broadcasts.
-    let row_a = min(row + lane, params.rows - 1u);
-    let row_b = min(row + 8u + lane, params.rows - 1u);
-    let visible_a = visible_keys(row_a);
-    let visible_b = visible_keys(row_b);
-    let q_a = query_at(params.q, row_a);
-    let q_b = query_at(params.q, row_b);
+    // The rows whose values this invocation reads and broadcasts, one of each eight.
+    let own = min(vec4(row + lane) + vec4(0u, 8u, 16u, 24u), vec4(params.rows - 1u));
+    let visible = vec4(visible_keys(own.x), visible_keys(own.y), visible_keys(own.z), visible_keys(own.w));
+    let own_q = vec4(query_at(params.q, own.x), query_at(params.q, own.y), query_at(params.q, own.z), query_at(params.q, own.w));
     // Beyond this, some row of the subgroup does not see a key.
     let seen_by_all = visible_keys(min(row, params.rows - 1u));
-    let kept = invocation / 8u * BLOCK * ROWS;
+    let kept = invocation / 8u * ROWS * FOURS;
 
-    var total_a0 = Eight(); // rows 0 to 7, columns 4 · lane..
-    var total_a1 = Eight(); // rows 0 to 7, columns 32 + 4 · lane..
-    var total_b0 = Eight(); // rows 8 to 15
-    var total_b1 = Eight();
-    var softmax_0 = Softmax(vec4(-infinity()), vec4(0.0)); // rows 0 to 3
-    var softmax_1 = softmax_0;
-    var softmax_2 = softmax_0;
-    var softmax_3 = softmax_0;
+    var total_a = Wide(); // rows 0 to 7
+    var total_b = Wide();
+    var total_c = Wide();
+    var total_d = Wide(); // rows 24 to 31
+    let none = Softmax(vec4(-infinity()), vec4(0.0));
+    var softmax_a = Running(none, none);
+    var softmax_b = softmax_a;
+    var softmax_c = softmax_a;
+    var softmax_d = softmax_a;
     for (var first = 0u; first < end; first += BLOCK) {
-        var a0 = Eight(); // rows 0 to 7, keys 4 · lane..
-        var a1 = Eight(); // rows 0 to 7, keys 32 + 4 · lane..
-        var b0 = Eight(); // rows 8 to 15
-        var b1 = Eight();
-        let keys_0 = four_keys(first + 4u * lane, end);
-        let keys_1 = four_keys(first + 32u + 4u * lane, end);
-        for (var d = 0u; d < params.head_dim; d += 4u) {
+        var a = Wide();
+        var b = Wide();
+        var c = Wide();
+        var d = Wide();
+        let near_keys = four_keys(params.k, first + 4u * lane, end);
+        let far_keys = four_keys(params.k, first + 32u + 4u * lane, end);
+        for (var p = 0u; p < params.head_dim; p += 4u) {
+            let near = key_columns(near_keys, p);
+            let far = key_columns(far_keys, p);
             // The scale first: it may keep in range what would overflow.
-            let qa = params.scale * columns(Q, q_a, d);
-            let qb = params.scale * columns(Q, q_b, d);
-            let k0 = key_columns(keys_0, d);
-            let k1 = key_columns(keys_1, d);
-            a0 = multiplied(qa.x, k0.p0, a0);
-            a1 = multiplied(qa.x, k1.p0, a1);
-            b0 = multiplied(qb.x, k0.p0, b0);
-            b1 = multiplied(qb.x, k1.p0, b1);
-            a0 = multiplied(qa.y, k0.p1, a0);
-            a1 = multiplied(qa.y, k1.p1, a1);
-            b0 = multiplied(qb.y, k0.p1, b0);
-            b1 = multiplied(qb.y, k1.p1, b1);
-            a0 = multiplied(qa.z, k0.p2, a0);
-            a1 = multiplied(qa.z, k1.p2, a1);
-            b0 = multiplied(qb.z, k0.p2, b0);
-            b1 = multiplied(qb.z, k1.p2, b1);
-            a0 = multiplied(qa.w, k0.p3, a0);
-            a1 = multiplied(qa.w, k1.p3, a1);
-            b0 = multiplied(qb.w, k0.p3, b0);
-            b1 = multiplied(qb.w, k1.p3, b1);
+            a = scored(params.scale * columns(Q, own_q.x, p), near, far, a);
+            b = scored(params.scale * columns(Q, own_q.y, p), near, far, b);
+            c = scored(params.scale * columns(Q, own_q.z, p), near, far, c);
+            d = scored(params.scale * columns(Q, own_q.w, p), near, far, d);
         }
         let whole = first + BLOCK <= seen_by_all;
         if (!whole) {
-            let numbers = vec4(first + 4u * lane) + vec4(0u, 1u, 2u, 3u);
-            a0 = masked_rows(a0, numbers, visible_a);
-            a1 = masked_rows(a1, numbers + 32u, visible_a);
-            b0 = masked_rows(b0, numbers, visible_b);
-            b1 = masked_rows(b1, numbers + 32u, visible_b);
+            let keys = vec4(first + 4u * lane) + vec4(0u, 1u, 2u, 3u);
+            a = masked_wide(a, keys, visible.x);
+            b = masked_wide(b, keys, visible.y);
+            c = masked_wide(c, keys, visible.z);
+            d = masked_wide(d, keys, visible.w);
         }
-        let greatest_a = greatest_of_rows(a0, a1);
-        let greatest_b = greatest_of_rows(b0, b1);
-        let shift_a = OfRows(shift_of_scores(greatest_a.low), shift_of_scores(greatest_a.high));
-        let shift_b = OfRows(shift_of_scores(greatest_b.low), shift_of_scores(greatest_b.high));
-        a0 = weights_of(a0, shift_a);
-        a1 = weights_of(a1, shift_a);
-        b0 = weights_of(b0, shift_b);
-        b1 = weights_of(b1, shift_b);
-        let sums_a = sums_of_rows(a0, a1);
-        let sums_b = sums_of_rows(b0, b1);
-        let join_0 = join_block(&softmax_0, Softmax(greatest_a.low, sums_a.low));
-        let join_1 = join_block(&softmax_1, Softmax(greatest_a.high, sums_a.high));
-        let join_2 = join_block(&softmax_2, Softmax(greatest_b.low, sums_b.low));
-        let join_3 = join_block(&softmax_3, Softmax(greatest_b.high, sums_b.high));
         workgroupBarrier();
-        keep_rows(kept + 4u * lane * ROWS, a0);
-        keep_rows(kept + (32u + 4u * lane) * ROWS, a1);
-        keep_rows(kept + 4u * lane * ROWS + 8u, b0);
-        keep_rows(kept + (32u + 4u * lane) * ROWS + 8u, b1);
+        let joins_a = softmax_block(a, kept, lane, &softmax_a);
+        let joins_b = softmax_block(b, kept + 8u * FOURS, lane, &softmax_b);
+        let joins_c = softmax_block(c, kept + 16u * FOURS, lane, &softmax_c);
+        let joins_d = softmax_block(d, kept + 24u * FOURS, lane, &softmax_d);
         workgroupBarrier();
 
-        a0 = Eight();
-        a1 = Eight();
-        b0 = Eight();
-        b1 = Eight();
-        let count = min(BLOCK, end - first);
+        a = Wide();
+        b = Wide();
+        c = Wide();
+        d = Wide();
+        let mine = kept + lane * FOURS;
         // Two loops, since software drivers take both ways of a branch.
-        for (var key = 0u; key < select(0u, count, whole); key++) {
-            let at = key_at(params.v, first + key);
-            let v0 = columns(V, at, column + 4u * lane);
-            let v1 = columns(V, at, column + 32u + 4u * lane);
-            let wa = weights[kept + key * ROWS + lane];
-            let wb = weights[kept + key * ROWS + 8u + lane];
-            a0 = multiplied(wa, v0, a0);
-            a1 = multiplied(wa, v1, a1);
-            b0 = multiplied(wb, v0, b0);
-            b1 = multiplied(wb, v1, b1);
+        for (var four = 0u; four < select(0u, FOURS, whole); four++) {
+            let values = four_keys(params.v, first + 4u * four, end);
+            let near = value_rows(values, column + 4u * lane);
+            let far = value_rows(values, column + 32u + 4u * lane);
+            a = scored(weights[mine + four], near, far, a);
+            b = scored(weights[mine + 8u * FOURS + four], near, far, b);
+            c = scored(weights[mine + 16u * FOURS + four], near, far, c);
+            d = scored(weights[mine + 24u * FOURS + four], near, far, d);
         }
-        for (var key = 0u; key < select(count, 0u, whole); key++) {
-            let at = key_at(params.v, first + key);
-            let v0 = columns(V, at, column + 4u * lane);
-            let v1 = columns(V, at, column + 32u + 4u * lane);
-            let wa = weights[kept + key * ROWS + lane];
-            let wb = weights[kept + key * ROWS + 8u + lane];
-            // What a row does not see is not multiplied: it may not be finite.
-            let seen_a = u32(first + key < visible_a);
-            let seen_b = u32(first + key < visible_b);
-            a0 = multiplied_where(seen_a, wa, v0, a0);
-            a1 = multiplied_where(seen_a, wa, v1, a1);
-            b0 = multiplied_where(seen_b, wb, v0, b0);
-            b1 = multiplied_where(seen_b, wb, v1, b1);
+        let fours = (min(BLOCK, end - first) + 3u) / 4u;
+        for (var four = 0u; four < select(fours, 0u, whole); four++) {
+            let values = four_keys(params.v, first + 4u * four, end);
+            let near = value_rows(values, column + 4u * lane);
+            let far = value_rows(values, column + 32u + 4u * lane);
+            let seen = max(visible, vec4(first + 4u * four)) - (first + 4u * four);
+            a = scored_where(weights[mine + four], near, far, a, seen.x);
+            b = scored_where(weights[mine + 8u * FOURS + four], near, far, b, seen.y);
+            c = scored_where(weights[mine + 16u * FOURS + four], near, far, c, seen.z);
+            d = scored_where(weights[mine + 24u * FOURS + four], near, far, d, seen.w);
         }
-        let fade_a = OfRows(join_0.fade, join_1.fade);
-        let rise_a = OfRows(join_0.rise, join_1.rise);
-        let fade_b = OfRows(join_2.fade, join_3.fade);
-        let rise_b = OfRows(join_2.rise, join_3.rise);
-        total_a0 = joined(total_a0, fade_a, a0, rise_a);
-        total_a1 = joined(total_a1, fade_a, a1, rise_a);
-        total_b0 = joined(total_b0, fade_b, b0, rise_b);
-        total_b1 = joined(total_b1, fade_b, b1, rise_b);
+        total_a = joined_wide(total_a, joins_a, a);
+        total_b = joined_wide(total_b, joins_b, b);
+        total_c = joined_wide(total_c, joins_c, c);
+        total_d = joined_wide(total_d, joins_d, d);
     }
-    store_rows(row, column + 4u * lane, total_a0, softmax_0, softmax_1);
-    store_rows(row, column + 32u + 4u * lane, total_a1, softmax_0, softmax_1);
-    store_rows(row + 8u, column + 4u * lane, total_b0, softmax_2, softmax_3);
-    store_rows(row + 8u, column + 32u + 4u * lane, total_b1, softmax_2, softmax_3);
-    if (params.with_lse != 0u && column == 0u && lane == 0u) {
-        store_lse(row, softmax_0);
-        store_lse(row + 4u, softmax_1);
-        store_lse(row + 8u, softmax_2);
-        store_lse(row + 12u, softmax_3);
-    }
+    store_rows(row, column, lane, total_a, softmax_a);
+    store_rows(row + 8u, column, lane, total_b, softmax_b);
+    store_rows(row + 16u, column, lane, total_c, softmax_c);
+    store_rows(row + 24u, column, lane, total_d, softmax_d);
 }

@@ -74,7 +74,7 @@ fn attention_split(
     var greatest = vec4(-infinity());
     for (var key = 0u; key < count; key++) { greatest = greater(greatest, weights[key]); }
     workgroupBarrier();
-    weights[lane] = exp_of_four(score - shift_of_scores(greatest));
+    weights[lane] = fading_of(score - shift_of_scores(greatest));
     workgroupBarrier();
 
     var total = vec4<f32>();

@@ -1,6 +1,7 @@
 //! What went wrong on the device, remembered: the first fault comes out of every later call.
 
 use crate::NAME;
+use crate::self_test::Wrong;
 use kernels::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +13,8 @@ pub(crate) struct Faults(Arc<Mutex<Record>>);
 struct Record {
     running: &'static str,
     first: Option<Error>,
+    device: String,
+    quarantined: Vec<Wrong>,
 }
 
 impl Faults {
@@ -22,11 +25,19 @@ impl Faults {
     /// Starts a call on behalf of `op`.
     ///
     /// # Errors
-    /// The fault of an earlier call.
+    /// The fault of an earlier call; `Quarantined`.
     pub fn enter(&self, op: &'static str) -> Result<()> {
         self.check()?;
-        self.with(|record| record.running = op);
-        Ok(())
+        self.with(|record| {
+            record.running = op;
+            let Some(Wrong { what, .. }) = record.quarantined.iter().find(|wrong| wrong.op == op) else { return Ok(()) };
+            Err(Error::Quarantined { op, backend: NAME, device: record.device.clone(), what: what.clone() })
+        })
+    }
+
+    /// Refuses these ops of a device from now on, and no others.
+    pub fn quarantine(&self, device: &str, wrong: &[Wrong]) {
+        self.with(|record| (record.device, record.quarantined) = (device.to_owned(), wrong.to_vec()));
     }
 
     /// # Errors

@@ -27,6 +27,12 @@
 //! | `broadcast` | every product and attention by subgroups of eight, where subgroups are of that size |
 //! | `no-subgroups` | nothing by subgroups |
 //! | `no-dot4` | bytes multiplied one at a time |
+//! | `break-OP` | none: the op of this name does nothing, so that the self-test finds it |
+//!
+//! [`WgpuBackend::self_test`] asks every op for a known answer and quarantines those that fail;
+//! [`WgpuBackend::tested`] does so once for a device, driver and version and keeps the verdict, so that opening costs nothing after
+//! the first time. Verdicts and compiled pipelines are kept in `sizewise` in the user's folder of caches (`XDG_CACHE_HOME`,
+//! `LOCALAPPDATA` or `~/.cache`); `SIZEWISE_CACHE` names another folder, or is `off`.
 
 mod adamw;
 mod adapter;
@@ -35,6 +41,7 @@ mod attention_backward;
 mod axpy;
 mod binary;
 mod bindings;
+mod cache;
 mod cast;
 mod clip_norm;
 mod copy;
@@ -53,6 +60,7 @@ mod matmul;
 mod memory;
 mod operand;
 mod pipeline;
+mod pipeline_cache;
 mod product;
 mod quantize;
 mod queue;
@@ -63,19 +71,23 @@ mod rms_norm;
 mod rms_norm_backward;
 mod rope;
 mod scatter_add;
+mod self_test;
 mod sgd;
 mod softmax;
 mod softmax_backward;
+mod trials;
 mod tuning;
 mod unary;
 mod unary_backward;
 mod upload;
 mod weight;
 
+use cache::Cache;
 use kernels::{Backend, DeviceId, DeviceInfo};
 use memory::Counters;
 use queue::Queue;
 use rope::Frequencies;
+pub use self_test::Wrong;
 use tuning::Tuning;
 
 pub(crate) const NAME: &str = "wgpu";
@@ -88,6 +100,7 @@ pub struct WgpuBackend {
     pub(crate) counters: Counters,
     pub(crate) frequencies: Frequencies,
     pub(crate) tuning: Tuning,
+    pub(crate) cache: Cache,
 }
 
 impl WgpuBackend {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use wgpu::{
     BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType, BufferBindingType, ComputePipeline,
-    ComputePipelineDescriptor, Device, PipelineCompilationOptions, PipelineLayoutDescriptor, ShaderModule,
+    ComputePipelineDescriptor, Device, PipelineCache, PipelineCompilationOptions, PipelineLayoutDescriptor, ShaderModule,
     ShaderModuleDescriptor, ShaderSource, ShaderStages,
 };
 
@@ -109,7 +109,14 @@ fn layout(device: &Device, shader: &Shader, operands: u32) -> BindGroupLayout {
 impl Pipelines {
     /// The pipeline of a shader for these constants, in the order the shader names them, and this number of operands, always the
     /// same for a shader. Errors go to the device's callback.
-    pub fn get(&mut self, device: &Device, shader: &Shader, constants: [u32; CONSTANTS], operands: u32) -> &Compiled {
+    pub fn get(
+        &mut self,
+        device: &Device,
+        cache: Option<&PipelineCache>,
+        shader: &Shader,
+        constants: [u32; CONSTANTS],
+        operands: u32,
+    ) -> &Compiled {
         self.compiled.entry((shader.name, constants)).or_insert_with(|| {
             let module = self.modules.entry(shader.name).or_insert_with(|| {
                 let source = ShaderSource::Wgsl(shader.pieces.concat().into());
@@ -129,7 +136,7 @@ impl Pipelines {
                 module,
                 entry_point: None,
                 compilation_options: PipelineCompilationOptions { constants: &named, zero_initialize_workgroup_memory: false },
-                cache: None,
+                cache,
             });
             Compiled { pipeline, bindings }
         })

@@ -5,6 +5,7 @@ use crate::fault::Faults;
 use crate::memory::{Counters, KERNELS, READBACK, Storage};
 use crate::operand::Operand;
 use crate::pipeline::{CONSTANTS, Pipelines, Shader};
+use crate::pipeline_cache::Compilations;
 use crate::report::Report;
 use kernels::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -46,6 +47,9 @@ pub(crate) struct Queue {
     limits: Limits,
     faults: Faults,
     counters: Counters,
+    compilations: Compilations,
+    /// An op whose dispatches are left out.
+    broken: Option<&'static str>,
     report: Report,
     state: Mutex<State>,
     transfer: Mutex<()>,
@@ -73,9 +77,17 @@ struct State {
 }
 
 impl Queue {
-    pub fn new(device: Device, queue: wgpu::Queue, limits: Limits, faults: Faults, counters: Counters) -> Self {
-        let report = Report::new(&device);
-        Queue { device, queue, limits, faults, counters, report, state: Mutex::default(), transfer: Mutex::default() }
+    pub fn new(
+        device: Device,
+        queue: wgpu::Queue,
+        limits: Limits,
+        faults: Faults,
+        counters: Counters,
+        compilations: Compilations,
+        broken: Option<&'static str>,
+    ) -> Self {
+        let (report, state, transfer) = (Report::new(&device), Mutex::default(), Mutex::default());
+        Queue { device, queue, limits, faults, counters, compilations, broken, report, state, transfer }
     }
 
     pub fn device(&self) -> &Device {
@@ -125,7 +137,7 @@ impl Queue {
     /// # Errors
     /// `Limit` for more workgroups than 32 bits count; the first fault so far.
     pub fn dispatch(&self, dispatch: &Dispatch<'_>) -> Result<()> {
-        if dispatch.groups == 0 {
+        if dispatch.groups == 0 || self.broken == Some(dispatch.op) {
             return self.faults.check();
         }
         let [across, down] = fold(dispatch.op, dispatch.groups)?;
@@ -144,7 +156,7 @@ impl Queue {
         });
         state.awaits_report |= dispatch.operands.iter().any(|of| *of.buffer == self.report.buffer);
         let &Dispatch { shader, constants, operands, .. } = dispatch;
-        let compiled = state.pipelines.get(&self.device, shader, constants, operands.len() as u32);
+        let compiled = state.pipelines.get(&self.device, self.compilations.get(), shader, constants, operands.len() as u32);
         let pipeline = (shader, constants, compiled);
         let bindings = state.bindings.get(&self.device, pipeline, (slots, SLOT_BYTES as u64), operands);
         let pass = state.pass.get_or_insert_with(|| {

@@ -1,7 +1,7 @@
 //! How kernels are cut for a device: a seeded table by class of device, and what the environment forces.
 
 use crate::product::Tile;
-use kernels::{Error, Result};
+use kernels::{Error, OP_NAMES, Result};
 use wgpu::Limits;
 
 /// Environment variable that forces paths, as words separated by commas, so that every path can be tested on any device.
@@ -29,6 +29,8 @@ pub(crate) struct Tuning {
     pub broadcast: bool,
     /// The tile of every product (and attention's), if it is forced.
     pub tile: Option<Tile>,
+    /// An op that does nothing, for tests.
+    pub broken: Option<&'static str>,
 }
 
 impl Tuning {
@@ -44,6 +46,7 @@ impl Tuning {
             dot4: true,
             broadcast: class.software && eights,
             tile: None,
+            broken: None,
         };
         for word in forced.split(',').map(str::trim).filter(|word| !word.is_empty()) {
             match word {
@@ -54,15 +57,22 @@ impl Tuning {
                 "tile-64" => tuning.tile = Some(Tile::Middle),
                 "tile-128" => tuning.tile = Some(Tile::Large),
                 "broadcast" if eights => tuning.tile = Some(Tile::Broadcast),
+                _ if op(word).is_some() => tuning.broken = op(word),
                 _ => {
-                    let wanted = "words of `small`, `no-dot4`, `no-subgroups`, `tile-32`, `tile-64`, `tile-128`, and `broadcast` \
-                                  where subgroups are of 8";
+                    let wanted = "words of `small`, `no-dot4`, `no-subgroups`, `tile-32`, `tile-64`, `tile-128`, `break-OP`, and \
+                                  `broadcast` where subgroups are of 8";
                     return Err(Error::Value { op: "open", arg: VARIABLE, wanted, got: word.to_owned() });
                 }
             }
         }
         Ok(tuning)
     }
+}
+
+/// The op a word wants broken.
+fn op(word: &str) -> Option<&'static str> {
+    let name = word.strip_prefix("break-")?;
+    OP_NAMES.iter().find(|op| **op == name).copied()
 }
 
 #[cfg(test)]
@@ -75,6 +85,8 @@ mod tests {
         assert!(Tuning::new(&limits, Class::default(), "").unwrap().large);
         assert!(!Tuning::new(&limits, Class::default(), " small ,").unwrap().large);
         assert!(!Tuning::new(&Limits::default(), Class::default(), "").unwrap().large);
+        assert_eq!(Tuning::new(&limits, Class::default(), "break-softmax").unwrap().broken, Some("softmax"));
+        assert!(matches!(Tuning::new(&limits, Class::default(), "break-no-op"), Err(Error::Value { arg: VARIABLE, .. })));
         assert!(matches!(Tuning::new(&limits, Class::default(), "smal"), Err(Error::Value { arg: VARIABLE, .. })));
     }
 }

@@ -123,6 +123,18 @@ pub enum Error {
         /// The value asked for.
         got: u64,
     },
+    /// A self-test of the device found that it computes this op wrong.
+    #[error("{op}: refused by backend {backend}, as {device} computes it wrong: {what}")]
+    Quarantined {
+        /// Name of the op.
+        op: &'static str,
+        /// Name of the backend.
+        backend: &'static str,
+        /// Name of the device.
+        device: String,
+        /// What it gave.
+        what: String,
+    },
     /// The device failed while running an op. Sticky: every later call on this backend returns it.
     #[error("backend {backend}: {op} failed on the device: {what}")]
     Fault {

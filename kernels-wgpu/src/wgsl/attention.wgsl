@@ -91,10 +91,11 @@ fn shift_of_scores(greatest: vec4<f32>) -> vec4<f32> {
     return select(greatest, vec4(0.0), greatest == vec4(-infinity()));
 }
 
-// `exp_of`, of four.
-fn exp_of_four(x: vec4<f32>) -> vec4<f32> {
-    let n = round(x * LOG2_E);
-    let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
+// `exp_of`, of four that are not above 0.
+fn fading_of(x: vec4<f32>) -> vec4<f32> {
+    let y = max(x, vec4(-87.33654));
+    let n = round(y * LOG2_E);
+    let r = (y - n * LN_2_HIGH) - n * LN_2_LOW;
     var q = vec4(0.00019790245);
     q = fma(q, r, vec4(0.0013944758));
     q = fma(q, r, vec4(0.008333498));
@@ -102,11 +103,9 @@ fn exp_of_four(x: vec4<f32>) -> vec4<f32> {
     q = fma(q, r, vec4(0.16666666));
     q = fma(q, r, vec4(0.5));
     let p = fma(r * r, q, r) + 1.0;
-    let whole = vec4<i32>(clamp(n, vec4(-127.0), vec4(128.0)));
-    let half = whole / 2;
-    let power = bitcast<vec4<f32>>((half + 127) << vec4(23u)) * bitcast<vec4<f32>>((whole - half + 127) << vec4(23u));
-    let finite = select(select(p * power, vec4(0.0), x < vec4(-87.33654)), vec4(infinity()), x > vec4(88.72284));
-    return select(finite, x, (bitcast<vec4<u32>>(x) & vec4(0x7fffffffu)) > vec4(0x7f800000u));
+    let power = bitcast<vec4<f32>>((vec4<i32>(n) + 127) << vec4(23u));
+    let number = select(p * power, vec4(0.0), x < vec4(-87.33654));
+    return select(number, x, (bitcast<vec4<u32>>(x) & vec4(0x7fffffffu)) > vec4(0x7f800000u));
 }
 
 // Running softmax of four rows: greatest score, and sum of weights relative to it.
@@ -125,8 +124,8 @@ struct Join {
 fn join_block(before: ptr<function, Softmax>, block: Softmax) -> Join {
     let greatest = greater((*before).greatest, block.greatest);
     let shift = shift_of_scores(greatest);
-    let fade = exp_of_four((*before).greatest - shift);
-    let rise = exp_of_four(block.greatest - shift);
+    let fade = fading_of((*before).greatest - shift);
+    let rise = fading_of(block.greatest - shift);
     *before = Softmax(greatest, fma((*before).total, fade, block.total * rise));
     return Join(fade, rise);
 }

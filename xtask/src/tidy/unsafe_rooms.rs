@@ -9,7 +9,7 @@ const ROOMS: [&str; 7] = [
     "bench/src/peers/",
     "kernels-cpu/src/",
     "kernels-cuda/src/",
-    "kernels-wgpu/src/memory.rs",
+    "kernels-wgpu/src/pipeline_cache.rs",
     "kernels/src/conformance/guard.rs",
     "kernels-cpu/tests/no_alloc.rs",
     "model-zoo/tests/no_alloc.rs",

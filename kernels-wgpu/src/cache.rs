@@ -1,0 +1,174 @@
+//! What is kept on disk between runs, for one device, driver and state of these sources: compiled pipelines and the verdict of the
+//! self-test. A file that is damaged or of something else is left aside, with a notice.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use wgpu::AdapterInfo;
+
+/// Environment variable that names the folder; `off` for none.
+pub(crate) const VARIABLE: &str = "SIZEWISE_CACHE";
+
+const MAGIC: &[u8; 16] = b"sizewise-cache1\n";
+const HASH: usize = blake3::OUT_LEN;
+/// Largest file that is read.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// A folder, and what its files are about.
+#[derive(Clone, Debug)]
+pub(crate) struct Cache {
+    folder: Option<PathBuf>,
+    key: blake3::Hash,
+}
+
+impl Cache {
+    /// For an adapter and the paths forced on it, where the environment says.
+    pub fn of(about: &AdapterInfo, forced: &str) -> Self {
+        Cache::new(folder(|name| std::env::var_os(name).map(PathBuf::from)), about, forced)
+    }
+
+    fn new(folder: Option<PathBuf>, about: &AdapterInfo, forced: &str) -> Self {
+        let AdapterInfo { name, vendor, device, driver, driver_info, backend, .. } = about;
+        let sources = env!("SIZEWISE_WGPU_SOURCES");
+        let text = format!("{sources}\n{name}\n{vendor}\n{device}\n{driver}\n{driver_info}\n{backend:?}\n{forced}");
+        Cache { folder, key: blake3::hash(text.as_bytes()) }
+    }
+
+    fn path(&self, folder: &Path, what: &str) -> PathBuf {
+        folder.join(format!("wgpu-{}.{what}", &self.key.to_hex()[..16]))
+    }
+
+    fn checksum(&self, what: &str, content: &[u8]) -> blake3::Hash {
+        blake3::Hasher::new().update(self.key.as_bytes()).update(what.as_bytes()).update(content).finalize()
+    }
+
+    /// What was stored last.
+    pub fn load(&self, what: &str) -> Option<Vec<u8>> {
+        let path = self.path(self.folder.as_ref()?, what);
+        match self.read(&path, what) {
+            Ok(content) => Some(content),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                notice(&format!("{} is left aside: {error}", path.display()));
+                None
+            }
+        }
+    }
+
+    fn read(&self, path: &Path, what: &str) -> io::Result<Vec<u8>> {
+        let damaged = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason);
+        let mut bytes = Vec::new();
+        File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MOST_BYTES {
+            return Err(damaged("it is too large"));
+        }
+        let (magic, rest) = bytes.split_at_checked(MAGIC.len()).ok_or_else(|| damaged("it is truncated"))?;
+        let (key, rest) = rest.split_at_checked(HASH).ok_or_else(|| damaged("it is truncated"))?;
+        let (checksum, content) = rest.split_at_checked(HASH).ok_or_else(|| damaged("it is truncated"))?;
+        if magic != MAGIC || key != self.key.as_bytes() {
+            return Err(damaged("it is about something else"));
+        }
+        if checksum != self.checksum(what, content).as_bytes() {
+            return Err(damaged("it is damaged"));
+        }
+        Ok(content.to_vec())
+    }
+
+    /// Keeps something in place of what was stored before; readers see either whole.
+    pub fn store(&self, what: &str, content: &[u8]) {
+        let Some(folder) = &self.folder else { return };
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(folder)?;
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            file.write_all(MAGIC)?;
+            file.write_all(self.key.as_bytes())?;
+            file.write_all(self.checksum(what, content).as_bytes())?;
+            file.write_all(content)?;
+            file.persist(self.path(folder, what))?;
+            Ok(())
+        };
+        if let Err(error) = write() {
+            notice(&format!("nothing can be kept in {}: {error}; {VARIABLE}=off stops trying", folder.display()));
+        }
+    }
+}
+
+/// The folder of caches, by the environment.
+fn folder(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    // Relative folders of users are to be ignored (XDG Base Directory Specification).
+    let absolute = |name: &str| variable(name).filter(|path| path.is_absolute());
+    match variable(VARIABLE) {
+        Some(path) if path.as_os_str() == "off" => None,
+        Some(path) if !path.as_os_str().is_empty() => Some(path),
+        _ => absolute("XDG_CACHE_HOME")
+            .or_else(|| absolute("LOCALAPPDATA"))
+            .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+            .map(|caches| caches.join("sizewise")),
+    }
+}
+
+/// Tells the user what is no error.
+pub(crate) fn notice(text: &str) {
+    eprintln!("sizewise, wgpu: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wgpu::{Backend, DeviceType};
+
+    fn cache(folder: &Path, name: &str) -> Cache {
+        let mut about = AdapterInfo::new(DeviceType::Cpu, Backend::Vulkan);
+        about.name = name.to_owned();
+        Cache::new(Some(folder.to_owned()), &about, "")
+    }
+
+    #[test]
+    fn what_is_stored_is_loaded_whole_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = cache(folder.path(), "a");
+        assert_eq!(of.load("tuning"), None);
+        of.store("tuning", b"before");
+        of.store("tuning", b"large");
+        assert_eq!(of.load("tuning").as_deref(), Some(&b"large"[..]));
+        assert_eq!(of.load("pipelines"), None);
+        assert_eq!(cache(folder.path(), "b").load("tuning"), None);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+        let path = of.path(folder.path(), "tuning");
+        let whole = fs::read(&path).unwrap();
+        for len in 0..whole.len() {
+            fs::write(&path, &whole[..len]).unwrap();
+            assert_eq!(of.load("tuning"), None, "{len} bytes");
+        }
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(of.load("tuning"), None, "byte {at}");
+        }
+        // Of another device, or of something else, under this name.
+        fs::copy(&path, of.path(folder.path(), "pipelines")).unwrap();
+        fs::write(&path, &whole).unwrap();
+        fs::copy(&path, cache(folder.path(), "b").path(folder.path(), "tuning")).unwrap();
+        fs::copy(&path, of.path(folder.path(), "pipelines")).unwrap();
+        assert_eq!((of.load("pipelines"), cache(folder.path(), "b").load("tuning")), (None, None));
+        // A folder that cannot be written is no error.
+        fs::write(folder.path().join("file"), b"").unwrap();
+        cache(&folder.path().join("file"), "a").store("tuning", b"large");
+    }
+
+    #[test]
+    fn the_folder_is_that_of_the_environment() {
+        let of = |set: &[(&str, &str)]| {
+            let set: Vec<(String, PathBuf)> = set.iter().map(|(name, value)| ((*name).into(), value.into())).collect();
+            folder(move |name| set.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()))
+        };
+        assert_eq!(of(&[("HOME", "/home/a")]), Some("/home/a/.cache/sizewise".into()));
+        assert_eq!(of(&[("HOME", "/home/a"), ("XDG_CACHE_HOME", "/c")]), Some("/c/sizewise".into()));
+        assert_eq!(of(&[("HOME", "/home/a"), ("XDG_CACHE_HOME", "c")]), Some("/home/a/.cache/sizewise".into()));
+        assert_eq!(of(&[("HOME", "/home/a"), (VARIABLE, "/d")]), Some("/d".into()));
+        assert_eq!(of(&[("HOME", "/home/a"), (VARIABLE, "off")]), None);
+        assert_eq!(of(&[]), None);
+    }
+}

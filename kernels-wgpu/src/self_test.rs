@@ -1,0 +1,119 @@
+//! The self-test of a device: every op on a small problem with a known answer. An op that fails is refused from then on.
+
+use crate::WgpuBackend;
+use crate::cache::notice;
+use crate::trials::{Answer, Desk, TRIALS};
+use kernels::{Error, OP_NAMES, Result};
+
+/// Largest error of an answer, relative to it and 1: far above roundings, far below what a wrong kernel gives.
+const TOLERANCE: f64 = 1e-4;
+/// Under which the verdict is kept.
+const KEPT: &str = "verdict";
+
+/// An op that gave a wrong answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// Its name.
+    pub op: &'static str,
+    /// What it gave.
+    pub what: String,
+}
+
+impl WgpuBackend {
+    /// Runs every op on a small problem with a known answer, and waits for it. An op that fails is
+    /// [`Quarantined`](Error::Quarantined) from then on: refused, until a later self-test passes. The verdict is kept on disk for
+    /// [`WgpuBackend::tested`].
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn self_test(&self) -> Result<Vec<Wrong>> {
+        self.queue.faults().quarantine(&self.info.name, &[]);
+        let mut wrong = Vec::new();
+        for (op, trial) in TRIALS {
+            let what = match trial(&Desk(self)) {
+                Ok(answer) => differs(&answer),
+                Err(fault @ Error::Fault { .. }) => return Err(fault),
+                Err(error) => Some(error.to_string()),
+            };
+            wrong.extend(what.map(|what| Wrong { op, what }));
+        }
+        self.refuse(&wrong);
+        self.cache.store(KEPT, &written(&wrong));
+        Ok(wrong)
+    }
+
+    /// This backend, once its device has passed a self-test or its verdict is known from an earlier run: programs open it so.
+    ///
+    /// # Errors
+    /// Those of [`WgpuBackend::self_test`].
+    pub fn tested(self) -> Result<Self> {
+        match self.cache.load(KEPT).and_then(|text| read(&text)) {
+            Some(wrong) => self.refuse(&wrong),
+            None => {
+                self.self_test()?;
+            }
+        }
+        Ok(self)
+    }
+
+    fn refuse(&self, wrong: &[Wrong]) {
+        for Wrong { op, what } in wrong {
+            notice(&format!("{op} computes wrong on {} and is refused: {what}", self.info.name));
+        }
+        self.queue.faults().quarantine(&self.info.name, wrong);
+    }
+}
+
+/// The first value that is not what it should be.
+fn differs(answer: &Answer) -> Option<String> {
+    let Answer { got, wanted } = answer;
+    if got.len() != wanted.len() {
+        return Some(format!("{} values instead of {}", got.len(), wanted.len()));
+    }
+    let right = |got: f32, wanted: f64| (f64::from(got) - wanted).abs() <= TOLERANCE * (1.0 + wanted.abs());
+    let at = (0..got.len()).find(|&at| !right(got[at], wanted[at]))?;
+    Some(format!("value {at} of {} is {} instead of {}", got.len(), got[at], wanted[at]))
+}
+
+/// A line each.
+fn written(wrong: &[Wrong]) -> Vec<u8> {
+    wrong.iter().map(|Wrong { op, what }| format!("{op} {}\n", what.replace('\n', " "))).collect::<String>().into_bytes()
+}
+
+fn read(text: &[u8]) -> Option<Vec<Wrong>> {
+    let line = |line: &str| {
+        let (name, what) = line.split_once(' ')?;
+        let op = OP_NAMES.iter().find(|op| **op == name)?;
+        Some(Wrong { op, what: what.to_owned() })
+    };
+    std::str::from_utf8(text).ok()?.lines().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_op_has_a_problem() {
+        assert!(OP_NAMES.iter().all(|op| TRIALS.iter().any(|(of, _)| of == op)));
+    }
+
+    #[test]
+    fn an_answer_is_wrong_if_any_value_is() {
+        let of = |got: &[f32], wanted: &[f64]| differs(&Answer { got: got.to_vec(), wanted: wanted.to_vec() });
+        assert_eq!(of(&[1.0, 0.0], &[1.0, 1e-6]), None);
+        assert!(of(&[1.0, f32::NAN], &[1.0, 0.0]).is_some_and(|what| what.contains("value 1 of 2 is NaN")));
+        assert!(of(&[1.0], &[1.0, 0.0]).is_some());
+        assert!(of(&[1001.0], &[1000.0]).is_some());
+    }
+
+    #[test]
+    fn a_verdict_comes_back_as_it_was_kept() {
+        let wrong = vec![Wrong { op: "softmax", what: "value 1 of 2".into() }];
+        assert_eq!(read(&written(&wrong)), Some(wrong));
+        assert_eq!(read(&written(&[])), Some(Vec::new()));
+        assert_eq!(read(b"no_such_op wrong\n"), None);
+        assert_eq!(read(b"softmax\n"), None);
+        assert_eq!(read(b"\xff"), None);
+    }
+}
