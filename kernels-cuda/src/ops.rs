@@ -26,16 +26,4 @@ macro_rules! refuse {
     };
 }
 
-refuse!(
-    Linear,
-    LinearInt8,
-    Quantize,
-    Attention,
-    AttentionBackward,
-    Rope,
-    SoftmaxBackward,
-    Gather,
-    ScatterAdd,
-    CrossEntropy,
-    CrossEntropyBackward,
-);
+refuse!(Attention, AttentionBackward, Rope, SoftmaxBackward, Gather, ScatterAdd, CrossEntropy, CrossEntropyBackward,);

@@ -77,7 +77,8 @@ impl Matrix {
     pub fn store_way(&self, fours: bool, lead: &[u64; 4]) -> u32 {
         let together = if fours { 4 } else { 2 };
         let aligned = |stride: u64| stride.is_multiple_of(together);
-        if !self.address.is_multiple_of(together * self.dtype.size_bytes() as u64) || !lead.iter().all(|&stride| aligned(stride)) {
+        if !self.address.is_multiple_of(together * self.dtype.size_bytes() as u64) || !lead.iter().all(|&stride| aligned(stride))
+        {
             ways::ONE_BY_ONE
         } else if self.column == 1 && aligned(self.row) {
             ways::ROW_PAIRS
