@@ -327,4 +327,64 @@ typedef struct {
     float scale;
 } AttentionParams;
 
+
+/** A linear layer over a packed weight of integer codes: out[i, j] over x[i, l] and w[j, l], laid out as `coded.cuh` says. */
+typedef struct {
+    Address codes;
+    /** Bits beyond the fourth. */
+    Address high;
+    Address scales;
+    /** Zero points, or factors of scales. */
+    Address zeros;
+    Address x;
+    /** Of each row of x, where it is of integers. */
+    Address x_scale;
+    Address bias;
+    Address out;
+    Stride x_row;
+    Stride x_scale_step;
+    Stride bias_step;
+    Stride out_row;
+    /** M, N and K. */
+    unsigned rows;
+    unsigned columns;
+    unsigned k;
+    unsigned form;
+    unsigned group_size;
+    unsigned groups;
+    unsigned part;
+    unsigned x_way;
+    unsigned activation;
+    unsigned unused;
+} CodedParams;
+
+/** A linear layer over a packed sparse weight: which places are stored, and their values. */
+typedef struct {
+    Address row_starts;
+    /** Columns, of blocks or of values; or places within four. */
+    Address places;
+    Address values;
+    Address x;
+    Address bias;
+    Address out;
+    Stride x_row;
+    Stride bias_step;
+    Stride out_row;
+    /** M, N and K. */
+    unsigned rows;
+    unsigned columns;
+    unsigned k;
+    unsigned form;
+    unsigned block_rows;
+    unsigned block_columns;
+    unsigned activation;
+    unsigned unused;
+} SparseParams;
+
+/** A linear layer in f32: x is `left`, a dense weight is `right`, one of integer codes is `coded`. */
+typedef struct {
+    ProductParams product;
+    CodedParams coded;
+} LinearParams;
+
 #endif

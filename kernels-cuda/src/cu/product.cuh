@@ -14,8 +14,10 @@ constexpr unsigned ONE_BY_ONE = 0, ROW_PAIRS = 1, COLUMN_PAIRS = 2;
 
 constexpr unsigned ROW_BYTES = 64, STAGES = 3;
 
-// Where chunk 0..4 of 16 bytes of a row lies: any eight rows have the same chunk in different banks.
-DEVICE unsigned chunk_place(unsigned row, unsigned chunk) { return row * ROW_BYTES + (chunk ^ (row >> 1 & 3)) * 16; }
+// Where chunk 0..4 of 16 bytes of a row lies: eight rows have the same chunk, and four rows the same half, in different banks.
+DEVICE unsigned chunk_place(unsigned row, unsigned chunk) {
+    return row * ROW_BYTES + (chunk ^ ((row & 2) | (row >> 2 & 1))) * 16;
+}
 
 // Where columns 8c..8c+8 of a line of `columns` 16-bit elements lie: eight lines have the same ones in different banks.
 DEVICE unsigned turned_place(unsigned line, unsigned c, unsigned columns) { return line * columns * 2 + (c ^ (line & 7)) * 16; }
@@ -67,7 +69,7 @@ DEVICE void stage(unsigned char* to, const Factor& f, unsigned begin) {
     if (TURNED && sizeof(T) == 1) return stage_turned_bytes<SIZE, THREADS>(to, f, begin);
     if (TURNED) {
         constexpr unsigned CHUNKS = SIZE / 8;
-        UNROLL for (unsigned i = 0; i < 32 * CHUNKS / THREADS; i++) {
+        ROLLED for (unsigned i = 0; i < 32 * CHUNKS / THREADS; i++) {
             unsigned c = i * THREADS + threadIdx.x, line = c / CHUNKS, column = c % CHUNKS * 8;
             bool inside = begin + line < f.k && column < f.rows;
             unsigned valid = inside ? 2 * min(8u, f.rows - column) : 0;

@@ -1,0 +1,23 @@
+// What linear layers do to a sum: bias, activation, one rounding.
+#pragma once
+
+#include "function.cuh"
+
+template <class Bias>
+struct Layer {
+    Address bias;
+    Stride bias_step;
+    unsigned activation;
+    static constexpr bool reads = false;
+
+    template <class Out>
+    DEVICE Out operator()(float sum, Out, unsigned feature) const {
+        if (bias) sum += widen(reinterpret_cast<const Bias*>(bias)[feature * bias_step]);
+        return narrow<Out>(activate(activation, sum));
+    }
+};
+
+// Rows that are few: their products are bound by reading the weight.
+constexpr unsigned FEW_ROWS = 16;
+// Parts that the inputs are cut into, at most: where rows are few, a warp has each.
+constexpr unsigned PARTS = 8;

@@ -1,0 +1,186 @@
+// out[i, j] = act(Σₗ x[i, l] · w[j, l] + bias[j]) for weights whose every value is stored; those of integer codes on tensor cores are
+// in `linear_coded.cu`.
+//
+// Inputs are cut into up to eight parts, each summed on its own in rising order; parts are added in theirs. So the bits of a row do
+// not depend on the others. Tiles (`product.cuh` with the weight on the left, `tile.cuh` with x there) walk through the parts; where
+// rows are few, a block makes 16 or 32 columns, each warp one part of them, and the weight is read once.
+#include "coded.cuh"
+#include "layer.cuh"
+#include "tile.cuh"
+
+template <class T>
+DEVICE Layer<T> layer(const ProductParams& p) { return {p.bias, p.bias_step, p.activation}; }
+
+template <class T, int HIGH, int WIDE, int DOWN, int OVER, bool TURNED>
+DEVICE void linear_halves(const ProductParams& p) {
+    product<T, HIGH, WIDE, DOWN, OVER, TURNED, false, true>(p, [&](Stride first, unsigned row, unsigned column, const float (&d)[4]) {
+        store_results<T>(p, first, row, column, d, layer<T>(p));
+    });
+}
+
+// Two neighbouring elements of a row of x from l on, 0 beyond its end.
+template <class T>
+DEVICE unsigned two_inputs(const ProductParams& p, const T* row, unsigned l) {
+    if (p.right_way == ALONG && l + 2 <= p.k) return *reinterpret_cast<const unsigned*>(row + l);
+    unsigned two = l < p.k ? row[l].bits : 0;
+    return l + 1 < p.k ? two | static_cast<unsigned>(row[l + 1].bits) << 16 : two;
+}
+
+// Sixteen columns by up to sixteen rows: each warp streams its part of the weight through memory of its own.
+template <class T>
+DEVICE void linear_few_halves(const ProductParams& p) {
+    constexpr unsigned DEPTH = 32, RING = 4;
+    struct Shared {
+        alignas(16) unsigned char weight[PARTS][RING][16 * ROW_BYTES];
+        float sums[PARTS][FEW_ROWS][16];
+    };
+    SHARED(Shared, shared);
+    unsigned lane = threadIdx.x % WARP_SIZE, warp = threadIdx.x / WARP_SIZE, g = lane / 4, q = lane % 4, row = blockIdx.x * 16;
+    const T* w = reinterpret_cast<const T*>(p.left);
+    unsigned begin = min(warp * p.part, p.k), end = min(begin + p.part, p.k), steps = (end - begin + DEPTH - 1) / DEPTH;
+    auto start = [&](unsigned step) {
+        if (step < steps) {
+            UNROLL for (unsigned i = 0; i < 2; i++) {
+                unsigned r = i * 8 + lane / 4, l = begin + step * DEPTH + lane % 4 * 8;
+                bool inside = row + r < p.rows && l < p.k;
+                unsigned valid = inside ? min(16u, 2 * (p.k - l)) : 0;
+                copy_start(shared.weight[warp][step % RING] + chunk_place(r, lane % 4), inside ? w + (row + r) * p.left_row + l : w, valid);
+            }
+        }
+        copy_commit();
+    };
+    const T* x = reinterpret_cast<const T*>(p.right);
+    float sum[2][4] = {};
+    UNROLL for (unsigned step = 0; step < RING - 1; step++) start(step);
+    for (unsigned step = 0; step < steps; step++) {
+        unsigned b[2][2][2] = {};
+        UNROLL for (unsigned t = 0; t < 2; t++) {
+            if (8 * t + g >= p.columns) continue;
+            UNROLL for (unsigned i = 0; i < 4; i++) {
+                b[t][i / 2][i % 2] = two_inputs(p, x + (8 * t + g) * p.right_row, begin + step * DEPTH + 8 * i + 2 * q);
+            }
+        }
+        copy_wait<RING - 2>();
+        __syncwarp();
+        unsigned a[2][4];
+        read_sixteen<16, false>(a, shared.weight[warp][step % RING], 0);
+        UNROLL for (unsigned half = 0; half < 2; half++) {
+            multiply_add<T>(sum[0], a[half], b[0][half]);
+            if (p.columns > 8) multiply_add<T>(sum[1], a[half], b[1][half]);
+        }
+        __syncwarp();
+        start(step + RING - 1);
+    }
+    copy_wait<0>();
+    UNROLL for (unsigned i = 0; i < 8; i++) shared.sums[warp][i / 4 * 8 + 2 * q + i % 2][i / 2 % 2 * 8 + g] = sum[i / 4][i % 4];
+    __syncthreads();
+    unsigned column = threadIdx.x / 16, feature = row + threadIdx.x % 16;
+    if (column >= p.columns || feature >= p.rows) return;
+    float total = 0.0f;
+    for (unsigned part = 0; part * p.part < p.k; part++) total += shared.sums[part][column][threadIdx.x % 16];
+    reinterpret_cast<T*>(p.out)[column * p.out_column + feature] = layer<T>(p)(total, T{}, feature);
+}
+
+// A dense weight of other elements than x has numbers of its own among the forms.
+constexpr unsigned DENSE_F32 = 0, DENSE_BF16 = 8, DENSE_F16 = 9;
+
+template <class W>
+DEVICE void four_dense(const ProductParams& p, unsigned n, unsigned l, bool across, float (&to)[4]) {
+    const W* at = reinterpret_cast<const W*>(p.right) + n * p.right_row + l * p.right_step;
+    unsigned count = across ? p.columns - n : p.k - l;
+    if (count >= 4 && p.right_way == (across ? ACROSS : ALONG)) return load_quad(at, to);
+    Stride step = across ? p.right_row : p.right_step;
+    UNROLL for (unsigned i = 0; i < 4; i++) to[i] = i < count ? widen(at[i * step]) : 0.0f;
+}
+
+// Weights (n, l) and three neighbours along the inputs, or across them; zeros outside.
+DEVICE void four_of_any(const LinearParams& p, unsigned n, unsigned l, bool across, float (&to)[4]) {
+    if (n >= p.product.columns || l >= p.product.k) {
+        UNROLL for (unsigned i = 0; i < 4; i++) to[i] = 0.0f;
+        return;
+    }
+    switch (p.coded.form) {
+        case DENSE_F32: return four_dense<float>(p.product, n, l, across, to);
+        case DENSE_BF16: return four_dense<Bf16>(p.product, n, l, across, to);
+        case DENSE_F16: return four_dense<F16>(p.product, n, l, across, to);
+        default: return four_weights(p.coded, n, l, to);
+    }
+}
+
+template <class T, int SIZE, int EACH, int DEPTH>
+DEVICE void linear_words(const LinearParams& params) {
+    const ProductParams& p = params.product;
+    Place place = place_of_block<SIZE>(p);
+    Factor x = {p.left + place.row * p.left_row * sizeof(T), p.left_row, 1, p.rows - place.row, p.k, p.left_way};
+    bool dense = params.coded.form == DENSE_F32 || params.coded.form > Q6_K;
+    bool across = dense && (p.right_way == ACROSS || (p.right_way == SCATTERED && p.right_row == 1));
+    Fours<T, DEPTH> of_x(x, own_four<SIZE, DEPTH>(false));
+    FourPlace own = own_four<SIZE, DEPTH>(across);
+    unsigned l = own.l;
+    T* out = reinterpret_cast<T*>(p.out);
+    tile<SIZE, EACH, DEPTH, true>(
+        p, false, across, [&](float (&to)[4]) { of_x.next(x, false, to); },
+        [&](float (&to)[4]) {
+            four_of_any(params, place.column + own.row, l, across, to);
+            l += DEPTH;
+        },
+        [&](unsigned row, unsigned column, const float (&sums)[4]) {
+            store_four(p, out, place.row + row, place.column + column, sums, layer<T>(p));
+        });
+}
+
+// 32 columns, one a lane, by up to ROWS rows; each warp has a part.
+template <class T, unsigned ROWS>
+DEVICE void linear_few_words(const LinearParams& params) {
+    const ProductParams& p = params.product;
+    struct Shared {
+        float sums[PARTS][ROWS][WARP_SIZE];
+    };
+    SHARED(Shared, shared);
+    unsigned lane = threadIdx.x % WARP_SIZE, warp = threadIdx.x / WARP_SIZE, column = blockIdx.x * WARP_SIZE + lane;
+    unsigned begin = min(warp * p.part, p.k), end = min(begin + p.part, p.k);
+    const T* x = reinterpret_cast<const T*>(p.left);
+    float sum[ROWS] = {};
+    for (unsigned l = begin; l < end; l += 4) {
+        float w[4];
+        four_of_any(params, column, l, false, w);
+        UNROLL for (unsigned m = 0; m < ROWS; m++) {
+            if (m >= p.rows) continue;
+            const T* at = x + m * p.left_row + l;
+            float four[4];
+            if (p.left_way == ALONG && l + 4 <= p.k) {
+                load_quad(at, four);
+            } else {
+                UNROLL for (unsigned i = 0; i < 4; i++) four[i] = l + i < p.k ? widen(at[i]) : 0.0f;
+            }
+            UNROLL for (unsigned i = 0; i < 4; i++) sum[m] = fmaf(four[i], w[i], sum[m]);
+        }
+    }
+    UNROLL for (unsigned m = 0; m < ROWS; m++) shared.sums[warp][m][lane] = sum[m];
+    __syncthreads();
+    T* out = reinterpret_cast<T*>(p.out);
+    for (unsigned m = warp; m < ROWS; m += PARTS) {
+        if (m >= p.rows || column >= p.columns) continue;
+        float total = 0.0f;
+        for (unsigned part = 0; part * p.part < p.k; part++) total += shared.sums[part][m][lane];
+        out[m * p.out_row + column] = layer<T>(p)(total, T{}, column);
+    }
+}
+
+#define HALVES(name, T)                                                                                                  \
+    KERNEL(linear_##name##_large_along, ProductParams, 256) { linear_halves<T, 4, 4, 2, 4, false>(p); }                  \
+    KERNEL(linear_##name##_small_along, ProductParams, 128) { linear_halves<T, 2, 4, 2, 2, false>(p); }                  \
+    KERNEL(linear_##name##_large_across, ProductParams, 256) { linear_halves<T, 4, 4, 2, 4, true>(p); }                  \
+    KERNEL(linear_##name##_small_across, ProductParams, 128) { linear_halves<T, 2, 4, 2, 2, true>(p); }                  \
+    KERNEL(linear_##name##_few, ProductParams, 256) { linear_few_halves<T>(p); }
+#define WORDS(name, T)                                                                                                   \
+    KERNEL(linear_words_small_##name, LinearParams, 256) { linear_words<T, 64, 4, 16>(p); }                            \
+    KERNEL(linear_words_few_##name, LinearParams, 256) { linear_few_words<T, FEW_ROWS>(p); }
+
+HALVES(bf16, Bf16)
+HALVES(f16, F16)
+WORDS(f32, float)
+KERNEL(linear_words_f32_large, LinearParams, 256) { linear_words<float, 128, 8, 8>(p); }
+KERNEL(linear_words_f32_four, LinearParams, 256) { linear_few_words<float, 4>(p); }
+WORDS(bf16, Bf16)
+WORDS(f16, F16)
