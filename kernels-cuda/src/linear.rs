@@ -284,9 +284,9 @@ impl Launch<Linear<'_>> for CudaBackend {
             Form::Coded { form, group_size, groups, sections } => {
                 self.coded(&layer, layer.coded((form, group_size, groups), sections))
             }
-            Form::Sparse { form, dtype, block: [block_rows, block_columns], row_starts, places, values } => {
-                let params =
-                    SparseParams { form, block_rows, block_columns, row_starts, places, values, ..SparseParams::default() };
+            Form::Sparse { form, dtype, block: [block_rows, block_columns], row_starts, places, values, scales } => {
+                let stored = SparseParams { row_starts, places, values, scales, ..SparseParams::default() };
+                let params = SparseParams { form, block_rows, block_columns, ..stored };
                 self.sparse(&layer, dtype, params)
             }
         }

@@ -5,11 +5,17 @@
 
 constexpr unsigned CSR = 0, BLOCKS = 1, TWO_OF_FOUR = 2, WARPS = 8;
 
+// What a stored value stands for: a code of 8 bits counts in scales of its row, rounded once.
+template <class W>
+DEVICE float stored(W value, float) { return widen(value); }
+DEVICE float stored(signed char code, float scale) { return __fmul_rn(widen(code), scale); }
+
 // Calls `term(column, value)` for the stored places of row n that are this lane's.
 template <class W, class Term>
 DEVICE void each_stored(const SparseParams& p, unsigned n, Term term) {
     unsigned lane = threadIdx.x % WARP_SIZE;
     const W* values = reinterpret_cast<const W*>(p.values);
+    float scale = sizeof(W) == 1 ? reinterpret_cast<const float*>(p.scales)[n] : 1.0f;
     if (p.form == TWO_OF_FOUR) {
         unsigned fours = (p.k + 3) / 4;
         for (unsigned four = lane; four < fours; four += WARP_SIZE) {
@@ -18,7 +24,7 @@ DEVICE void each_stored(const SparseParams& p, unsigned n, Term term) {
             Pair<W> pair = reinterpret_cast<const Pair<W>*>(values)[at];
             UNROLL for (unsigned i = 0; i < 2; i++) {
                 unsigned column = 4 * four + (places >> 2 * i & 3);
-                if (column < p.k) term(column, widen(pair.at[i]));
+                if (column < p.k) term(column, stored(pair.at[i], scale));
             }
         }
         return;
@@ -27,7 +33,7 @@ DEVICE void each_stored(const SparseParams& p, unsigned n, Term term) {
     const unsigned* places = reinterpret_cast<const unsigned*>(p.places);
     if (p.form == CSR) {
         unsigned end = starts[n + 1];
-        for (unsigned at = starts[n] + lane; at < end; at += WARP_SIZE) term(places[at], widen(values[at]));
+        for (unsigned at = starts[n] + lane; at < end; at += WARP_SIZE) term(places[at], stored(values[at], scale));
         return;
     }
     unsigned first = starts[n / p.block_rows], count = (starts[n / p.block_rows + 1] - first) * p.block_columns;
@@ -35,7 +41,7 @@ DEVICE void each_stored(const SparseParams& p, unsigned n, Term term) {
         unsigned block = first + i / p.block_columns, within = i % p.block_columns;
         Stride at = (static_cast<Stride>(block) * p.block_rows + n % p.block_rows) * p.block_columns + within;
         unsigned column = places[block] * p.block_columns + within;
-        if (column < p.k) term(column, widen(values[at]));
+        if (column < p.k) term(column, stored(values[at], scale));
     }
 }
 
@@ -62,7 +68,8 @@ DEVICE void linear_sparse(const SparseParams& p) {
 #define INPUTS(x, X)             \
     VALUES(x, X, f32, float)     \
     VALUES(x, X, bf16, Bf16)     \
-    VALUES(x, X, f16, F16)
+    VALUES(x, X, f16, F16)       \
+    VALUES(x, X, i8, signed char)
 
 INPUTS(f32, float)
 INPUTS(bf16, Bf16)

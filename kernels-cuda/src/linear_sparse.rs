@@ -20,6 +20,7 @@ pub(crate) fn kernel(x: DType, values: DType, one: bool) -> &'static str {
             match values {
                 DType::Bf16 => of_values!($x, "bf16"),
                 DType::F16 => of_values!($x, "f16"),
+                DType::I8 => of_values!($x, "i8"),
                 _ => of_values!($x, "f32"),
             }
         };

@@ -21,7 +21,7 @@ pub(crate) enum Form {
     /// Integer codes, by their number in `coded.cuh`. Free groups have a size and a count.
     Coded { form: u32, group_size: u32, groups: u32, sections: CodedSections },
     /// Stored values and their places, by their number in `linear_sparse.cu`.
-    Sparse { form: u32, dtype: DType, block: [u32; 2], row_starts: Address, places: Address, values: Address },
+    Sparse { form: u32, dtype: DType, block: [u32; 2], row_starts: Address, places: Address, values: Address, scales: Address },
 }
 
 /// Addresses; 0 where there is none.
@@ -180,6 +180,7 @@ fn sparse(sections: &mut Sections, sparse: &Sparse) -> Result<Form> {
         row_starts: sections.add(&row_starts),
         places: sections.add(&places),
         values: sections.add(sparse.values().as_bytes()),
+        scales: sections.add(bytemuck::cast_slice(sparse.values().scales().unwrap_or_default())),
     })
 }
 
@@ -208,8 +209,9 @@ fn placed(form: Form, first: Address) -> Form {
                 CodedSections { codes: first + codes, high: address(high), scales: address(scales), zeros: address(zeros) };
             Form::Coded { form, group_size, groups, sections }
         }
-        Form::Sparse { form, dtype, block, row_starts, places, values } => {
-            Form::Sparse { form, dtype, block, row_starts: first + row_starts, places: first + places, values: first + values }
+        Form::Sparse { form, dtype, block, row_starts, places, values, scales } => {
+            let [row_starts, places, values, scales] = [row_starts, places, values, scales].map(|offset| first + offset);
+            Form::Sparse { form, dtype, block, row_starts, places, values, scales }
         }
     }
 }

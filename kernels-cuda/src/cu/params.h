@@ -364,6 +364,8 @@ typedef struct {
     /** Columns, of blocks or of values; or places within four. */
     Address places;
     Address values;
+    /** Of each row, in f32, where the values are codes of 8 bits. */
+    Address scales;
     Address x;
     Address bias;
     Address out;
