@@ -183,6 +183,7 @@ DEVICE void attention(const AttentionParams& p) {
 
         unsigned first_key = start + warp_key + lane % 4 * 2;
         bool masked = start + KEYS > fewest;
+        float fade[2];
         UNROLL for (unsigned i = 0; i < 2; i++) {
             float top = -INFINITY;
             UNROLL for (unsigned n = 0; n < MINE / 8; n++) {
@@ -193,7 +194,7 @@ DEVICE void attention(const AttentionParams& p) {
                     top = fmaxf(top, score);
                 }
             }
-            float fade = softmax[i].raise(greatest_of<4>(top));
+            fade[i] = softmax[i].raise(greatest_of<4>(top));
             float shift = softmax[i].shift();
             UNROLL for (unsigned n = 0; n < MINE / 8; n++) {
                 UNROLL for (unsigned j = 0; j < 2; j++) {
@@ -203,16 +204,18 @@ DEVICE void attention(const AttentionParams& p) {
                     softmax[i].sum += weight;
                 }
             }
+        }
+        // Seldom after the first tiles.
+        if (__ballot_sync(ALL_LANES, fade[0] != 1.0f || fade[1] != 1.0f)) {
             UNROLL for (unsigned n = 0; n < WIDTH / 8; n++) {
-                sums[n][2 * i] *= fade;
-                sums[n][2 * i + 1] *= fade;
+                UNROLL for (unsigned i = 0; i < 4; i++) sums[n][i] *= fade[i / 2];
             }
         }
 
         copy_wait<0>();
         __syncthreads();
         if (start + KEYS < work.end) load_keys(start + KEYS);
-        if (fewest <= FEW_KEYS) {
+        if (Weights<T>::MOST_PARTS > 2 && fewest <= FEW_KEYS) {
             weigh<Weights<T>::MOST_PARTS, T, WIDTH, MINE, WIDTH>(sums, s, values, warp_key, 0);
         } else {
             weigh<2, T, WIDTH, MINE, WIDTH>(sums, s, values, warp_key, 0);

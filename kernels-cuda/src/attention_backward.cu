@@ -195,7 +195,7 @@ DEVICE void attention_backward(const AttentionParams& p) {
                 }
             }
         }
-        if (fewest <= FEW_KEYS) {
+        if (Parts<T>::MOST > 2 && fewest <= FEW_KEYS) {
             if constexpr (OF_KEYS) weigh<Parts<T>::MOST, T, WIDTH, OTHERS, COLUMNS>(dv, s, others[1], 0, warp_column);
             weigh<Parts<T>::MOST, T, WIDTH, OTHERS, COLUMNS>(sums, ds, others[0], 0, warp_column);
         } else {
