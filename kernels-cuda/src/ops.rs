@@ -52,6 +52,7 @@ refuse!(
     Reduce,
     Gather,
     ScatterAdd,
+    Forest,
     CrossEntropy,
     CrossEntropyBackward,
     Random,
