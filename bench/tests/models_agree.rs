@@ -22,6 +22,7 @@ use model_zoo::model::{Classify, accuracy};
 use model_zoo::params::{Init, Params, Plan, Role, Vars};
 use model_zoo::random::Random;
 use model_zoo::shrink::quantize::quantize;
+use model_zoo::small::forest::{Forest, ForestConfig};
 use model_zoo::small::logistic::{Logistic, LogisticConfig, Targets};
 use model_zoo::small::reader::Reader;
 use model_zoo::small::svm::{Calibration, Svm, SvmConfig};
@@ -212,4 +213,14 @@ fn linear_models_fit_and_predict_as_on_the_cpu(other: &Arc<dyn Backend>) {
     // The same weights give the same classes.
     assert_eq!(scores(&wanted.place(other).unwrap()), a);
     assert_eq!(scores(&svm.place(other).unwrap()), scores(&svm.place(&cpu).unwrap()));
+}
+
+#[test]
+fn a_forest_says_what_it_says_on_the_host() {
+    let (wgpu, task) = (on("wgpu"), digits().unwrap());
+    let (table, labels) = (task.train.inputs.table().unwrap(), &task.train.labels);
+    let forest = Forest::fit(table, labels, 10, ForestConfig::default()).unwrap();
+    let host = forest.predict_proba(&task.test.inputs).unwrap();
+    assert_eq!(forest.place(&wgpu).unwrap().predict_proba(&task.test.inputs).unwrap(), host);
+    assert!(host.iter().filter(|&&share| share > 0.0).count() > host.len() / 4);
 }

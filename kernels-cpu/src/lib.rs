@@ -40,6 +40,7 @@ mod dtypes;
 mod fill;
 #[cfg(test)]
 mod fixtures;
+mod forest;
 mod gather;
 mod gemm;
 mod layer_norm;

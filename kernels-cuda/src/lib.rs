@@ -35,6 +35,7 @@ mod cross_entropy;
 mod cross_entropy_backward;
 mod download;
 mod fill;
+mod forest;
 mod gather;
 mod layer_norm;
 mod layer_norm_backward;

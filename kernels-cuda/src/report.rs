@@ -1,15 +1,17 @@
 //! Indices out of range: what only the data can tell, found by kernels and told by the next call that waits.
 
 use crate::driver::Driver;
-use kernels::ops::{CrossEntropy, CrossEntropyBackward, Gather, ScatterAdd};
+use kernels::ops::{CrossEntropy, CrossEntropyBackward, Forest, Gather, ScatterAdd};
 use kernels::{Error, Op, Result};
 
 /// Ops that report, and the argument that holds the indices. Their places are the codes of `cu/report.cuh`.
-const OPS: [(&str, &str); 4] = [
+const OPS: [(&str, &str); 6] = [
     (Gather::NAME, "index"),
     (ScatterAdd::NAME, "index"),
     (CrossEntropy::NAME, "target"),
     (CrossEntropyBackward::NAME, "target"),
+    (Forest::NAME, "roots"),
+    (Forest::NAME, "nodes"),
 ];
 
 /// The report since the last time, after a wait.

@@ -67,6 +67,7 @@ sources!(
     cross_entropy,
     cross_entropy_backward,
     fill,
+    forest,
     gather,
     layer_norm,
     layer_norm_backward,

@@ -7,8 +7,14 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use std::process::Command;
 
 /// What the machine code of a source must hold, as far as its comments claim tensor cores and what feeds them.
-const CLAIMS: &[(&str, &[&str])] =
-    &[("matmul", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "IMMA.16832.S8.S8", "LDSM", "LDGSTS"])];
+const CLAIMS: &[(&str, &[&str])] = &[
+    ("attention", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "LDSM"]),
+    ("attention_backward", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "LDSM"]),
+    ("linear", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "LDSM", "LDGSTS"]),
+    ("linear_coded", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "LDSM"]),
+    ("linear_int8", &["IMMA.16832.S8.S8", "IDP"]),
+    ("matmul", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "IMMA.16832.S8.S8", "LDSM", "LDGSTS"]),
+];
 
 /// The claims of a source that its machine code does not keep, by NVIDIA's disassembler.
 fn broken_claims(source: &str, cubin: &[u8]) -> Result<Vec<&'static str>, Failed> {

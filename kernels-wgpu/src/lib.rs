@@ -17,6 +17,18 @@
 //! features of an adapter. A kernel sees an operand through one binding of at most the adapter's limit (128 MiB on some) and
 //! indexes it by 32 bits: what is larger is refused with [`Limit`](kernels::Error::Limit).
 //!
+//! What is done by capability:
+//!
+//! | capability | use |
+//! |---|---|
+//! | none | every op; f16 and bf16 move half the bytes of f32 whatever the adapter can, and are computed in f32, as the contract asks |
+//! | `dot4I8Packed` | `linear_int8`, four bytes at a time |
+//! | subgroups of eight on a processor | products and attention of large problems |
+//! | workgroups of 256 and 26 KiB | larger tiles |
+//! | pipeline cache | compiled pipelines are kept on disk |
+//!
+//! Not used: f16 arithmetic (`SHADER_F16`), which would only shorten conversions; subgroups of other sizes; cooperative matrices.
+//!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
 //! `SIZEWISE_WGPU` forces paths, for tests, by words separated by commas:
 //!
@@ -50,6 +62,7 @@ mod cross_entropy_backward;
 mod download;
 mod fault;
 mod fill;
+mod forest;
 mod gather;
 mod lattice;
 mod layer_norm;

@@ -1,7 +1,7 @@
 //! Indices out of range: what only the data can tell, found by kernels and told by the next call that waits.
 
 use crate::fault::Faults;
-use kernels::ops::{CrossEntropy, CrossEntropyBackward, Gather, ScatterAdd};
+use kernels::ops::{CrossEntropy, CrossEntropyBackward, Forest, Gather, ScatterAdd};
 use kernels::{Error, Op, Result};
 use wgpu::{BufferDescriptor, BufferUsages, CommandEncoder, Device, MapMode};
 
@@ -10,11 +10,13 @@ const WORDS: usize = 5;
 const BYTES: u64 = 32;
 
 /// Ops that report, by their code in the shaders, and the argument that holds the indices.
-const OPS: [(&str, &str); 4] = [
+const OPS: [(&str, &str); 6] = [
     (Gather::NAME, "index"),
     (ScatterAdd::NAME, "index"),
     (CrossEntropy::NAME, "target"),
     (CrossEntropyBackward::NAME, "target"),
+    (Forest::NAME, "roots"),
+    (Forest::NAME, "nodes"),
 ];
 
 /// The first report since the host last looked.

@@ -1,19 +1,23 @@
-//! Gradient of gather.
+//! Gradient of gather: which row goes first to each target is found beforehand, and that one adds up all that go there.
 
 use crate::WgpuBackend;
 use crate::lattice::{Lattice, Slot, floats};
-use crate::operand::{code, count, strides};
+use crate::memory::VECTOR_BYTES;
+use crate::operand::{Operand, code, count, strides};
 use crate::pipeline::{ELEMENT, GROUP, INDEX, LATTICE, OUTPUT, Shader};
 use crate::queue::Dispatch;
 use bytemuck::{Pod, Zeroable};
 use kernels::ops::ScatterAdd;
-use kernels::{Checked, DType, Launch, Op, Result, Support};
+use kernels::{Checked, DType, Error, Launch, Op, Result, Support};
 
 static SHADER: Shader = Shader {
     name: ScatterAdd::NAME,
     pieces: &[ELEMENT, OUTPUT, GROUP, LATTICE, INDEX, include_str!("scatter_add.wgsl")],
     constants: &["X", "OUT"],
 };
+
+static FIRST: Shader =
+    Shader { name: "scatter_add_first", pieces: &[GROUP, LATTICE, include_str!("scatter_add_first.wgsl")], constants: &["FIND"] };
 
 /// Columns of a workgroup, as in `scatter_add.wgsl`.
 const COLUMNS_OF_GROUP: u32 = 256;
@@ -53,12 +57,31 @@ impl Launch<ScatterAdd<'_>> for WgpuBackend {
             out_first: out.first,
             out_row: strides(out_view.layout())[0],
         };
+        let params_bytes = bytemuck::bytes_of(&params);
+        let _alone = self.queue.transfer();
+        let space = self.queue.staging(OP, 4 * u64::from(params.limit))?;
+        let size_bytes = (4 * u64::from(params.limit)).next_multiple_of(VECTOR_BYTES).max(VECTOR_BYTES);
+        let limit = self.queue.limits().max_storage_buffer_binding_size;
+        if size_bytes > limit {
+            return Err(Error::Limit { op: OP, what: "bytes of a word per row of `out`", limit, got: size_bytes });
+        }
+        let from = Operand { size_bytes, ..Operand::whole(&space.buffer) };
+        for (find, count) in [(0, params.limit), (1, lattice.count())] {
+            self.queue.dispatch(&Dispatch {
+                op: OP,
+                shader: &FIRST,
+                constants: [find, 0, 0, 0],
+                operands: &[index, from],
+                params: params_bytes,
+                groups: count.div_ceil(64).into(),
+            })?;
+        }
         self.queue.dispatch(&Dispatch {
             op: OP,
             shader: &SHADER,
             constants: [code(args.x.dtype()), code(out_view.dtype()), 0, 0],
-            operands: &[index, x, out, self.queue.report()],
-            params: bytemuck::bytes_of(&params),
+            operands: &[index, x, from, out, self.queue.report()],
+            params: params_bytes,
             groups: u64::from(lattice.count()) * u64::from(width.div_ceil(COLUMNS_OF_GROUP)),
         })
     }

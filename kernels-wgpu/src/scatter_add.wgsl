@@ -15,13 +15,12 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> index: array<u32>; // [M]
 @group(0) @binding(2) var<storage, read> x: array<u32>; // [M, D]
-@group(0) @binding(3) var<storage, read_write> out: array<atomic<u32>>; // [V, D]
-@group(0) @binding(4) var<storage, read_write> report: array<atomic<u32>>;
+@group(0) @binding(3) var<storage, read> begins: array<u32>; // [V], of `scatter_add_first.wgsl`
+@group(0) @binding(4) var<storage, read_write> out: array<atomic<u32>>; // [V, D]
+@group(0) @binding(5) var<storage, read_write> report: array<atomic<u32>>;
 
 const COLUMNS = 4u; // of an invocation, 64 apart
 
-var<workgroup> earlier: atomic<u32>;
-var<workgroup> any_earlier: u32;
 var<workgroup> going: array<atomic<u32>, 8>;
 
 fn index_at(row: u32) -> u32 { return index[places(row).x]; }
@@ -42,17 +41,7 @@ fn scatter_add(
         if (lane == 0u && number % blocks == 0u) { report_index(1u, row, params.limit, chosen); }
         return;
     }
-    if (lane == 0u) { atomicStore(&earlier, 0u); }
-    workgroupBarrier();
-    for (var m = lane; m < row; m += 64u) {
-        if (index_at(m) == chosen) {
-            atomicStore(&earlier, 1u);
-            break;
-        }
-    }
-    workgroupBarrier();
-    if (lane == 0u) { any_earlier = atomicLoad(&earlier); }
-    if (workgroupUniformLoad(&any_earlier) != 0u) { return; }
+    if (begins[chosen] != count - row) { return; }
 
     let first = number % blocks * 256u + lane;
     let to = params.out_first + chosen * params.out_row;

@@ -41,6 +41,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     (Reduce::NAME, reduce),
     (Gather::NAME, gather),
     (ScatterAdd::NAME, scatter_add),
+    (Forest::NAME, forest),
     (CrossEntropy::NAME, cross_entropy),
     (CrossEntropyBackward::NAME, cross_entropy_backward),
     (Random::NAME, random),
@@ -92,7 +93,7 @@ fn whole(len: usize, seed: usize) -> Vec<f32> {
 }
 
 /// Every row of `x` of N values, mapped.
-fn rows<const K: usize>(x: [&[f32]; K], map: impl Fn([&[f32]; K]) -> Vec<f64>) -> Vec<f64> {
+fn rows_by<const K: usize>(x: [&[f32]; K], map: impl Fn([&[f32]; K]) -> Vec<f64>) -> Vec<f64> {
     (0..M).flat_map(|row| map(x.map(|x| &x[row * N..(row + 1) * N]))).collect()
 }
 
@@ -309,7 +310,7 @@ fn layer_norm(desk: &Desk<'_>) -> Result<Answer> {
         let (middle, rstd) = moments(x);
         (0..N).map(|i| (f64::from(x[i]) - middle) * rstd * f64::from(w[i]) + f64::from(b[i])).collect()
     };
-    desk.answer(&[&to], rows([&x], normal))
+    desk.answer(&[&to], rows_by([&x], normal))
 }
 
 /// What a norm's gradient is made of, for one row: dx, from x̂ and dout · weight, less its mean where the norm subtracts one.
@@ -352,7 +353,7 @@ fn rms_norm(desk: &Desk<'_>) -> Result<Answer> {
     let (weight, out) = (weight.view([N])?, to.view_mut([M, N])?);
     RmsNorm { x: from.view([M, N])?, weight, eps: EPS, out, rstd: None }.run(desk.0)?;
     let normal = |[x]: [&[f32]; 1]| (0..N).map(|i| f64::from(x[i] * w[i]) * root(x)).collect();
-    desk.answer(&[&to], rows([&x], normal))
+    desk.answer(&[&to], rows_by([&x], normal))
 }
 
 fn rms_norm_backward(desk: &Desk<'_>) -> Result<Answer> {
@@ -387,19 +388,19 @@ fn softmax(desk: &Desk<'_>) -> Result<Answer> {
     let x = whole(M * N, 1);
     let (from, mut to) = (desk.put(&x)?, desk.room(M * N)?);
     Softmax { x: from.view([M, N])?, out: to.view_mut([M, N])? }.run(desk.0)?;
-    desk.answer(&[&to], rows([&x], |[x]| softmax_of(x)))
+    desk.answer(&[&to], rows_by([&x], |[x]| softmax_of(x)))
 }
 
 fn softmax_backward(desk: &Desk<'_>) -> Result<Answer> {
     let (x, dout) = (whole(M * N, 1), whole(M * N, 2));
-    let y: Vec<f32> = rows([&x], |[x]| softmax_of(x)).into_iter().map(|y| y as f32).collect();
+    let y: Vec<f32> = rows_by([&x], |[x]| softmax_of(x)).into_iter().map(|y| y as f32).collect();
     let (from, grad, mut to) = (desk.put(&y)?, desk.put(&dout)?, desk.room(M * N)?);
     SoftmaxBackward { y: from.view([M, N])?, dout: grad.view([M, N])?, dx: to.view_mut([M, N])? }.run(desk.0)?;
     let gradient = |[y, dout]: [&[f32]; 2]| {
         let along: f64 = y.iter().zip(dout).map(|(y, dout)| f64::from(y * dout)).sum();
         y.iter().zip(dout).map(|(&y, &dout)| f64::from(y) * (f64::from(dout) - along)).collect()
     };
-    desk.answer(&[&to], rows([&y, &dout], gradient))
+    desk.answer(&[&to], rows_by([&y, &dout], gradient))
 }
 
 fn sigmoid(x: f32) -> f64 {
@@ -463,6 +464,30 @@ fn scatter_add(desk: &Desk<'_>) -> Result<Answer> {
     desk.answer(&[&to], wanted)
 }
 
+fn forest(desk: &Desk<'_>) -> Result<Answer> {
+    // Trees of one split, by the column of their number: whether it is above 0.
+    let (x, leaves) = (whole(M * N, 1), whole(2 * N, 2));
+    let nodes: Vec<u32> = (0..N as u32).flat_map(|t| [0, t, 0, 0, Forest::LEAF, 0, 0, Forest::LEAF, 1]).collect();
+    let roots: Vec<u32> = (0..N as u32).map(|t| 3 * t).collect();
+    let (rows, says, mut to) = (desk.put(&x)?, desk.put(&leaves)?, desk.room(M * N)?);
+    let (roots, nodes) = (desk.indices(&roots)?, desk.indices(&nodes)?);
+    Forest {
+        x: rows.view([M, N])?,
+        roots: roots.view([N])?,
+        nodes: nodes.view([3 * N, 3])?,
+        leaves: says.view([2, N])?,
+        scale: 0.5,
+        out: to.view_mut([M, N])?,
+    }
+    .run(desk.0)?;
+    let judged = |[x]: [&[f32]; 1]| {
+        let above = x.iter().filter(|&&x| x > 0.0).count() as f64;
+        let below = N as f64 - above;
+        (0..N).map(|c| 0.5 * (below * f64::from(leaves[c]) + above * f64::from(leaves[N + c]))).collect()
+    };
+    desk.answer(&[&to], rows_by([&x], judged))
+}
+
 fn cross_entropy(desk: &Desk<'_>) -> Result<Answer> {
     let x = whole(M * N, 1);
     let (logits, class) = (desk.put(&x)?, desk.indices(&LOOKED_UP)?);
@@ -483,7 +508,7 @@ fn cross_entropy_backward(desk: &Desk<'_>) -> Result<Answer> {
     let (target, dlogits) = (Target::Class(class.view([M])?), to.view_mut([M, N])?);
     let (lse, dloss) = (lse.view([M])?, dloss.view([M])?);
     CrossEntropyBackward { logits: logits.view([M, N])?, target, scale: 1.0, lse, dloss, dlogits }.run(desk.0)?;
-    let mut wanted: Vec<f64> = rows([&x], |[x]| softmax_of(x).into_iter().map(|p| 2.0 * p).collect());
+    let mut wanted: Vec<f64> = rows_by([&x], |[x]| softmax_of(x).into_iter().map(|p| 2.0 * p).collect());
     (0..M).for_each(|row| wanted[row * N + LOOKED_UP[row] as usize] -= 2.0);
     desk.answer(&[&to], wanted)
 }

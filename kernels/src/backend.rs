@@ -127,6 +127,7 @@ ops!(
     Reduce,
     Gather,
     ScatterAdd,
+    Forest,
     CrossEntropy,
     CrossEntropyBackward,
     Random,

@@ -64,6 +64,8 @@ enum Fault {
     NanLost,
     /// scatter_add forgets what `out` held.
     Overwrites,
+    /// forest leaves out what is beyond 64 trees.
+    FewTrees,
     /// quantize shifts its input by a little.
     QuantizeShifts,
 }
@@ -285,6 +287,11 @@ faulty! {
             Fill { value: 0.0, out: args.out.reborrow() }.run(&self.toy)?;
         }
     }
+    Forest |self, args| {
+        if self.fault == Fault::FewTrees {
+            args.roots = args.roots.narrow(0, 0, args.roots.numel().min(64))?;
+        }
+    }
     Quantize |self, args| {
         if self.fault == Fault::QuantizeShifts && args.x.dtype() == DType::F32 {
             let mut less = self.alloc(DType::F32, args.x.numel())?;
@@ -360,6 +367,7 @@ fn every_planted_fault_is_caught() {
         (Fault::Truncates, "cast/f32", "want exactly"),
         (Fault::NanLost, "binary/f32", "want NaN"),
         (Fault::Overwrites, "scatter_add/f32", "`out`"),
+        (Fault::FewTrees, "forest/f32", "`out`"),
         (Fault::QuantizeShifts, "quantize/f32", "`"),
     ];
     let mut missed = Vec::new();

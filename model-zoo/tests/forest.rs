@@ -1,5 +1,6 @@
 //! The random forest against scikit-learn, on the digits, and on data that breaks others.
 
+use kernels::Backend;
 use model_zoo::Error;
 use model_zoo::container::{Container, Header};
 use model_zoo::data::{Inputs, Table, digits};
@@ -7,6 +8,7 @@ use model_zoo::model::{Classify, Describe, Store, accuracy};
 use model_zoo::random::Random;
 use model_zoo::small::forest::{ColumnsPerNode, Forest, ForestConfig, Sampling};
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// One tree on all rows and columns: no randomness is left.
 fn plain_tree() -> ForestConfig {
@@ -42,6 +44,25 @@ fn one_tree_is_that_of_scikit_learn() {
                 "depth {max_depth}, row {row}: {got:?}"
             );
         }
+    }
+}
+
+#[test]
+fn a_forest_on_a_device_says_what_it_says_on_the_host() {
+    let task = digits().unwrap();
+    let table = task.train.inputs.table().unwrap();
+    // Leaves of one class and of several.
+    for min_leaf in [1, 20] {
+        let forest = Forest::fit(table, &task.train.labels, 10, ForestConfig { trees: 70, min_leaf, ..ForestConfig::default() });
+        let forest = forest.unwrap();
+        let cpu: Arc<dyn Backend> = Arc::new(kernels_cpu::CpuBackend::builder().build().unwrap());
+        let placed = forest.place(&cpu).unwrap();
+        let host = forest.predict_proba(&task.test.inputs).unwrap();
+        assert_eq!(placed.predict_proba(&task.test.inputs).unwrap(), host);
+        let one = Inputs::Table(Table::new(1, table.cols, table.values[..table.cols].to_vec()).unwrap());
+        assert_eq!(placed.predict_proba(&one).unwrap(), forest.predict_proba(&one).unwrap());
+        let narrow = Inputs::Table(Table::new(1, 2, vec![0.0; 2]).unwrap());
+        assert!(matches!(placed.predict_proba(&narrow), Err(Error::Config { .. })));
     }
 }
 

@@ -383,6 +383,19 @@ launch! {
         reference::scatter_add(&x, width(&args.x), &index, &mut out);
         write(op, &mut args.out, &out)?;
     }
+    Forest(args, op) {
+        let (x, roots, leaves) = (read(op, &args.x)?, read_indices(op, &args.roots)?, read(op, &args.leaves)?);
+        let nodes: Vec<[u32; 3]> =
+            read_indices(op, &args.nodes)?.chunks_exact(3).map(|node| [node[0], node[1], node[2]].map(|word| word as u32)).collect();
+        let (features, classes) = (width(&args.x), width(&args.leaves));
+        let trees = reference::Trees { roots: &roots, nodes: &nodes, leaves: &leaves, classes };
+        let mut out = vec![0.0; args.out.numel()];
+        for (row, out) in out.chunks_exact_mut(classes.max(1)).enumerate() {
+            let judged = trees.judge(&x[row * features..][..features], args.leaves.shape()[0], args.scale.into(), out);
+            judged.map_err(|(arg, at, limit, got)| Error::Index { op, arg, at, limit, got })?;
+        }
+        write(op, &mut args.out, &out)?;
+    }
     CrossEntropy(args, op) {
         let (logits, targets) = (read(op, &args.logits)?, Targets::read(op, &args.target, &args.logits)?);
         let (m, v) = (args.logits.shape()[0], args.logits.shape()[1]);

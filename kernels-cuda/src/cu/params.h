@@ -389,4 +389,27 @@ typedef struct {
     CodedParams coded;
 } LinearParams;
 
+/* Forest */
+
+typedef struct {
+    Address x;
+    Address roots;
+    /** [N, 3]: bits of the threshold, feature, to. */
+    Address nodes;
+    Address leaves;
+    Address out;
+    Address report;
+    Stride x_row;
+    Stride roots_step;
+    Stride nodes_row;
+    Stride leaves_row;
+    Stride out_row;
+    unsigned features;
+    unsigned trees;
+    unsigned node_count;
+    unsigned leaf_count;
+    unsigned classes;
+    float scale;
+} ForestParams;
+
 #endif

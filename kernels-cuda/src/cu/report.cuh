@@ -4,6 +4,7 @@
 #include "platform.cuh"
 
 constexpr unsigned REPORT_GATHER = 0, REPORT_SCATTER_ADD = 1, REPORT_CROSS_ENTROPY = 2, REPORT_CROSS_ENTROPY_BACKWARD = 3;
+constexpr unsigned REPORT_FOREST_ROOTS = 4, REPORT_FOREST_NODES = 5;
 
 // Whether `index` is below `limit`; if not, and nobody has reported before, this becomes the report.
 DEVICE bool in_range(Address report, unsigned op, unsigned index, Stride at, Stride limit) {

@@ -226,6 +226,40 @@ fn trials(on: &Device, op: &str) -> Result<Vec<Trial>> {
             let call = ScatterAdd { index: index.view([4])?, x: a.view([4, 4])?, out: out.view_mut([4, 4])? };
             add("index 7 of 4", Index("index"), call.run(on).and_then(|()| on.sync()));
         }
+        "forest" => {
+            // Of rows of 4 columns, two leaves of 4 classes and three nodes: a split whose children are leaves.
+            let (right, leaf) = ([[0, 1, 0], [0, Forest::LEAF, 0], [0, Forest::LEAF, 1]], Forest::LEAF);
+            let with = |at: usize, node: [u32; 3]| {
+                let mut nodes = right;
+                nodes[at] = node;
+                nodes
+            };
+            let broken = [
+                ("a root that is no node", Index("roots"), 3u32, right),
+                ("a column that x has not", Index("nodes"), 0, with(0, [0, 4, 0])),
+                ("a child beyond the last node", Index("nodes"), 0, with(0, [0, 1, 1])),
+                ("a child far beyond", Index("nodes"), 0, with(0, [0, 1, u32::MAX - 1])),
+                (
+                    "a leaf that is none",
+                    Index("nodes"),
+                    0,
+                    with(1, [0, leaf, 2]).map(|node| if node[1] == leaf { [0, leaf, 2] } else { node }),
+                ),
+            ];
+            for (breaks, wanted, root, nodes) in broken {
+                let (mut roots, mut buffer) = (on.alloc(DType::U32, 1)?, on.alloc(DType::U32, 9)?);
+                Upload::new(&[root], roots.view_mut([1])?).run(on)?;
+                Upload::new(nodes.as_flattened(), buffer.view_mut([9])?).run(on)?;
+                let (x, leaves, nodes) = (a.view([2, 4])?, b.view([2, 4])?, buffer.view([3, 3])?);
+                let call = Forest { x, roots: roots.view([1])?, nodes, leaves, scale: 1.0, out: out.view_mut([2, 4])? };
+                add(breaks, wanted, call.run(on).and_then(|()| on.sync()));
+            }
+            let (x, roots, leaves) = (a.view([2, 4])?, index.view([4])?, b.view([2, 4])?);
+            for (breaks, scale) in [("scale NaN", f32::NAN), ("scale infinite", f32::INFINITY)] {
+                let (nodes, out) = (index.view([0, 3])?, out.view_mut([2, 4])?);
+                add(breaks, Value("scale"), Forest { x, roots, nodes, leaves, scale, out }.run(on));
+            }
+        }
         "softmax" => {
             let overlapping = crate::Layout::strided([2, 4], &[2, 1], 0)?;
             add("rows that overlap", Layout("out"), Softmax { x: a.view([2, 4])?, out: out4.view_mut_as(overlapping)? }.run(on));

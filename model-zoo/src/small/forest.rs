@@ -12,7 +12,7 @@ use crate::model::{Classify, Describe, Scale, Store};
 use crate::random::Random;
 use crate::{Error, Result};
 
-const FAMILY: &str = "forest";
+pub(super) const FAMILY: &str = "forest";
 /// Rows that go through a tree together, so that it stays in the cache.
 const BLOCK_ROWS: usize = 64;
 /// Walks that go down trees together.
@@ -59,14 +59,14 @@ impl Default for ForestConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forest {
     config: ForestConfig,
-    classes: usize,
-    cols: usize,
+    pub(super) classes: usize,
+    pub(super) cols: usize,
     /// Where each tree's nodes begin, then the number of nodes.
-    roots: Vec<u32>,
+    pub(super) roots: Vec<u32>,
     /// All trees, one after the other; `child` counts from the first node of the forest.
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     /// Distributions of leaves with several classes, `[leaves, classes]`.
-    mixed: Vec<f32>,
+    pub(super) mixed: Vec<f32>,
 }
 
 /// What the header says beside the settings.

@@ -9,6 +9,7 @@ pub mod logistic;
 pub mod mlp;
 pub mod ngram;
 pub mod on_text;
+pub mod placed_forest;
 mod platt;
 pub mod reader;
 pub mod rows;

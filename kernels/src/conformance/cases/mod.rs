@@ -2,6 +2,7 @@
 
 mod attention;
 mod elementwise;
+mod forest;
 mod index;
 mod linear;
 mod matmul;
@@ -66,6 +67,7 @@ pub(super) fn suites() -> Vec<Suite> {
         elementwise::suites(),
         reduce::suites(),
         index::suites(),
+        forest::suites(),
         random::suites(),
         optimizer::suites(),
     ]

@@ -1,0 +1,98 @@
+//! A random forest on a device: its trees as the op [`Forest`](kernels::ops::Forest) takes them.
+
+use super::forest::Forest;
+use super::tree::{MIXED, PURE};
+use crate::data::Inputs;
+use crate::model::{Classify, Describe, Scale};
+use crate::{Error, Result};
+use kernels::ops::{Download, Forest as Judge, Upload};
+use kernels::{Backend, Buffer, DType, Element, Op};
+use std::sync::Arc;
+
+/// Trees on a device. Gives what [`Forest`] gives on the host, to the bit.
+pub struct PlacedForest {
+    on: Arc<dyn Backend>,
+    roots: Buffer,
+    nodes: Buffer,
+    leaves: Buffer,
+    trees: usize,
+    cols: usize,
+    classes: usize,
+    params: u64,
+}
+
+impl Forest {
+    /// Its trees on a device.
+    ///
+    /// # Errors
+    /// `Kernel` from the device.
+    pub fn place(&self, on: &Arc<dyn Backend>) -> Result<PlacedForest> {
+        let classes = self.classes;
+        // A leaf for each class, then those of several.
+        let mut leaves = vec![0f32; classes * classes];
+        leaves.iter_mut().step_by(classes + 1).for_each(|share| *share = 1.0);
+        leaves.extend(&self.mixed);
+        let node = |(at, node): (usize, &super::tree::Node)| match node.feature {
+            PURE => [0, Judge::LEAF, node.child],
+            MIXED => [0, Judge::LEAF, node.child + classes as u32],
+            feature => [node.threshold.to_bits(), feature, node.child - at as u32 - 1],
+        };
+        let nodes: Vec<u32> = self.nodes.iter().enumerate().flat_map(node).collect();
+        let trees = self.roots.len() - 1;
+        Ok(PlacedForest {
+            roots: put(on, DType::U32, &self.roots[..trees])?,
+            nodes: put(on, DType::U32, &nodes)?,
+            leaves: put(on, DType::F32, &leaves)?,
+            on: Arc::clone(on),
+            trees,
+            cols: self.cols,
+            classes,
+            params: self.params(),
+        })
+    }
+}
+
+fn put<T: Element>(on: &Arc<dyn Backend>, dtype: DType, values: &[T]) -> Result<Buffer> {
+    let mut buffer = on.alloc(dtype, values.len())?;
+    Upload::new(values, buffer.view_mut([values.len()])?).run(&**on)?;
+    Ok(buffer)
+}
+
+impl Describe for PlacedForest {
+    fn family(&self) -> &'static str {
+        super::forest::FAMILY
+    }
+    fn scale(&self) -> Scale {
+        Scale::Small
+    }
+    fn params(&self) -> u64 {
+        self.params
+    }
+}
+
+impl Classify for PlacedForest {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn predict_proba(&self, inputs: &Inputs) -> Result<Vec<f32>> {
+        let table = inputs.table()?;
+        if table.cols != self.cols {
+            return Err(Error::config("inputs", format!("fitted on {} columns, got {}", self.cols, table.cols)));
+        }
+        let (rows, on, classes) = (table.rows, &*self.on, self.classes);
+        let (x, mut out) = (put(&self.on, DType::F32, &table.values)?, on.alloc(DType::F32, rows * classes)?);
+        Judge {
+            x: x.view([rows, self.cols])?,
+            roots: self.roots.view([self.trees])?,
+            nodes: self.nodes.view([self.nodes.len() / 3, 3])?,
+            leaves: self.leaves.view([self.leaves.len() / classes, classes])?,
+            scale: 1.0 / self.trees as f32,
+            out: out.view_mut([rows, classes])?,
+        }
+        .run(on)?;
+        let mut probabilities = vec![0f32; rows * classes];
+        Download::new(out.view([rows * classes])?, &mut probabilities).run(on)?;
+        Ok(probabilities)
+    }
+}
