@@ -3,7 +3,8 @@
 #include "layer.cuh"
 #include "product.cuh"
 
-constexpr unsigned CSR = 0, BLOCKS = 1, TWO_OF_FOUR = 2, WARPS = 8;
+// Forms; 1 is blocks.
+constexpr unsigned CSR = 0, TWO_OF_FOUR = 2, WARPS = 8;
 
 // Calls `term(column, value)` for the stored places of row n that are this lane's.
 template <class W, class Term>
