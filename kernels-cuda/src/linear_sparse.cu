@@ -3,7 +3,8 @@
 #include "layer.cuh"
 #include "product.cuh"
 
-constexpr unsigned CSR = 0, BLOCKS = 1, TWO_OF_FOUR = 2, WARPS = 8;
+// Forms; 1 is blocks.
+constexpr unsigned CSR = 0, TWO_OF_FOUR = 2, WARPS = 8;
 
 // What a stored value stands for: a code of 8 bits counts in scales of its row, rounded once.
 template <class W>

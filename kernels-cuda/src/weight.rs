@@ -187,12 +187,10 @@ fn sparse(sections: &mut Sections, sparse: &Sparse) -> Result<Form> {
 fn dense(sections: &mut Sections, k: usize, values: &Values) -> Form {
     let size = values.dtype().size_bytes();
     let row_bytes = (k * size).next_multiple_of(16);
-    let mut bytes = Vec::with_capacity(if k == 0 { 0 } else { values.len() / k * row_bytes });
-    if k > 0 {
-        for row in values.as_bytes().chunks_exact(k * size) {
-            bytes.extend_from_slice(row);
-            bytes.resize(bytes.len().next_multiple_of(16), 0);
-        }
+    let mut bytes = Vec::new();
+    for row in values.as_bytes().chunks_exact((k * size).max(1)) {
+        bytes.extend_from_slice(row);
+        bytes.resize(bytes.len().next_multiple_of(16), 0);
     }
     sections.add(&bytes);
     Form::Dense { dtype: values.dtype(), row: (row_bytes / size) as u64 }
@@ -242,5 +240,5 @@ pub(crate) fn pack(on: &CudaBackend, weight: &Weight) -> Result<Packed> {
     let storage = on.allocate(OP, bytes.len() as u64)?;
     on.queue.upload(storage.address, &bytes)?;
     let (size, form) = (bytes.len() as u64, placed(form, storage.address));
-    Ok(Packed::new(on.id(), weight, size, PackedWeight { form, storage: storage }))
+    Ok(Packed::new(on.id(), weight, size, PackedWeight { form, storage }))
 }

@@ -13,7 +13,9 @@ struct Layer {
     template <class Out>
     DEVICE Out operator()(float sum, Out, unsigned feature) const {
         if (bias) sum += widen(reinterpret_cast<const Bias*>(bias)[feature * bias_step]);
-        return narrow<Out>(activate(activation, sum));
+        float value = activate(activation, sum);
+        // One NaN for all: where the CPU runs this, its sign would tell in which order factors stood.
+        return narrow<Out>(value != value ? NAN : value);
     }
 };
 
