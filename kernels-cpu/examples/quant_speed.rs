@@ -1,5 +1,5 @@
 //! Times layers of integer codes beside the machine's limits, for work on the kernels:
-//! `cargo run --release -p kernels-cpu --example quant_speed [THREADS] [TEXT]`, where TEXT picks lines that contain it.
+//! `cargo run --release -p kernels-cpu --example quant_speed [THREADS] [TEXT] [M]`, where TEXT picks layers whose name contains it.
 //!
 //! The benchmarks that count are those of the `bench` crate.
 
@@ -124,6 +124,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let limits = measure_limits(cpu.isa(), &[threads])?[0];
     println!("{} {limits:?}", cpu.isa().name());
     let speed = Speed { cpu, limits, pick: args.next().unwrap_or_default() };
+    let rows = args.next().map(|text| text.parse()).transpose()?;
     for (n, k) in [(768, 768), (3072, 768), (768, 3072), (4096, 4096)] {
         for m in [32, 512] {
             if speed.picks("matmul") {
@@ -135,7 +136,10 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         for (n, k) in [(768, 768), (3072, 768), (768, 3072), (4096, 4096)] {
             if speed.picks(&format!("batch {form} {n}x{k}")) {
                 let packed = speed.cpu.pack(&weight(form, n, k)?)?;
-                [1, 4, 8, 32, 512].into_iter().try_for_each(|m| speed.linear(form, m, &packed))?;
+                match rows {
+                    Some(m) => speed.linear(form, m, &packed)?,
+                    None => [1, 4, 8, 32, 512].into_iter().try_for_each(|m| speed.linear(form, m, &packed))?,
+                }
             }
         }
         let (n, k) = (32_768, 16_384);

@@ -3,6 +3,7 @@
 use crate::CpuBackend;
 use crate::gemm::Epilogue;
 use crate::gemm::blocking::{Strips, lanes, nr};
+use crate::gemm::integer::direct::{self, Direct, sum_direct};
 use crate::gemm::integer::rows::{RowLayout, Rows};
 use crate::gemm::integer::tile::{Finish, Tile, sum_tile, unpack, widen_bytes};
 use crate::gemm::pack::Strided;
@@ -42,7 +43,7 @@ fn block_rows(k: usize) -> usize {
     (BLOCK_BYTES / k.max(1) / 64 * 64).clamp(64, BLOCK_ROWS)
 }
 
-/// Codes of fewer than eight bits are unpacked to bytes for more rows than this.
+/// Codes of fewer than eight bits in groups that [`direct`] has no way for are unpacked to bytes for more rows than this.
 const DIRECT_ROWS: usize = 2;
 
 /// Bytes of codes, unpacked, that several tiles of rows are multiplied with in turn: with the rows that pass by they stay in L1.
@@ -180,6 +181,9 @@ impl Work<'_> {
         if groups.count() == 0 {
             sums.fill(0.0);
         }
+        if rows <= direct::most_rows::<C>() && groups.count() > 0 && self.is_direct::<C>() {
+            return self.sum_direct::<C>(sums);
+        }
         let direct = rows <= DIRECT_ROWS || (C::PLAIN && rows <= 8);
         let (codes_room, rest) = room.split_at_mut(if C::PLAIN { 0 } else { panel.steps * panel.quads_per_step * panel.nr });
         let (scales_room, rest) = rest.split_at_mut(panel.groups * panel.nr);
@@ -239,6 +243,35 @@ impl Work<'_> {
                 }
             }
         }
+    }
+
+    /// Whether [`direct`] has a way for such groups.
+    fn is_direct<C: Code>(&self) -> bool {
+        let groups = self.weight.groups;
+        let (whole, short) = (groups.steps().is_multiple_of(groups.steps_per_group), groups.size <= 255);
+        whole && short && groups.steps_per_group.is_multiple_of(direct::steps_at_once::<C>())
+    }
+
+    fn sum_direct<C: Code>(&self, sums: &mut [f32]) {
+        let (weight, groups) = (self.weight, self.weight.groups);
+        let (starts, x_sums) = self.packed.starts(self.rows.start);
+        assert!(sums.len() >= self.rows.len() * self.width);
+        let op = Direct {
+            x: self.packed.words(self.rows.start),
+            x_stride: self.packed.stride,
+            starts,
+            sums: x_sums,
+            codes: weight.words(self.start, self.width, 0).as_ptr(),
+            width: self.width,
+            groups: groups.count(),
+            steps_per_group: groups.steps_per_group,
+            scales: weight.scales.rows(self.start, self.width),
+            zeros: weight.zeros(self.start, self.width).map(<[u8]>::as_ptr),
+            minima: weight.minima.as_ref().map(|minima| minima.rows(self.start, self.width)),
+            out: sums.as_mut_ptr(),
+        };
+        // SAFETY: the strip and the packed rows hold all groups, which are of one size and short; the sums have been measured.
+        unsafe { sum_direct::<C>(self.cpu.isa, self.rows.len(), self.vectors, op) };
     }
 }
 

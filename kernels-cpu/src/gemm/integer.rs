@@ -3,6 +3,7 @@
 //! The left factor becomes words of four i8 along K, the right one words of four u8 codes; a code stands for code − zero, and the
 //! zeros are taken off all at once: every sum starts with −zero · Σx.
 
+pub(crate) mod direct;
 pub(crate) mod rows;
 pub(crate) mod tile;
 

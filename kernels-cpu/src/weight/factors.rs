@@ -112,6 +112,9 @@ enum Values {
     Half(*const u16),
 }
 
+/// What factors are but for their integers: those of NV vectors.
+pub(crate) type FactorValues<S, const NV: usize> = [<S as Simd>::V; NV];
+
 /// Factors of a strip.
 #[derive(Clone, Copy)]
 pub(crate) struct FactorRows {
@@ -137,23 +140,58 @@ impl FactorRows {
             }
         }
     }
+    /// Whether group `group` is the first of those that share values.
+    #[inline(always)]
+    pub fn begins_value(self, group: usize) -> bool {
+        group & ((1 << self.shift) - 1) == 0
+    }
+    /// Values of group `group` for the outputs from column `j` of the strip on.
+    ///
+    /// # Safety
+    /// The strip has the group, and NV whole vectors at `j`.
+    #[inline(always)]
+    pub unsafe fn values<S: Simd, const NV: usize>(self, s: S, group: usize, j: usize) -> FactorValues<S, NV> {
+        let at = (group >> self.shift) * self.width + j;
+        let mut values = [s.zero(); NV];
+        for (v, value) in values.iter_mut().enumerate() {
+            // SAFETY: contract.
+            *value = unsafe {
+                match self.values {
+                    Values::Wide(values) => s.load(values.add(at + v * S::LANES)),
+                    Values::Half(values) => s.load_f16(values.add(at + v * S::LANES)),
+                }
+            };
+        }
+        values
+    }
+    /// Factors of group `group` from its values, exact.
+    ///
+    /// # Safety
+    /// As for [`FactorRows::values`].
+    #[inline(always)]
+    pub unsafe fn times_bytes<S: Simd, const NV: usize>(
+        self,
+        s: S,
+        mut values: FactorValues<S, NV>,
+        group: usize,
+        j: usize,
+    ) -> FactorValues<S, NV> {
+        if let Some(bytes) = self.bytes {
+            for (v, value) in values.iter_mut().enumerate() {
+                // SAFETY: contract.
+                let byte = unsafe { s.load_u8(bytes.add(group * self.width + j + v * S::LANES)) };
+                *value = *value * (s.to_float(byte) - s.splat(self.bias));
+            }
+        }
+        values
+    }
     /// Those of group `group` for the outputs from column `j` of the strip on, exact.
     ///
     /// # Safety
     /// The strip has the group, and a whole vector at `j`.
     #[inline(always)]
     pub unsafe fn at<S: Simd>(self, s: S, group: usize, j: usize) -> S::V {
-        let at = (group >> self.shift) * self.width + j;
         // SAFETY: contract.
-        unsafe {
-            let value = match self.values {
-                Values::Wide(values) => s.load(values.add(at)),
-                Values::Half(values) => s.load_f16(values.add(at)),
-            };
-            match self.bytes {
-                Some(bytes) => value * (s.to_float(s.load_u8(bytes.add(group * self.width + j))) - s.splat(self.bias)),
-                None => value,
-            }
-        }
+        unsafe { self.times_bytes(s, self.values::<S, 1>(s, group, j), group, j)[0] }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) enum PackedWeight {
     Bf16(PairStrips),
     F16(DenseStrips<f16>),
     Quant(Box<QuantStrips>),
-    Sparse(SparseWeight),
+    Sparse(Box<SparseWeight>),
 }
 
 impl PackedWeight {
@@ -53,7 +53,7 @@ pub(crate) fn pack(cpu: &CpuBackend, weight: &Weight) -> Result<Packed> {
         },
         Weight::Quant(quant) => coded(cpu, Coded::Quant(quant)),
         Weight::Blocks(blocks) => coded(cpu, Coded::Blocks(blocks)),
-        Weight::Sparse(sparse) => SparseWeight::pack(cpu, sparse).map(|(w, bytes)| (PackedWeight::Sparse(w), bytes)),
+        Weight::Sparse(sparse) => SparseWeight::pack(cpu, sparse).map(|(w, bytes)| (PackedWeight::Sparse(Box::new(w)), bytes)),
     }?;
     Ok(Packed::new(cpu.id, weight, bytes as u64, storage))
 }

@@ -5,7 +5,8 @@
 //!
 //! A tile of short groups is 4 rows of 3 vectors, 12 exact and 12 scaled sums: nothing is stored between groups. One of long groups
 //! has 8 rows: 3 loads of codes and 8 broadcasts of x per 24 dot products. Codes of fewer than eight bits are unpacked in registers
-//! for one or two rows; for more they are unpacked once into a panel of bytes in L1.
+//! for one or two rows; for more they are unpacked once into a panel of bytes in L1. Few rows with short groups are
+//! [`super::direct`]'s.
 
 use super::rows::tile_height;
 use crate::simd::dot::{Dot, dot_fn};
@@ -114,11 +115,11 @@ impl Tile {
 
 /// Rows of x: quad q of row i at `words[q·step + i]`, and so what belongs to its groups.
 #[derive(Clone, Copy)]
-struct Left {
-    words: *const i32,
-    starts: *const i32,
-    sums: *const f32,
-    step: usize,
+pub(super) struct Left {
+    pub words: *const i32,
+    pub starts: *const i32,
+    pub sums: *const f32,
+    pub step: usize,
 }
 
 dot_fn! {
@@ -168,7 +169,7 @@ unsafe fn sum_vectors<D: Dot, C: Code, const MR: usize>(d: D, vectors: usize, le
 /// Runs `$body` for every quad of a step, its place in the step a constant.
 macro_rules! for_quads {
     ($C:ident, |$q:ident| $body:block) => {
-        for_quads!(@ $C |$q| $body; 0 1 2 3 4 5 6 7);
+        $crate::gemm::integer::tile::for_quads!(@ $C |$q| $body; 0 1 2 3 4 5 6 7);
     };
     (@ $C:ident |$q:ident| $body:block; $($at:literal)*) => {
         $(if $at < $C::QUADS {
@@ -177,6 +178,7 @@ macro_rules! for_quads {
         })*
     };
 }
+pub(super) use for_quads;
 
 /// # Safety
 /// As for [`sum_tile`].
@@ -445,7 +447,7 @@ unsafe fn add_step<D: Dot, C: Code, const MR: usize, const NV: usize, const PARI
 /// # Safety
 /// As for [`sum_tile`].
 #[inline(always)]
-unsafe fn add_quad<D: Dot, C: Code, const MR: usize, const NV: usize, const Q: usize>(
+pub(super) unsafe fn add_quad<D: Dot, C: Code, const MR: usize, const NV: usize, const Q: usize>(
     d: D,
     width: usize,
     codes: *const f32,

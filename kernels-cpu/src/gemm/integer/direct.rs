@@ -1,0 +1,191 @@
+//! Few rows with a weight whose groups are short and all of one size: codes and factors are unpacked in registers, so that nothing but
+//! the result is stored.
+//!
+//! Eight rows meet one vector of outputs at a time, 8 exact and 8 scaled sums (four where there are 16 registers); one or two rows meet
+//! all three vectors of a strip. Sums are those of [`super::tile`], to the bit.
+
+use super::rows::tile_height;
+use super::tile::{Left, add_quad, for_quads};
+use crate::simd::dot::{Dot, dot_fn};
+use crate::simd::{Simd, prefetch};
+use crate::weight::code::Code;
+use crate::weight::factors::{FactorRows, FactorValues};
+
+/// Most rows for which this is the faster way: bytes are unpacked already.
+pub(crate) const fn most_rows<C: Code>() -> usize {
+    if C::PLAIN { 2 } else { 8 }
+}
+
+/// Bytes by which codes are fetched ahead.
+const AHEAD_BYTES: usize = 3 << 10;
+
+/// Inputs of the steps between which nothing is decided, or of one step, if that has more.
+const INPUTS: usize = 32;
+
+/// Steps between which nothing is decided.
+pub(crate) const fn steps_at_once<C: Code>() -> usize {
+    // Groups of six bits have 16 inputs, one step.
+    if C::QUADS == 4 { 1 } else { INPUTS / (4 * C::QUADS) }
+}
+
+/// Operands of [`sum_direct`].
+#[derive(Clone, Copy)]
+pub(crate) struct Direct {
+    /// Tiles of [`Rows`](super::rows::Rows): x_stride words per row, and per row and group what exact sums start with, or what zero
+    /// points are multiplied with to that end, and −Σx.
+    pub x: *const i32,
+    pub x_stride: usize,
+    pub starts: *const i32,
+    pub sums: *const f32,
+    /// Words of the strip, rows of `width`.
+    pub codes: *const f32,
+    pub width: usize,
+    /// Groups, and steps of each, a multiple of [`steps_at_once`].
+    pub groups: usize,
+    pub steps_per_group: usize,
+    pub scales: FactorRows,
+    /// Zero points [groups, width], whose products with starts are of i16; `None` if the starts are whole.
+    pub zeros: Option<*const u8>,
+    pub minima: Option<FactorRows>,
+    /// Result [rows, width].
+    pub out: *mut f32,
+}
+
+dot_fn! {
+    /// Sums of rows with a strip of `vectors` vectors, at most 3.
+    ///
+    /// # Safety
+    /// All operands hold what their documentation says for these rows, vectors and groups; codes are of kind C.
+    pub(crate) unsafe fn sum_direct[C: Code](d, rows: usize, vectors: usize, op: Direct) {
+        let most = if D::S::LANES >= 16 { 8 } else { 4 };
+        let mut row = 0;
+        while row < rows {
+            let height = tile_height(rows - row);
+            let mr = height.min(most);
+            for i in (0..height).step_by(mr) {
+                let of_groups = row * op.groups + i;
+                let left = Left {
+                    words: op.x.wrapping_add(row * op.x_stride + i),
+                    starts: op.starts.wrapping_add(of_groups),
+                    sums: op.sums.wrapping_add(of_groups),
+                    step: height,
+                };
+                let op = Direct { out: op.out.wrapping_add((row + i) * op.width), ..op };
+                // SAFETY: same contract; the rows are cut as their tiles are.
+                unsafe {
+                    match (mr, vectors) {
+                        (1, 3) => columns::<D, C, 1, 3>(d, left, op, 0),
+                        (2, 3) if most == 8 => columns::<D, C, 2, 3>(d, left, op, 0),
+                        _ => {
+                            for column in (0..vectors * D::S::LANES).step_by(D::S::LANES) {
+                                match mr {
+                                    8 if most == 8 => columns::<D, C, 8, 1>(d, left, op, column),
+                                    4 => columns::<D, C, 4, 1>(d, left, op, column),
+                                    2 => columns::<D, C, 2, 1>(d, left, op, column),
+                                    _ => columns::<D, C, 1, 1>(d, left, op, column),
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            row += height;
+        }
+    }
+}
+
+/// Factors of a group for NV vectors of outputs.
+#[derive(Clone, Copy)]
+struct Factor<S: Simd, const NV: usize> {
+    rows: FactorRows,
+    column: usize,
+    values: FactorValues<S, NV>,
+}
+
+impl<S: Simd, const NV: usize> Factor<S, NV> {
+    #[inline(always)]
+    fn new(s: S, rows: FactorRows, column: usize) -> Self {
+        Factor { rows, column, values: [s.zero(); NV] }
+    }
+
+    /// Those of group `group`, to be asked for in rising order.
+    ///
+    /// # Safety
+    /// The strip has the group, and NV vectors from the column on.
+    #[inline(always)]
+    unsafe fn next(&mut self, s: S, group: usize) -> [S::V; NV] {
+        // SAFETY: contract.
+        unsafe {
+            if self.rows.begins_value(group) {
+                self.values = self.rows.values(s, group, self.column);
+            }
+            self.rows.times_bytes(s, self.values, group, self.column)
+        }
+    }
+}
+
+/// MR rows with NV vectors of outputs from `column` on.
+///
+/// # Safety
+/// As for [`sum_direct`].
+#[inline(always)]
+unsafe fn columns<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left: Left, op: Direct, column: usize) {
+    let (s, lanes, width) = (d.simd(), D::S::LANES, op.width);
+    let (mut codes, mut x, mut starts, mut sums) = (op.codes.wrapping_add(column), left.words, left.starts, left.sums);
+    let mut scales = Factor::<D::S, NV>::new(s, op.scales, column);
+    let mut minima = op.minima.map(|minima| Factor::<D::S, NV>::new(s, minima, column));
+    let mut totals = [[s.zero(); NV]; MR];
+    // SAFETY: all accesses are those the contract of `sum_direct` grants.
+    unsafe {
+        for group in 0..op.groups {
+            let mut exact = [[s.int(0); NV]; MR];
+            if let Some(zeros) = op.zeros {
+                for (i, row) in exact.iter_mut().enumerate() {
+                    for (j, v) in row.iter_mut().enumerate() {
+                        *v = d.short_product(s.load_u8(zeros.add(group * width + column + j * lanes)), *starts.add(i));
+                    }
+                }
+            } else {
+                for (i, row) in exact.iter_mut().enumerate() {
+                    *row = [s.int(*starts.add(i)); NV];
+                }
+            }
+            for _ in 0..op.steps_per_group / steps_at_once::<C>() {
+                for step in 0..steps_at_once::<C>() {
+                    let codes = codes.add(step * C::WORDS * width);
+                    for word in 0..C::WORDS {
+                        let ahead = codes.wrapping_add(word * width).wrapping_byte_add(AHEAD_BYTES);
+                        (0..NV).for_each(|j| prefetch(ahead.wrapping_add(j * lanes)));
+                    }
+                    let x = x.add(step * C::QUADS * left.step);
+                    for_quads!(C, |Q| {
+                        add_quad::<D, C, MR, NV, Q>(d, width, codes, x.add(Q * left.step), &mut exact);
+                    });
+                }
+                codes = codes.add(steps_at_once::<C>() * C::WORDS * width);
+                x = x.add(steps_at_once::<C>() * C::QUADS * left.step);
+            }
+            let scale = scales.next(s, group);
+            for (total, exact) in totals.iter_mut().zip(&exact) {
+                for j in 0..NV {
+                    total[j] = s.fma(s.to_float(exact[j]), scale[j], total[j]);
+                }
+            }
+            if let Some(minima) = &mut minima {
+                let min = minima.next(s, group);
+                for (i, total) in totals.iter_mut().enumerate() {
+                    let x_sum = s.splat(*sums.add(i));
+                    for j in 0..NV {
+                        total[j] = s.fma(x_sum, min[j], total[j]);
+                    }
+                }
+            }
+            (starts, sums) = (starts.add(left.step), sums.wrapping_add(left.step));
+        }
+        for (i, row) in totals.iter().enumerate() {
+            for (j, &v) in row.iter().enumerate() {
+                s.store(op.out.add(i * width + column + j * lanes), v);
+            }
+        }
+    }
+}
