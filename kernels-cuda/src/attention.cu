@@ -308,14 +308,23 @@ DEVICE void attention_join(const AttentionParams& p) {
     }
 }
 
-#define TENSOR_KERNELS(width, keys)                                                                                            \
-    KERNEL(attention_##width##_bf16, AttentionParams, ATTENTION_THREADS) { attention<Bf16, width, keys, false>(p); }           \
-    KERNEL(attention_##width##_f16, AttentionParams, ATTENTION_THREADS) { attention<F16, width, keys, false>(p); }             \
-    KERNEL(attention_split_##width##_bf16, AttentionParams, ATTENTION_THREADS) { attention<Bf16, width, keys, true>(p); }      \
-    KERNEL(attention_split_##width##_f16, AttentionParams, ATTENTION_THREADS) { attention<F16, width, keys, true>(p); }
-TENSOR_KERNELS(64, 64)
-TENSOR_KERNELS(128, 64)
-TENSOR_KERNELS(256, 32)
+// `blocks` on a multiprocessor, said aloud: left to itself, the compiler makes room for a third and moves registers to memory for it.
+#define TENSOR_KERNELS(width, keys, blocks)                                                              \
+    SHARING_KERNEL(attention_##width##_bf16, AttentionParams, ATTENTION_THREADS, blocks) {               \
+        attention<Bf16, width, keys, false>(p);                                                          \
+    }                                                                                                    \
+    SHARING_KERNEL(attention_##width##_f16, AttentionParams, ATTENTION_THREADS, blocks) {                \
+        attention<F16, width, keys, false>(p);                                                           \
+    }                                                                                                    \
+    SHARING_KERNEL(attention_split_##width##_bf16, AttentionParams, ATTENTION_THREADS, blocks) {         \
+        attention<Bf16, width, keys, true>(p);                                                           \
+    }                                                                                                    \
+    SHARING_KERNEL(attention_split_##width##_f16, AttentionParams, ATTENTION_THREADS, blocks) {          \
+        attention<F16, width, keys, true>(p);                                                            \
+    }
+TENSOR_KERNELS(64, 64, 2)
+TENSOR_KERNELS(128, 64, 2)
+TENSOR_KERNELS(256, 32, 1)
 
 #define CORES_KERNELS(name, T)                                                                                \
     KERNEL(attention_cores_##name, AttentionParams, ATTENTION_THREADS) { attention_cores<T, false>(p); }      \

@@ -2,7 +2,7 @@
 //!
 //! Takes NVRTC, which `cargo xtask test` fetches; without it one test fails and says how to get it.
 
-use kernels_cuda::compile::{Target, compile, ensure_present, source_names};
+use kernels_cuda::compile::{KernelUse, Target, compile, ensure_present, source_names};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::process::Command;
 
@@ -15,6 +15,15 @@ const CLAIMS: &[(&str, &[&str])] = &[
     ("linear_int8", &["IMMA.16832.S8.S8", "IDP"]),
     ("matmul", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "IMMA.16832.S8.S8", "LDSM", "LDGSTS"]),
 ];
+
+/// Kernels whose threads may move some bytes to memory: with heads of up to 256, 128 registers hold the sums of a row's part alone.
+const SPILLING: [(&str, u32); 2] = [("attention_256_bf16", 256), ("attention_256_f16", 256)];
+
+/// Whether a kernel moves more between registers and memory than it may.
+fn spills(kernel: &KernelUse) -> bool {
+    let allowed = SPILLING.iter().find(|(name, _)| *name == kernel.kernel).map_or(0, |&(_, bytes)| bytes);
+    kernel.spill_bytes > allowed || kernel.stack_bytes > allowed
+}
 
 /// The claims of a source that its machine code does not keep, by NVIDIA's disassembler.
 fn broken_claims(source: &str, cubin: &[u8]) -> Result<Vec<&'static str>, Failed> {
@@ -39,8 +48,7 @@ fn check(source: &str, target: Target) -> Result<(), Failed> {
     if compiled.kernels.is_empty() {
         return Err("no kernel, or a log that cannot be read".into());
     }
-    let spills = |kernel: &&kernels_cuda::compile::KernelUse| kernel.spill_bytes > 0 || kernel.stack_bytes > 0;
-    match compiled.kernels.iter().find(spills) {
+    match compiled.kernels.iter().find(|kernel| spills(kernel)) {
         Some(kernel) => Err(format!("{kernel:?}: what a thread computes with must stay in registers").into()),
         None => match broken_claims(source, &compiled.cubin)?.as_slice() {
             [] => Ok(()),

@@ -16,7 +16,9 @@ const BANNED_MACROS: [&str; 3] = ["todo", "unimplemented", "dbg"];
 pub fn check(file: &SourceFile) -> Vec<Violation> {
     let mut found = Vec::new();
     let lines = file.text.lines().count();
-    if lines > MAX_LINES {
+    // A program's output is as long as its input makes it.
+    let generated = file.text.starts_with("/* automatically generated");
+    if lines > MAX_LINES && !generated {
         found.push(Violation::new(&*file.path, format!("{lines} lines; the limit is {MAX_LINES}: split it")));
     }
     for name in BANNED_MODULES {
