@@ -1,5 +1,6 @@
 //! CUDA C++ to the device's own machine code, by NVRTC, kept on disk.
 
+use crate::cache;
 use crate::source::{HEADERS, Source};
 use cudarc::nvrtc::{result, sys};
 use std::ffi::{CString, c_char};
@@ -227,15 +228,15 @@ pub(crate) fn machine_code(source: &Source, target: Target) -> Result<Vec<u8>, S
         return std::fs::read(&file).map_err(|error| format!("{}: {error}; unset {KERNELS_VARIABLE} to compile", file.display()));
     }
     ensure_present()?;
-    let file = cache_folder().map(|folder| folder.join(format!("{}-{}.cubin", source.name, key(source, target))));
-    let kept = file.as_ref().and_then(|file| std::fs::read(file).ok()).and_then(opened);
-    if let Some(cubin) = kept {
+    let name = format!("{}-{}.cubin", source.name, key(source, target));
+    let folder = cache::folder();
+    if let Some(cubin) = folder.as_ref().and_then(|folder| cache::load(&folder.join(&name))) {
         return Ok(cubin);
     }
     let cubin = build(source, target)?.cubin;
-    if let Some(file) = file {
+    if let Some(folder) = folder {
         // Nothing is lost but time when this fails.
-        let _ = keep(&file, &cubin);
+        let _ = cache::store(&folder.join(&name), &cubin);
     }
     Ok(cubin)
 }
@@ -254,46 +255,9 @@ fn key(source: &Source, target: Target) -> String {
     hasher.finalize().to_hex()[..32].to_owned()
 }
 
-/// `$XDG_CACHE_HOME/sizewise/cuda`, or below `~/.cache`.
-fn cache_folder() -> Option<PathBuf> {
-    let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
-    Some(base.join("sizewise").join("cuda"))
-}
-
-/// Writes a hash and the code, under another name first: a killed run leaves no half of a file behind.
-fn keep(file: &std::path::Path, cubin: &[u8]) -> std::io::Result<()> {
-    let folder = file.parent().unwrap_or(file);
-    std::fs::create_dir_all(folder)?;
-    let draft = file.with_extension(format!("{}.draft", std::process::id()));
-    let mut bytes = blake3::hash(cubin).as_bytes().to_vec();
-    bytes.extend_from_slice(cubin);
-    std::fs::write(&draft, bytes)?;
-    std::fs::rename(&draft, file)
-}
-
-/// The code of a kept file, if it is whole.
-fn opened(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
-    let hash: [u8; 32] = bytes.get(..32)?.try_into().ok()?;
-    bytes.drain(..32);
-    (blake3::hash(&bytes) == blake3::Hash::from_bytes(hash)).then_some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn half_a_file_is_not_taken_for_code() {
-        let folder = std::env::temp_dir().join(format!("sizewise-cuda-{}", std::process::id()));
-        let file = folder.join("a.cubin");
-        keep(&file, b"machine code").unwrap();
-        let bytes = std::fs::read(&file).unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(opened(bytes.clone()).as_deref(), Some(&b"machine code"[..]));
-        assert_eq!(opened(bytes[..bytes.len() - 1].to_vec()), None);
-        assert_eq!(opened(bytes[..7].to_vec()), None);
-    }
 
     #[test]
     fn a_package_serves_newer_devices_of_a_generation() {

@@ -9,6 +9,7 @@
 //! `CudaBackend::emulated`. The conformance suite runs there on every check; a fault of a kernel (memory outside its allocation, a
 //! barrier that not all threads reach) comes out as an error.
 
+mod cache;
 pub mod compile;
 mod device;
 mod driver;
