@@ -2,7 +2,6 @@
 //!
 //! What `SIZEWISE_CUDA_KERNELS` may name on a machine that has a GPU and its driver, and nothing else of CUDA.
 
-use kernels_cuda::compile::{Target, compile, file_name, source_names};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,21 +10,14 @@ fn main() -> ExitCode {
         eprintln!("usage: compile FOLDER");
         return ExitCode::from(64);
     };
-    let write = |source: &str, target: Target| -> Result<(), String> {
-        let compiled = compile(source, target)?;
-        let file = folder.join(file_name(source, target));
-        std::fs::write(&file, compiled.cubin).map_err(|error| format!("{}: {error}", file.display()))
-    };
-    let mut files = 0;
-    for source in source_names() {
-        for target in Target::ALL {
-            if let Err(why) = write(source, target) {
-                eprintln!("error: {why}");
-                return ExitCode::FAILURE;
-            }
-            files += 1;
+    match kernels_cuda::compile::package(&folder) {
+        Ok(files) => {
+            println!("{files} files in {}", folder.display());
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
         }
     }
-    println!("{files} files in {}", folder.display());
-    ExitCode::SUCCESS
 }

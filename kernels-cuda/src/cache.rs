@@ -36,7 +36,11 @@ pub(crate) fn load(file: &Path) -> Option<Vec<u8>> {
     }
 }
 
-fn read(file: &Path) -> io::Result<Vec<u8>> {
+/// The content of a file.
+///
+/// # Errors
+/// It cannot be read, or is not what was stored.
+pub(crate) fn read(file: &Path) -> io::Result<Vec<u8>> {
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "it is damaged");
     let mut bytes = Vec::new();
     File::open(file)?.take(MOST_BYTES).read_to_end(&mut bytes)?;

@@ -5,7 +5,7 @@ use crate::source::{HEADERS, Source};
 use cudarc::nvrtc::{result, sys};
 use std::ffi::{CString, c_char};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What machine code is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,9 +197,25 @@ fn version() -> (i32, i32) {
 /// then not needed.
 pub const KERNELS_VARIABLE: &str = "SIZEWISE_CUDA_KERNELS";
 
-/// Name of a file of such a folder.
-pub fn file_name(source: &str, target: Target) -> String {
-    format!("{source}-{target}.cubin")
+fn file_name(source: &Source, target: Target) -> String {
+    format!("{}-{target}.cubin", source.name)
+}
+
+/// Compiles every source for every target into files of such a folder, with a hash of their content; gives their number.
+///
+/// # Errors
+/// As [`compile`]; a file that cannot be written.
+pub fn package(folder: &Path) -> Result<usize, String> {
+    let mut files = 0;
+    for source in crate::source::ALL {
+        for target in Target::ALL {
+            let file = folder.join(file_name(source, target));
+            let cubin = build(source, target)?.cubin;
+            cache::store(&file, &cubin).map_err(|error| format!("{}: {error}", file.display()))?;
+            files += 1;
+        }
+    }
+    Ok(files)
 }
 
 fn kernels_folder() -> Option<PathBuf> {
@@ -224,8 +240,9 @@ pub(crate) fn machine_code(source: &Source, target: Target) -> Result<Vec<u8>, S
         let found = target.packaged().ok_or_else(|| {
             format!("{KERNELS_VARIABLE} names a package, which has no kernels for {target}: unset it to compile, with NVRTC")
         })?;
-        let file = folder.join(file_name(source.name, found));
-        return std::fs::read(&file).map_err(|error| format!("{}: {error}; unset {KERNELS_VARIABLE} to compile", file.display()));
+        let file = folder.join(file_name(source, found));
+        // Whole, as its hash says: the driver is not told how long the code is.
+        return cache::read(&file).map_err(|error| format!("{}: {error}; unset {KERNELS_VARIABLE} to compile", file.display()));
     }
     ensure_present()?;
     let name = format!("{}-{}.cubin", source.name, key(source, target));

@@ -79,7 +79,8 @@ struct Walk {
 DEVICE void finish(const CodedParams& p, float sum, unsigned row, unsigned column) {
     if (row >= p.rows || column >= p.columns) return;
     Layer<float> layer = {p.bias, p.bias_step, p.activation};
-    float value = reinterpret_cast<const float*>(p.x_scale)[row * p.x_scale_step] * sum;
+    // Rounded before the bias is added, whichever kernel this is part of.
+    float value = __fmul_rn(reinterpret_cast<const float*>(p.x_scale)[row * p.x_scale_step], sum);
     reinterpret_cast<float*>(p.out)[row * p.out_row + column] = layer(value, 0.0f, column);
 }
 

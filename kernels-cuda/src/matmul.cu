@@ -7,8 +7,9 @@ struct Scaled {
     bool reads;
     template <class Out>
     DEVICE Out operator()(float sum, Out before, unsigned) const {
-        float value = alpha * sum;
-        if (reads) value += beta * widen(before);
+        // Fused as said here, whichever tile this is part of.
+        float value = __fmul_rn(alpha, sum);
+        if (reads) value = fmaf(beta, widen(before), value);
         return narrow<Out>(value);
     }
     DEVICE int operator()(int sum, int before, unsigned) const {

@@ -67,6 +67,11 @@ impl CudaBackend {
         if bytes > LIMIT {
             return Err(Error::Limit { op, what: "bytes", limit: LIMIT, got: bytes });
         }
+        // Drivers have other words for sizes that no device has.
+        let memory_bytes = self.info().memory_bytes;
+        if memory_bytes > 0 && bytes > memory_bytes {
+            return Err(Error::OutOfMemory { backend: NAME, wanted_bytes: bytes });
+        }
         let address = self.queue.settle(self.queue.driver().allocate(bytes as usize), bytes as usize)?;
         self.queue.counters().add(bytes);
         Ok(Storage { address, bytes, driver: self.queue.driver().clone(), counters: self.queue.counters().clone() })
@@ -80,7 +85,9 @@ impl CudaBackend {
     pub(crate) fn scratch(&self, op: &'static str, bytes: u64) -> Result<Scratch<'_>> {
         let mut kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.as_ref().is_none_or(|storage| storage.bytes < bytes) {
-            *kept = Some(self.allocate(op, bytes.next_power_of_two())?);
+            // What it was is given back first, in the stream's order; a quarter more keeps it from growing at every call.
+            *kept = None;
+            *kept = Some(self.allocate(op, bytes.saturating_add(bytes / 4))?);
         }
         Ok(Scratch(kept))
     }

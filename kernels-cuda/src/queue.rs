@@ -4,7 +4,7 @@ use crate::NAME;
 use crate::driver::{Address, Driver, Launch, Trouble};
 use crate::fault::Faults;
 use crate::memory::Counters;
-use crate::report;
+use crate::report::Reader;
 use crate::source::Source;
 use kernels::{Error, Result};
 use std::sync::Arc;
@@ -27,11 +27,12 @@ pub(crate) struct Queue {
     driver: Arc<dyn Driver>,
     faults: Faults,
     counters: Counters,
+    reports: Reader,
 }
 
 impl Queue {
     pub fn new(driver: Arc<dyn Driver>) -> Self {
-        Queue { driver, faults: Faults::default(), counters: Counters::default() }
+        Queue { driver, faults: Faults::default(), counters: Counters::default(), reports: Reader::default() }
     }
 
     pub fn driver(&self) -> &Arc<dyn Driver> {
@@ -103,6 +104,6 @@ impl Queue {
     pub fn wait(&self) -> Result<()> {
         self.counters.waited();
         self.settle(self.driver.wait(), 0)?;
-        report::take(&*self.driver)
+        self.reports.take(&*self.driver)
     }
 }

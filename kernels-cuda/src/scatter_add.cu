@@ -73,8 +73,9 @@ DEVICE void sort(List& list, unsigned count) {
         for (unsigned step = run / 2; step > 0; step /= 2) {
             for (unsigned i = threadIdx.x; i < size; i += ROWS_THREADS) {
                 unsigned other = i ^ step;
+                if (other < i) continue;
                 unsigned a = list.m[i], b = list.m[other];
-                if (other > i && (a > b) == ((i & run) == 0)) {
+                if ((a > b) == ((i & run) == 0)) {
                     list.m[i] = b;
                     list.m[other] = a;
                 }

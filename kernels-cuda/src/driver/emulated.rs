@@ -30,7 +30,7 @@ pub(crate) struct Emulated {
 #[derive(Default)]
 struct Slot(UnsafeCell<Report>);
 
-// SAFETY: kernels claim the report by an atomic exchange, and the host reads it between launches.
+// SAFETY: kernels claim the report by an atomic exchange, and the host reads what one of them has finished.
 unsafe impl Sync for Slot {}
 
 impl Driver for Emulated {

@@ -1,5 +1,6 @@
 //! A device behind NVIDIA's driver: one context, one stream, memory in the stream's order.
 
+use super::staging::Staging;
 use super::{Address, Driver, Launch, Trouble};
 use crate::compile::{self, Target};
 use crate::params::Report;
@@ -12,16 +13,38 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Gpu {
     stream: Arc<CudaStream>,
     target: Target,
-    functions: Mutex<HashMap<&'static str, Function>>,
+    kernels: Mutex<Kernels>,
+    staging: Mutex<Staging>,
     report: PinnedReport,
+    pool: Pool,
 }
 
-/// A kernel of a module, which is never unloaded.
+/// What has been loaded: modules by their source, kernels by their name.
+#[derive(Default)]
+struct Kernels {
+    modules: HashMap<&'static str, Module>,
+    functions: HashMap<&'static str, Function>,
+}
+
+/// All kernels of a source. Unloaded with the device.
+#[derive(Clone, Copy)]
+struct Module(sys::CUmodule);
+
+/// A kernel of a loaded module.
 #[derive(Clone, Copy)]
 struct Function(sys::CUfunction);
 
+/// The device's pool of memory.
+struct Pool(sys::CUmemoryPool);
+
 // SAFETY: a handle the driver takes from any thread.
+unsafe impl Send for Module {}
+// SAFETY: as above.
 unsafe impl Send for Function {}
+// SAFETY: as above.
+unsafe impl Send for Pool {}
+// SAFETY: as above; it is only handed to the driver.
+unsafe impl Sync for Pool {}
 
 /// Host memory that kernels write.
 struct PinnedReport {
@@ -29,7 +52,7 @@ struct PinnedReport {
     device: Address,
 }
 
-// SAFETY: read and written by volatile accesses while the device is idle.
+// SAFETY: the memory may be used from any thread; accesses are those of `report.rs`.
 unsafe impl Send for PinnedReport {}
 // SAFETY: as above.
 unsafe impl Sync for PinnedReport {}
@@ -51,18 +74,19 @@ impl Gpu {
     pub fn new(context: &Arc<CudaContext>) -> Result<Self, DriverError> {
         let (major, minor) = context.compute_capability()?;
         let stream = context.new_stream()?;
-        keep_freed_memory(context)?;
-        // SAFETY: the context is current on this thread; the memory is written before anything reads it.
-        let (host, device) = unsafe {
-            let flags = sys::CU_MEMHOSTALLOC_DEVICEMAP;
-            let host = result::malloc_host(size_of::<Report>(), flags)?.cast::<Report>();
-            host.write(Report::default());
-            let mut device = 0;
-            sys::cuMemHostGetDevicePointer_v2(&mut device, host.cast(), 0).result()?;
-            (host, device)
-        };
+        let pool = keeping_pool(context)?;
         let target = Target::of_device(major as u32, minor as u32);
-        Ok(Gpu { stream, target, functions: Mutex::default(), report: PinnedReport { host, device } })
+        // SAFETY: the context is current on this thread; the memory is written before anything reads it.
+        let host = unsafe {
+            let host = result::malloc_host(size_of::<Report>(), sys::CU_MEMHOSTALLOC_DEVICEMAP)?.cast::<Report>();
+            host.write(Report::default());
+            host
+        };
+        let report = PinnedReport { host, device: 0 };
+        let mut gpu = Gpu { stream, target, kernels: Mutex::default(), staging: Mutex::default(), report, pool };
+        // SAFETY: memory the device can reach; writes one address.
+        unsafe { sys::cuMemHostGetDevicePointer_v2(&mut gpu.report.device, host.cast(), 0).result()? };
+        Ok(gpu)
     }
 
     /// Makes the device's context that of the calling thread.
@@ -71,38 +95,57 @@ impl Gpu {
     }
 
     fn function(&self, launch: &Launch<'_>) -> Result<Function, Trouble> {
-        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&function) = functions.get(launch.kernel) {
+        let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&function) = kernels.functions.get(launch.kernel) {
             return Ok(function);
         }
-        let cubin = compile::machine_code(launch.source, self.target).map_err(Trouble::Failed)?;
-        let name = CString::new(launch.kernel).map_err(|error| Trouble::Failed(error.to_string()))?;
-        // SAFETY: the context is current; the image is what NVRTC made for this device and is copied by the call; the module is
-        // never unloaded, so that its functions stay.
-        let function = unsafe {
-            let module = result::module::load_data(cubin.as_ptr().cast())?;
-            Function(result::module::get_function(module, name)?)
+        let module = match kernels.modules.get(launch.source.name) {
+            Some(&module) => module,
+            None => {
+                let cubin = compile::machine_code(launch.source, self.target).map_err(Trouble::Failed)?;
+                // SAFETY: the context is current; the image is whole, as NVRTC made it, and copied by the call.
+                let module = Module(unsafe { result::module::load_data(cubin.as_ptr().cast()) }?);
+                kernels.modules.insert(launch.source.name, module);
+                module
+            }
         };
-        functions.insert(launch.kernel, function);
+        let name = CString::new(launch.kernel).map_err(|error| Trouble::Failed(error.to_string()))?;
+        // SAFETY: the module stays loaded as long as the device is.
+        let function = Function(unsafe { result::module::get_function(module.0, name) }?);
+        kernels.functions.insert(launch.kernel, function);
         Ok(function)
     }
 }
 
-/// Lets the pool of the device keep what is freed for the next allocation, instead of giving it back at every wait.
-fn keep_freed_memory(context: &CudaContext) -> Result<(), DriverError> {
+/// The device's pool, told to keep what is freed for the next allocation instead of giving it back at every wait.
+fn keeping_pool(context: &CudaContext) -> Result<Pool, DriverError> {
     let mut threshold = u64::MAX;
     let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
     // SAFETY: the pool of an open device; the attribute is a number of 64 bits.
     unsafe {
         let pool = result::device::get_default_mem_pool(context.cu_device())?;
-        result::mem_pool::set_attribute(pool, attribute, (&raw mut threshold).cast())
+        result::mem_pool::set_attribute(pool, attribute, (&raw mut threshold).cast())?;
+        Ok(Pool(pool))
     }
 }
 
-impl Drop for PinnedReport {
+impl Drop for Gpu {
     fn drop(&mut self) {
-        // SAFETY: allocated in `Gpu::new`. The driver waits for the device before it frees; an error leaves the memory to the process.
-        let _ = unsafe { result::free_host(self.host.cast()) };
+        // Without its context, or after a fault, nothing can be given back but by the end of the process.
+        if self.bind().is_err() || self.stream.synchronize().is_err() {
+            return;
+        }
+        let staging = self.staging.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let kernels = self.kernels.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: all of it is this device's own, everything queued is over, and the context is current. Errors change nothing.
+        unsafe {
+            staging.free();
+            for (_, module) in kernels.modules.drain() {
+                let _ = result::module::unload(module.0);
+            }
+            let _ = result::free_host(self.report.host.cast());
+            let _ = result::mem_pool::trim_to(self.pool.0, 0);
+        }
     }
 }
 
@@ -113,7 +156,7 @@ impl Driver for Gpu {
         // SAFETY: the memory is zeroed in the stream's order before anyone has its address; all uses are on this stream.
         unsafe {
             let at = result::malloc_async(stream, bytes)?;
-            result::memset_d8_async(at, 0, bytes, stream)?;
+            result::memset_d8_async(at, 0, bytes, stream).inspect_err(|_| self.free(at))?;
             Ok(at)
         }
     }
@@ -133,8 +176,9 @@ impl Driver for Gpu {
 
     unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), Trouble> {
         self.bind()?;
-        // SAFETY: the caller's promise. From pageable memory the driver has staged all bytes when the call is back.
-        Ok(unsafe { result::memcpy_htod_async(to, bytes, self.stream.cu_stream()) }?)
+        let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the context is current; the rest is the caller's promise.
+        Ok(unsafe { staging.copy(to, bytes, self.stream.cu_stream()) }?)
     }
 
     unsafe fn download(&self, from: Address, bytes: &mut [u8]) -> Result<(), Trouble> {

@@ -4,6 +4,7 @@ pub(crate) mod absent;
 #[cfg(feature = "emulation")]
 pub(crate) mod emulated;
 pub(crate) mod gpu;
+mod staging;
 
 use crate::params::Report;
 use crate::source::Source;
@@ -34,7 +35,8 @@ pub(crate) struct Launch<'a> {
     pub params: &'a [u8],
 }
 
-/// A device. Calls are queued in order; only `download` and `wait` wait.
+/// A device. Calls are queued in order; only `download` and `wait` wait for them (`upload` for room to stage what it copies, where
+/// much is under way).
 pub(crate) trait Driver: Send + Sync {
     /// At least `bytes` zero bytes, never none, aligned to 16.
     fn allocate(&self, bytes: usize) -> Result<Address, Trouble>;
