@@ -11,8 +11,8 @@ const CLAIMS: &[(&str, &[&str])] = &[
     ("attention", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "LDSM"]),
     ("attention_backward", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "LDSM"]),
     ("linear", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "LDSM", "LDGSTS"]),
-    ("linear_coded", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "LDSM"]),
-    ("linear_int8", &["IMMA.16832.S8.S8", "IDP"]),
+    ("linear_coded", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 "]),
+    ("linear_int8", &["IMMA.16832.S8.S8"]),
     ("matmul", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "IMMA.16832.S8.S8", "LDSM", "LDGSTS"]),
 ];
 
