@@ -1,5 +1,6 @@
 //! The short form of the conformance suite: is what we are about to time also right, and how close to its bound?
 
+use kernels::conformance::bounds::Arithmetic;
 use kernels::conformance::{Filter, Outcome, Report, run};
 use kernels::{Backend, DType};
 
@@ -8,7 +9,12 @@ const SHARE: f64 = 0.02;
 
 /// Runs a few cases of every op the backend supports.
 pub fn self_test(on: &(dyn Backend + 'static)) -> Report {
-    let filter = if on.name() == "cpu" { Filter { max_dim: 256, ..Filter::default() } } else { Filter::quarter() };
+    let filter = match (on.name(), on.info().software) {
+        ("cpu", _) => Filter { max_dim: 256, ..Filter::default() },
+        ("cuda", true) => Filter { arithmetic: Arithmetic::Ieee, ..Filter::quarter() },
+        ("cuda", false) => Filter { arithmetic: Arithmetic::TensorCores, ..Filter::quarter() },
+        _ => Filter::quarter(),
+    };
     run(on, &Filter { scale: SHARE * filter.scale, ..filter })
 }
 
@@ -43,12 +49,12 @@ pub fn checked<'r>(report: &'r Report, op: &str, dtype: DType) -> Checked<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cases::cases;
+    use crate::cases::{cases, gpu_cases};
 
     #[test]
     fn every_op_that_is_timed_is_checked() {
         let report = self_test(&kernels_cpu::CpuBackend::builder().build().unwrap());
-        for case in cases(true) {
+        for case in cases(true).into_iter().chain(gpu_cases()) {
             let found = checked(&report, case.op(), case.op_dtype());
             assert!(matches!(found, Checked::Right { .. }), "{} on {}: {found:?}", case.op(), case.op_dtype());
         }

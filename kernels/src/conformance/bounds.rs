@@ -17,6 +17,13 @@
 //! 2⁻¹²⁶ as a product and as much as it is added. Products of bf16 are exact and each is rounded at most once as it is added, so that
 //! what is left of the sum has the bound above: |err| ≤ γ_K·S + K·2⁻¹²⁵ + Σ|terms with a subnormal factor|.
 //!
+//! **Matrix products of 16-bit floats on tensor cores.** A step takes b products and the sum so far, aligns them to the largest, cuts
+//! what lies below at least one bit behind f32's last place, adds, and cuts the sum to f32 (Fasi, Higham, Mikaitis, Pranesh,
+//! *Numerical behavior of NVIDIA tensor cores*, 2021; b ≥ 4 and one extra bit from sm_80 on). A step then loses at most
+//! (b + 1)·u·S + 2·u·S, and K products in K/b steps at most K·u·(1 + 3/b)·S ≤ γ_K·S with 2·u for u; for K < b it is K·u·S + 2·u·S,
+//! which is no more from K = 2 on, and a single product is exact. Cutting errs to one side: only the hard bound holds
+//! ([`Model::tensor_cores`]).
+//!
 //! **Fused ops** carry the bound of each intermediate to the result by the triangle inequality, to first order; the derivation stands
 //! where it is computed (`cases`). **Store.** One rounding to the dtype of the output is added when comparing ([`Want::accept`]).
 
@@ -38,6 +45,8 @@ pub enum Arithmetic {
     Ieee,
     /// As WGSL allows: subnormals may be read and written as zero, division is within 2.5 ULP, √ within 4.
     Wgsl,
+    /// IEEE 754, but for products of matrices of 16-bit floats, whose sums tensor cores cut.
+    TensorCores,
 }
 
 /// What bounds depend on beside the values.
@@ -47,13 +56,15 @@ pub struct Model {
     pub structured: bool,
     /// Arithmetic of the device.
     pub arithmetic: Arithmetic,
+    /// What one addition may lose, relative to the sum.
+    unit: f64,
 }
 
 impl Model {
     /// The model for inputs of this spread.
     pub fn new(spread: Spread, arithmetic: Arithmetic) -> Self {
         // One huge value dominates its sum: roundings of the rest are no random walk around zero either.
-        Model { structured: matches!(spread, Spread::Equal | Spread::HugeAndTiny), arithmetic }
+        Model { structured: matches!(spread, Spread::Equal | Spread::HugeAndTiny), arithmetic, unit: U }
     }
 
     /// Bound of a sum of `k` terms whose absolute values sum to `s`.
@@ -64,8 +75,15 @@ impl Model {
     /// The factor of S in [`Model::sum`].
     pub fn factor(self, k: usize) -> f64 {
         let k = k as f64;
-        let hard = k * U / (1.0 - k * U);
-        if self.structured { hard } else { hard.min(LAMBDA * k.sqrt() * U) }
+        let hard = k * self.unit / (1.0 - k * self.unit);
+        if self.structured { hard } else { hard.min(LAMBDA * k.sqrt() * self.unit) }
+    }
+
+    /// The model of sums of products of elements of this dtype, or of rows of it with decoded weights, where a kernel may use tensor
+    /// cores for them.
+    pub fn tensor_cores(self, dtype: DType) -> Self {
+        let cuts = self.arithmetic == Arithmetic::TensorCores && matches!(dtype, DType::Bf16 | DType::F16);
+        if cuts { Model { structured: true, unit: 2.0 * U, ..self } } else { self }
     }
 
     /// The model of matrix products of elements of this dtype.
@@ -76,7 +94,7 @@ impl Model {
     /// What an operation that only moves a value may change: nothing, or a subnormal to zero.
     pub fn flushed(self) -> f64 {
         match self.arithmetic {
-            Arithmetic::Ieee => 0.0,
+            Arithmetic::Ieee | Arithmetic::TensorCores => 0.0,
             Arithmetic::Wgsl => self.tiny(),
         }
     }
@@ -84,7 +102,7 @@ impl Model {
     /// What one operation may lose to underflow.
     pub fn tiny(self) -> f64 {
         match self.arithmetic {
-            Arithmetic::Ieee => 2f64.powi(-149),
+            Arithmetic::Ieee | Arithmetic::TensorCores => 2f64.powi(-149),
             Arithmetic::Wgsl => 2f64.powi(-125),
         }
     }
@@ -94,9 +112,9 @@ impl Model {
     /// A result of one operation in f32, correctly rounded where the device does so, before it is stored as `dtype`.
     pub fn one_rounding(self, dtype: DType, value: f64) -> Want {
         match (self.arithmetic, dtype) {
-            (Arithmetic::Ieee, DType::F32) => Want::exactly(value),
+            (Arithmetic::Ieee | Arithmetic::TensorCores, DType::F32) => Want::exactly(value),
             // Rounded twice: to f32, then to the narrower type.
-            (Arithmetic::Ieee, _) => Want { value, bound: U * value.abs() + self.tiny() },
+            (Arithmetic::Ieee | Arithmetic::TensorCores, _) => Want { value, bound: U * value.abs() + self.tiny() },
             (Arithmetic::Wgsl, _) => Want { value, bound: 4.0 * ulp(value) + self.tiny() },
         }
     }
@@ -220,5 +238,39 @@ mod tests {
         assert!((model.factor(10) - 10.0 * U).abs() < 1e-10);
         assert!((model.factor(6400) - 640.0 * U).abs() < 1e-10);
         assert!(Model::new(Spread::Equal, Arithmetic::Ieee).factor(6400) > 6400.0 * U);
+    }
+
+    #[test]
+    fn sums_that_are_cut_have_twice_the_hard_bound_and_only_those() {
+        let model = Model::new(Spread::Normal, Arithmetic::TensorCores);
+        for dtype in [DType::Bf16, DType::F16] {
+            assert!((model.tensor_cores(dtype).factor(6400) / (12800.0 * U) - 1.0).abs() < 1e-3);
+        }
+        assert_eq!(model.tensor_cores(DType::F32).factor(6400), model.factor(6400));
+        let ieee = Model::new(Spread::Normal, Arithmetic::Ieee);
+        assert_eq!(ieee.tensor_cores(DType::Bf16).factor(6400), ieee.factor(6400));
+    }
+
+    /// A sum as the text above describes it, of whole numbers of units: what is cut is what integer division by 2 cuts.
+    #[test]
+    fn a_sum_cut_step_by_step_keeps_the_bound() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for k in [2usize, 3, 5, 8, 16, 100, 1000] {
+            let terms: Vec<f64> =
+                (0..k).map(|_| (random.f64() - 0.3) * 2f64.powi(random.i32(-8..8))).map(|t| round_to(DType::Bf16, t)).collect();
+            let (exact, size) = (terms.iter().sum::<f64>(), terms.iter().map(|t| t.abs()).sum::<f64>());
+            let mut sum = 0.0f64;
+            for step in terms.chunks(4) {
+                let largest = step.iter().fold(sum.abs(), |most, t| most.max(t.abs()));
+                let cut = |v: f64, bits: i32, at: f64| {
+                    let unit = 2f64.powi(at.log2().floor() as i32 - bits);
+                    (v / unit).trunc() * unit
+                };
+                let aligned = step.iter().fold(cut(sum, 24, largest), |sum, &t| sum + cut(t, 24, largest));
+                sum = if aligned == 0.0 { 0.0 } else { cut(aligned, 23, aligned.abs()) };
+            }
+            let bound = Model::new(Spread::Normal, Arithmetic::TensorCores).tensor_cores(DType::Bf16).sum(k, size);
+            assert!((sum - exact).abs() <= bound, "K = {k}: {sum} for {exact}");
+        }
     }
 }

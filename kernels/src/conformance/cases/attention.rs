@@ -144,7 +144,7 @@ fn forward(draw: &mut Draw<'_>, dtype: DType) -> Case {
     let (abs_q, abs_k) = (abs(&qv), abs(&kv));
     let (mut value, mut lse_value) = (vec![0.0; out.layout.numel()], vec![0.0; dims.batch * dims.heads * dims.seq_q]);
     attention(&dims, &qv, &kv, &vv, &mut value, &mut lse_value);
-    let (model, d) = (draw.model(), dims.head_dim);
+    let (model, d) = (draw.model().tensor_cores(dtype), dims.head_dim);
     let mut wants = vec![Want::exactly(0.0); value.len()];
     let mut lse_wants = vec![Want::exactly(f64::NEG_INFINITY); lse_value.len()];
     for query in dims.queries() {
@@ -217,7 +217,7 @@ fn backward(draw: &mut Draw<'_>, dtype: DType) -> Case {
     let mut value = [vec![0.0; qv.len()], vec![0.0; kv.len()], vec![0.0; kv.len()]];
     let [value_q, value_k, value_v] = &mut value;
     attention_backward(&dims, of, value_q, value_k, value_v);
-    let bounds = backward_bounds(draw.model(), &dims, of);
+    let bounds = backward_bounds(draw.model().tensor_cores(dtype), &dims, of);
     let expect = value.into_iter().zip(bounds).map(|(value, bound)| {
         value.into_iter().zip(bound).map(|(value, bound)| Want { value, bound: bound + f64::MIN_POSITIVE }).collect()
     });

@@ -257,7 +257,8 @@ fn case(draw: &mut Draw<'_>, dtype: DType, form: Stored) -> Case {
     // Only products of bf16 rows with a dense weight of bf16 may be those of instructions for such pairs.
     let product = if matches!(form, Stored::View | Stored::Dense) { dtype } else { DType::F32 };
     let lost = |i: usize| flushed(product, rows[i % n].iter().map(|&(k_at, w)| (xv[i / n * k + k_at], w)));
-    let (model, exact) = (draw.model().products(product), draw.exact() && matches!(act, Act::None | Act::Relu));
+    let (model, exact) =
+        (draw.model().tensor_cores(dtype).products(product), draw.exact() && matches!(act, Act::None | Act::Relu));
     // Kernels may take scale, zero point and minimum out of the sum over a group, scale·(Σ x·code − zero·Σ x) − min·Σ x. With
     // w = scale·(code − zero) − min the terms' sizes sum to at most Σ|x·w| + 2·(scale·zero + |min|)·Σ|x|, and each group adds three
     // roundings.

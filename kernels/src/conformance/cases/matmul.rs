@@ -78,7 +78,7 @@ fn case(draw: &mut Draw<'_>, dtype: DType) -> Case {
         let mut size = abs(&before);
         // alpha = 0 comes too late for a sum that has overflowed.
         matmul(dims, &abs(&av), &abs(&bv), alpha64.abs().max(1e-30), beta64.abs(), &mut size);
-        let model = draw.model().products(dtype);
+        let model = draw.model().tensor_cores(dtype).products(dtype);
         // What sums flush is flushed before alpha enlarges it: K·tiny each time that |alpha| exceeds 1.
         let enlarged = (alpha64.abs() - 1.0).max(0.0) * k as f64 * model.tiny();
         let lost = |at: usize| {
