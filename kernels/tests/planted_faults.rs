@@ -46,6 +46,8 @@ enum Fault {
     ShortSum,
     /// fill gives other bits each time it runs.
     Random,
+    /// Every hundredth zero is negative.
+    Seldom,
     /// layer_norm depends on whether there are other rows.
     BatchDependent,
     /// adamw corrects the bias of the wrong step.
@@ -240,6 +242,9 @@ faulty! {
         if self.fault == Fault::Random && self.runs.fetch_add(1, Relaxed) % 2 == 1 && args.value == 0.0 {
             args.value = -0.0;
         }
+        if self.fault == Fault::Seldom && self.runs.fetch_add(1, Relaxed) % 100 == 99 && args.value == 0.0 {
+            args.value = -0.0;
+        }
     }
     AdamW |self, args| {
         if self.fault == Fault::WrongStep {
@@ -378,6 +383,15 @@ fn every_planted_fault_is_caught() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn a_fault_that_shows_seldom_is_caught_by_repeating() {
+    let on = Faulty { toy: Toy::new(), fault: Fault::Seldom, runs: AtomicU32::new(0) };
+    let filter = Filter { name: "fill/f32".into(), scale: 0.1, max_dim: 129, repeats: 100, ..Filter::default() };
+    let report = conformance::run(&on, &filter);
+    let Outcome::Failed(why) = &report.rows[0].outcome else { panic!("{:?}", report.rows) };
+    assert!(why.contains("differs between two runs"), "{why}");
 }
 
 #[test]

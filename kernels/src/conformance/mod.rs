@@ -40,6 +40,7 @@
 //! |---|---|
 //! | `SIZEWISE_CASES` | factor of the number of generated cases, default 1 |
 //! | `SIZEWISE_SEED` | seed of the generated cases, default 42; the same seed draws the same cases |
+//! | `SIZEWISE_REPEATS` | how many times each case runs again and must give the same bits, default 1 |
 //! | `SIZEWISE_REPLAY` | one failing case, as printed: only it runs |
 
 pub mod bounds;
@@ -81,11 +82,13 @@ pub struct Filter {
     pub arithmetic: Arithmetic,
     /// Seed of the generated cases.
     pub seed: u64,
+    /// How many times each case runs again and must give the same bits.
+    pub repeats: u32,
 }
 
 impl Default for Filter {
     fn default() -> Self {
-        Filter { name: String::new(), scale: 1.0, max_dim: 1024, arithmetic: Arithmetic::Ieee, seed: 42 }
+        Filter { name: String::new(), scale: 1.0, max_dim: 1024, arithmetic: Arithmetic::Ieee, seed: 42, repeats: 1 }
     }
 }
 
@@ -95,11 +98,12 @@ impl Filter {
         Filter { scale: 0.25, max_dim: 256, arithmetic: Arithmetic::Wgsl, ..Filter::default() }
     }
 
-    /// With `SIZEWISE_CASES` and `SIZEWISE_SEED` of the environment applied.
+    /// With `SIZEWISE_CASES`, `SIZEWISE_SEED` and `SIZEWISE_REPEATS` of the environment applied.
     pub fn from_environment(mut self) -> Self {
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<f64>().ok());
         self.scale *= number("SIZEWISE_CASES").unwrap_or(1.0);
         self.seed = number("SIZEWISE_SEED").map_or(self.seed, |seed| seed as u64);
+        self.repeats = number("SIZEWISE_REPEATS").map_or(self.repeats, |repeats| repeats as u32);
         self
     }
 
@@ -188,8 +192,7 @@ fn run_suite(on: &Device, suite: &Suite, filter: &Filter) -> Outcome {
     if let Err(why) = refused {
         return Outcome::Failed(format!("{}: {why}", suite.name()));
     }
-    let cases = (f64::from(suite.cases) * filter.scale).ceil() as u32;
-    match runner::run(on, suite, limits, cases, filter.seed, &regressions(suite)) {
+    match runner::run(on, suite, filter, &regressions(suite)) {
         Ok(tally) => Outcome::Passed(tally),
         Err(why) => Outcome::Failed(why),
     }
@@ -295,5 +298,5 @@ pub fn replay(on: &Device, filter: &Filter, case: &str) -> std::result::Result<(
     let (name, recipe) = case.split_once(' ').ok_or("a case is `op/group recipe`")?;
     let suites = cases::suites();
     let suite = suites.iter().find(|suite| suite.name() == name).ok_or_else(|| format!("no suite is named {name}"))?;
-    runner::run(on, suite, filter.limits(), 0, filter.seed, &[recipe.parse()?]).map(drop)
+    runner::run(on, suite, &Filter { scale: 0.0, ..filter.clone() }, &[recipe.parse()?]).map(drop)
 }

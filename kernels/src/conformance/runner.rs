@@ -1,6 +1,5 @@
 //! Runs cases: draws, launches, compares, shrinks, counts.
 
-use super::Device;
 use super::bounds::Want;
 use super::case::{Case, Expect, Operands};
 use super::cases::Suite;
@@ -8,6 +7,7 @@ use super::draw::{Draw, Limits};
 use super::guard;
 use super::host::{Host, round_to};
 use super::recipe::Recipe;
+use super::{Device, Filter};
 use crate::{Buffer, Error, Packed, Support, View, ViewMut, support_table};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use std::cell::RefCell;
@@ -75,8 +75,8 @@ pub(super) fn outputs(case: &Case, on: &Device) -> Result<Vec<Host>, String> {
     placed.download(&case.outputs, on).map_err(said)
 }
 
-/// Runs a case twice on fresh operands and checks everything that must hold.
-fn check(case: &Case, on: &Device) -> Result<Verdict, String> {
+/// Runs a case and then `repeats` times more, on fresh operands, and checks everything that must hold.
+fn check(case: &Case, on: &Device, repeats: u32) -> Result<Verdict, String> {
     let weight = case.weight.as_ref().map(|weight| on.pack(weight)).transpose().map_err(said)?;
     let mut placed = Placed::upload(&case.inputs, &case.outputs, on).map_err(said)?;
     placed.launch(case, &case.inputs, &case.outputs, on, weight.as_ref()).map_err(said)?;
@@ -94,11 +94,13 @@ fn check(case: &Case, on: &Device) -> Result<Verdict, String> {
     for (before, buffer) in case.inputs.iter().zip(&placed.inputs) {
         guard::untouched(before, &before.download(on, buffer).map_err(said)?)?;
     }
-    let mut again = Placed::upload(&case.inputs, &case.outputs, on).map_err(said)?;
-    again.launch(case, &case.inputs, &case.outputs, on, weight.as_ref()).map_err(said)?;
-    for (first, second) in after.iter().zip(&again.download(&case.outputs, on).map_err(said)?) {
-        if first.bytes() != second.bytes() {
-            return Err(format!("`{}` differs between two runs of the same call", first.arg));
+    for _ in 0..repeats {
+        let mut again = Placed::upload(&case.inputs, &case.outputs, on).map_err(said)?;
+        again.launch(case, &case.inputs, &case.outputs, on, weight.as_ref()).map_err(said)?;
+        for (first, second) in after.iter().zip(&again.download(&case.outputs, on).map_err(said)?) {
+            if first.bytes() != second.bytes() {
+                return Err(format!("`{}` differs between two runs of the same call", first.arg));
+            }
         }
     }
     let exact = match case.expect.first() {
@@ -234,11 +236,13 @@ fn generator(suite: &Suite, cases: u32, seed: u64) -> TestRunner {
 ///
 /// # Errors
 /// The smallest failing case, as text that replays it.
-pub(super) fn run(on: &Device, suite: &Suite, limits: Limits, cases: u32, seed: u64, known: &[Recipe]) -> Result<Tally, String> {
+pub(super) fn run(on: &Device, suite: &Suite, filter: &Filter, known: &[Recipe]) -> Result<Tally, String> {
+    let (limits, seed) = (filter.limits(), filter.seed);
+    let cases = (f64::from(suite.cases) * filter.scale).ceil() as u32;
     let tally = RefCell::new(Tally::default());
     let try_one = |recipe: &Recipe| -> Result<Verdict, String> {
         let case = (suite.build)(&mut Draw::new(recipe, limits));
-        let verdict = check(&case, on)?;
+        let verdict = check(&case, on, filter.repeats)?;
         let mut tally = tally.borrow_mut();
         match verdict {
             Verdict::Right { exact, used } => {
