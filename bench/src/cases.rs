@@ -141,6 +141,28 @@ pub fn cases(full: bool) -> Vec<Case> {
     list
 }
 
+/// More of a full run on a GPU: shapes by which GPU kernels are commonly compared (cuBLAS, FlashAttention, Marlin).
+pub fn gpu_cases() -> Vec<Case> {
+    let bf16 = |kind| Case { dtype: DType::Bf16, kind };
+    let square = |dtype, size| Case { dtype, kind: Kind::Matmul { m: size, n: size, k: size } };
+    let linear = |m, size, storage| bf16(Kind::Linear { m, n: size, k: size, storage });
+    let attention = |heads, head_dim, seq_q, seq_k| bf16(Kind::Attention { heads, head_dim, seq_q, seq_k });
+    let int4 = QuantScheme { group_size: 128, ..INT4 };
+    let mut list = vec![square(DType::F32, 4096), square(DType::Bf16, 4096), square(DType::F16, 4096)];
+    list.extend([square(DType::Bf16, 8192), square(DType::I8, 8192)]);
+    for storage in [Storage::Dense, Storage::Quant(INT8), Storage::Quant(int4), Storage::Blocks(BlockFormat::Q4K)] {
+        list.extend([1, 16, 64].map(|m| linear(m, 8192, storage)));
+    }
+    let places = [Places::TwoOfFour, Places::Block16(0.8), Places::Block16(0.9)];
+    list.extend([Storage::Dense].into_iter().chain(places.map(Storage::Sparse)).map(|storage| linear(4096, 4096, storage)));
+    list.push(Case { dtype: DType::F32, kind: Kind::LinearInt8 { m: 4096, n: 4096, k: 4096 } });
+    list.extend([1024, 4096, 16384].map(|seq| attention(32, 64, seq, seq)));
+    list.extend([attention(16, 128, 4096, 4096), attention(32, 128, 1, 32768)]);
+    list.extend([Kind::RmsNorm { rows: 16384, d: 4096 }, Kind::Softmax { rows: 16384, d: 4096 }].map(bf16));
+    list.push(Case { dtype: DType::F32, kind: Kind::AdamW { params: 1 << 26 } });
+    list
+}
+
 impl Case {
     /// Name of the op.
     pub fn op(&self) -> &'static str {
@@ -294,8 +316,29 @@ impl Prepared<'_> {
     /// # Errors
     /// What the backend says.
     pub fn call(&mut self) -> Result<()> {
-        self.with(Action::Run)?;
+        self.start()?;
+        self.wait()
+    }
+
+    /// Runs the op once; where the backend [queues](Prepared::queues), it may not be done yet.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub fn start(&mut self) -> Result<()> {
+        self.with(Action::Run).map(|_| ())
+    }
+
+    /// Waits for every call that was started.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub fn wait(&self) -> Result<()> {
         self.on.sync()
+    }
+
+    /// Whether calls come back before they are done.
+    pub fn queues(&self) -> bool {
+        self.on.name() != "cpu"
     }
 
     /// Work of one call, by the op's own account.

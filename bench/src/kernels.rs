@@ -1,9 +1,9 @@
 //! The kernel section of a run: every case on every backend, measured side by side.
 
 use crate::backends::OpenError;
-use crate::cases::{Case, Prepared, cases};
+use crate::cases::{Case, Prepared, cases, gpu_cases};
 use crate::check::{Checked, checked, self_test};
-use crate::measure::Subject;
+use crate::measure::{Step, Subject};
 use crate::report::{KernelRow, NoiseFloor, Verdict};
 use crate::run::{Depth, Run};
 use crate::run_dir::RunDirError;
@@ -46,16 +46,23 @@ pub fn check_filter(depth: Depth, filter: &Regex) -> Result<(), String> {
     }
 }
 
+/// What is measured on a backend: the cases of all, and on a GPU in a full run those that only a GPU does in reasonable time.
+fn wanted(depth: Depth, backend: &Result<Arc<dyn Backend>, OpenError>, ops: Option<&Regex>) -> Vec<Case> {
+    let full = depth == Depth::Full;
+    let gpu = backend.as_ref().is_ok_and(|on| on.name() != "cpu" && !on.info().software);
+    let extra = if full && gpu { gpu_cases() } else { Vec::new() };
+    cases(full).into_iter().chain(extra).filter(|case| ops.is_none_or(|ops| ops.is_match(case.op()))).collect()
+}
+
 /// Measures the kernels into `run.report`.
 ///
 /// # Errors
 /// If the run folder cannot be written. What a backend cannot do becomes a row with the reason.
 pub fn run(run: &mut Run, opened: &[Opened], ops: Option<&Regex>, null: Null) -> Result<(), RunDirError> {
-    let wanted = |case: &Case| ops.is_none_or(|ops| ops.is_match(case.op()));
-    let cases: Vec<Case> = cases(run.depth == Depth::Full).into_iter().filter(wanted).collect();
     let mut rows = Vec::new();
     let mut prepared = Vec::new();
     for Opened { name, backend } in opened {
+        let cases = wanted(run.depth, backend, ops);
         run.progress.step(&format!("kernels: preparing {} operands on {name}", cases.len()));
         for case in &cases {
             if run.stopped() {
@@ -77,7 +84,13 @@ pub fn run(run: &mut Run, opened: &[Opened], ops: Option<&Regex>, null: Null) ->
         cells.iter().map(|(id, cell)| (format!("{id}#again"), cell)).take(if null == Null::Twice { cells.len() } else { 0 });
     let subjects = cells.iter().map(|(id, cell)| (id.clone(), cell)).chain(again);
     let subjects = subjects
-        .map(|(id, cell)| Subject { id, call: Box::new(|| cell.borrow_mut().call().map_err(|error| error.to_string())) })
+        .map(|(id, cell)| {
+            let wait: Option<Step<'_>> = cell
+                .borrow()
+                .queues()
+                .then(|| -> Step<'_> { Box::new(|| cell.borrow().wait().map_err(|error| error.to_string())) });
+            Subject { id, call: Box::new(|| cell.borrow_mut().start().map_err(|error| error.to_string())), wait }
+        })
         .collect();
     let measurements = run.measure(subjects, budget)?;
     drop(cells);
@@ -92,14 +105,14 @@ pub fn run(run: &mut Run, opened: &[Opened], ops: Option<&Regex>, null: Null) ->
         let medians = first.iter().zip(again).filter_map(|(a, b)| Some((a.summary()?.median, b.summary()?.median)));
         run.report.noise_floor = NoiseFloor::of_pairs(&medians.collect::<Vec<_>>());
     }
-    verify(run, opened, &cases, &mut rows);
+    verify(run, opened, ops, &mut rows);
     run.report.kernels.extend(rows);
     run.save()
 }
 
 /// Runs the short conformance check, so that a fast kernel that is wrong does not pass for a fast kernel. Rows of a backend are in
 /// the order of the cases.
-fn verify(run: &Run, opened: &[Opened], cases: &[Case], rows: &mut [KernelRow]) {
+fn verify(run: &Run, opened: &[Opened], ops: Option<&Regex>, rows: &mut [KernelRow]) {
     for Opened { name, backend } in opened {
         let Ok(on) = backend else {
             continue;
@@ -110,7 +123,7 @@ fn verify(run: &Run, opened: &[Opened], cases: &[Case], rows: &mut [KernelRow]) 
         run.progress.step(&format!("kernels: checking a few cases of every op on {name} against f64"));
         let report = self_test(on.as_ref());
         let of_backend = rows.iter_mut().filter(|row| row.backend == *name);
-        for (row, case) in of_backend.zip(cases).filter(|(row, _)| row.median_ns.is_some()) {
+        for (row, case) in of_backend.zip(&wanted(run.depth, backend, ops)).filter(|(row, _)| row.median_ns.is_some()) {
             match checked(&report, case.op(), case.op_dtype()) {
                 Checked::Right { budget_used } => row.error_budget_used = budget_used,
                 Checked::Wrong(what) => {

@@ -2,7 +2,8 @@
 //!
 //! All subjects of a set are measured together, in rounds: each round visits every subject, in a seeded random
 //! order and then in the reverse of it (ABBA), so that a slow minute of the machine falls on all alike. A sample
-//! times enough calls to last [`Settings::min_sample_ns`]. Every sample is kept and shown to the observer at once.
+//! times enough calls to last [`Settings::min_sample_ns`], or where calls are queued [`Settings::min_queued_sample_ns`] with one
+//! wait at the end. Every sample is kept and shown to the observer at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub max_samples: usize,
     /// Shortest sample: shorter calls are timed in batches.
     pub min_sample_ns: u64,
+    /// The same where calls are queued: long beside the one wait that ends a sample.
+    pub min_queued_sample_ns: u64,
     /// Shortest visit to a subject in a round: fast ones take several samples.
     pub visit_ns: u64,
     /// Seed of the order.
@@ -66,6 +69,7 @@ impl Settings {
             min_samples: 12,
             max_samples: 400,
             min_sample_ns: 200_000,
+            min_queued_sample_ns: 4_000_000,
             visit_ns: 2_000_000,
             seed,
             rest: None,
@@ -77,9 +81,14 @@ impl Settings {
 pub struct Subject<'a> {
     /// Row id, for the observer.
     pub id: String,
-    /// One call, finished when it returns; an error ends the subject with verdict FAIL.
-    pub call: Box<dyn FnMut() -> Result<(), String> + 'a>,
+    /// One call; an error ends the subject with verdict FAIL.
+    pub call: Step<'a>,
+    /// What waits for calls that were only queued, once at the end of a sample; without it a call is finished when it returns.
+    pub wait: Option<Step<'a>>,
 }
+
+/// Something a subject does.
+pub type Step<'a> = Box<dyn FnMut() -> Result<(), String> + 'a>;
 
 /// One timed batch of calls, as it goes into `samples.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -278,13 +287,14 @@ const WINDOW: usize = 4;
 /// Runs the subject until two windows of samples in a row agree within 5 %, and finds how many calls fill a sample.
 fn warm_up(subject: &mut Subject<'_>, settings: &Settings, clock: &dyn Clock) -> Measurement {
     let mut measurement = blank(subject, settings, Outcome::Done);
+    let least_ns = if subject.wait.is_some() { settings.min_queued_sample_ns } else { settings.min_sample_ns };
     let start_ns = clock.now_ns();
     let mut times: Vec<f64> = Vec::new();
     loop {
         let calls = measurement.calls_per_sample;
         match timed(subject, calls, clock) {
-            Ok(ns) if ns < settings.min_sample_ns && calls < MAX_CALLS => {
-                let short_of = settings.min_sample_ns as f64 / ns.max(1) as f64;
+            Ok(ns) if ns < least_ns && calls < MAX_CALLS => {
+                let short_of = least_ns as f64 / ns.max(1) as f64;
                 // At most tenfold a step: the first call is cold and tells little.
                 measurement.calls_per_sample = ((calls as f64 * short_of.min(10.0)).ceil() as u64).min(MAX_CALLS);
                 times.clear();
@@ -312,11 +322,14 @@ fn warm_up(subject: &mut Subject<'_>, settings: &Settings, clock: &dyn Clock) ->
 /// Most calls in a sample, for a subject that takes no time at all.
 const MAX_CALLS: u64 = 1 << 20;
 
-/// Time of `calls` calls.
+/// Time of `calls` calls, until the last is done.
 fn timed(subject: &mut Subject<'_>, calls: u64, clock: &dyn Clock) -> Result<u64, String> {
     let start_ns = clock.now_ns();
     for _ in 0..calls {
         (subject.call)()?;
+    }
+    if let Some(wait) = &mut subject.wait {
+        wait()?;
     }
     Ok(clock.now_ns().saturating_sub(start_ns))
 }
@@ -352,7 +365,7 @@ mod tests {
             clock.0.set(clock.0.get() + cost_ns());
             Ok(())
         };
-        Subject { id: id.into(), call: Box::new(call) }
+        Subject { id: id.into(), call: Box::new(call), wait: None }
     }
 
     fn settings() -> Settings {
@@ -375,6 +388,29 @@ mod tests {
         assert_eq!(a.verdict(), (Verdict::Valid, String::new()));
         assert_eq!((a.calls_per_sample, a.settled, a.samples_ns.len()), (200, true, 400));
         assert_eq!(a.summary().unwrap().median, 1_000.0);
+    }
+
+    #[test]
+    fn queued_calls_share_one_wait() {
+        let clock = FakeClock::default();
+        let queued = subject(&clock, "queued", || 1_000);
+        let wait = Box::new(|| {
+            clock.0.set(clock.0.get() + 80_000);
+            Ok(())
+        });
+        let (measurements, _) = run(&clock, &mut [Subject { wait: Some(wait), ..queued }], &settings());
+        let calls = measurements[0].calls_per_sample;
+        assert!(calls as f64 * 1_000.0 + 80_000.0 >= 4e6, "{calls} calls");
+        assert_eq!(measurements[0].summary().unwrap().median, 1_000.0 + 80_000.0 / calls as f64);
+    }
+
+    #[test]
+    fn a_wait_that_fails_fails_the_subject() {
+        let clock = FakeClock::default();
+        let queued = subject(&clock, "queued", || 1_000);
+        let wait = Box::new(|| Err("the device is lost".to_owned()));
+        let (measurements, _) = run(&clock, &mut [Subject { wait: Some(wait), ..queued }], &settings());
+        assert_eq!(measurements[0].verdict(), (Verdict::Fail, "the device is lost".into()));
     }
 
     #[test]
@@ -450,7 +486,7 @@ mod tests {
     #[test]
     fn a_failing_subject_fails_alone() {
         let clock = FakeClock::default();
-        let broken = Subject { id: "broken".into(), call: Box::new(|| Err("no such op".into())) };
+        let broken = Subject { id: "broken".into(), call: Box::new(|| Err("no such op".into())), wait: None };
         let (measurements, _) = run(&clock, &mut [broken, subject(&clock, "a", || 1_000_000)], &settings());
         assert_eq!(measurements[0].verdict(), (Verdict::Fail, "no such op".into()));
         assert_eq!(measurements[0].summary(), None);

@@ -73,7 +73,7 @@ fn measure(run: &mut Run, task: &str, mut entries: Vec<Entry>) -> Result<(), Run
     let budget = Duration::from_secs_f64(per_model * timed.len() as f64);
     let subjects = entries.iter_mut().filter_map(|entry| {
         let id = entry.row.id.clone();
-        entry.call.take().map(|call| crate::measure::Subject { id, call })
+        entry.call.take().map(|call| crate::measure::Subject { id, call, wait: None })
     });
     let measurements = run.measure(subjects.collect(), budget)?;
     for (&at, measurement) in timed.iter().zip(&measurements) {

@@ -132,8 +132,10 @@ fn ratios(theirs: &Rounds, ours: &Rounds) -> Vec<f64> {
 
 /// Measures all parties in turns: what was measured of each, and by name what each round took.
 fn measure_parties(parties: &mut [Party<'_>], seconds: f64, stop: &AtomicBool) -> (Vec<Measurement>, BTreeMap<String, Rounds>) {
-    let mut subjects: Vec<Subject<'_>> =
-        parties.iter_mut().map(|party| Subject { id: party.name.clone(), call: Box::new(move || (party.call)()) }).collect();
+    let mut subjects: Vec<Subject<'_>> = parties
+        .iter_mut()
+        .map(|party| Subject { id: party.name.clone(), call: Box::new(move || (party.call)()), wait: None })
+        .collect();
     // A first call each: it touches fresh memory, and tells how long the rounds of a slow cell must be. The loop stops at twice
     // its budget, and every visit has an untimed call.
     let start = Instant::now();
