@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
 
 use crate::{cargo, test};
 
@@ -90,6 +91,9 @@ fn section(folder: &Path) -> Result<String> {
         get("cases"),
         verdict(&read("conformance.txt")?)
     )?;
+    if let Ok(text) = fs::read_to_string(folder.join("repeats.txt")) {
+        writeln!(out, "\nCalls a thousand times each, to the same bits: {}\n", verdict(&text))?;
+    }
     for tool in ["memcheck", "racecheck", "synccheck"] {
         match fs::read_to_string(folder.join(format!("{tool}.txt"))) {
             Ok(text) => writeln!(out, "compute-sanitizer {tool}: {}", text.lines().next_back().unwrap_or("it did not end"))?,
@@ -102,7 +106,76 @@ fn section(folder: &Path) -> Result<String> {
     ensure!(!rows.is_empty(), "the run's summary.md has no table");
     out.push_str(&rows.join("\n"));
     out.push('\n');
+    if let Ok(text) = fs::read_to_string(folder.join("gpt.txt")) {
+        writeln!(out, "\n**A decoder of GPT-2's size?** `gpt_speed --backend cuda`:\n\n```\n{}\n```", text.trim_end())?;
+    }
+    match fs::read(folder.join("torch.json")) {
+        Ok(torch) => beside_torch(&mut out, &torch, &fs::read(run_of(folder)?.join("report.json"))?)?,
+        Err(_) => writeln!(out, "\n**Beside PyTorch?** Not measured.")?,
+    }
     Ok(out)
+}
+
+/// What `torch_peers.py` leaves.
+#[derive(Deserialize)]
+struct Torch {
+    torch: String,
+    cuda: Option<String>,
+    rows: Vec<TorchRow>,
+}
+
+#[derive(Deserialize)]
+struct TorchRow {
+    id: String,
+    call: String,
+    median_ns: f64,
+}
+
+/// What is read of a report here.
+#[derive(Deserialize)]
+struct Report {
+    kernels: Vec<KernelRow>,
+}
+
+#[derive(Deserialize)]
+struct KernelRow {
+    id: String,
+    median_ns: Option<f64>,
+    gflop_per_s: Option<f64>,
+    gb_per_s: Option<f64>,
+}
+
+/// A table of the rows that PyTorch was measured on as well.
+fn beside_torch(out: &mut String, torch: &[u8], report: &[u8]) -> Result<()> {
+    let torch: Torch = serde_json::from_slice(torch).context("torch.json")?;
+    let report: Report = serde_json::from_slice(report).context("report.json")?;
+    writeln!(
+        out,
+        "\n**Beside PyTorch {}, CUDA {}?** The same work in the same package, one after the other; above 1 we are faster. Weights that \
+         PyTorch has no form of are compared with their dense product:\n",
+        torch.torch,
+        torch.cuda.as_deref().unwrap_or("none")
+    )?;
+    out.push_str("| row | ours | TFLOP/s | GB/s | PyTorch | its call | ratio |\n|---|---|---|---|---|---|---|\n");
+    for theirs in &torch.rows {
+        let Some(ours) = report.kernels.iter().find(|row| row.id == theirs.id) else {
+            bail!("torch.json: the run has no row {}", theirs.id)
+        };
+        let Some(median) = ours.median_ns else { continue };
+        let rate = |rate: Option<f64>, unit: f64| rate.map_or("–".to_owned(), |rate| format!("{:.4}", rate / unit));
+        writeln!(
+            out,
+            "| {} | {:.1} µs | {} | {} | {:.1} µs | {} | {:.2}× |",
+            theirs.id,
+            median / 1e3,
+            rate(ours.gflop_per_s, 1e3),
+            rate(ours.gb_per_s, 1.0),
+            theirs.median_ns / 1e3,
+            theirs.call,
+            theirs.median_ns / median
+        )?;
+    }
+    Ok(())
 }
 
 /// The document with a section before the first.
@@ -125,13 +198,32 @@ mod tests {
         assert!(section(&folder).is_err());
         fs::write(folder.join("about.txt"), "commit=abc\ndevice=NVIDIA H200\ndriver=580\ndate=2026-01-02\ncases=32\n").unwrap();
         fs::write(folder.join("conformance.txt"), "running 2 tests\n\ntest result: ok. 2 passed; 0 failed\n\n").unwrap();
+        fs::write(folder.join("repeats.txt"), "test result: ok. 3 passed; 0 failed\n").unwrap();
+        fs::write(folder.join("gpt.txt"), "decode: 4500 tokens/s\n").unwrap();
         fs::write(run.join("summary.md"), "# Run\n\n| op | median |\n|---|---|\n| matmul | 1 µs |\n").unwrap();
         assert!(section(&folder).is_err(), "a run without report.json is none");
         fs::write(run.join("report.json"), "{}").unwrap();
+        assert!(section(&folder).unwrap().contains("Beside PyTorch?** Not measured"));
+        let rows = r#"[{"id": "matmul/a", "median_ns": 2000.0, "gflop_per_s": 3000.0, "gb_per_s": null}, {"id": "cold", "median_ns": null}]"#;
+        fs::write(run.join("report.json"), format!(r#"{{"schema": 1, "kernels": {rows}}}"#)).unwrap();
+        let torch = |id: &str| {
+            format!(r#"{{"torch": "2.9", "cuda": "13.0", "rows": [{{"id": "{id}", "call": "matmul", "median_ns": 3000.0}}]}}"#)
+        };
+        fs::write(folder.join("torch.json"), torch("of another run")).unwrap();
+        assert!(section(&folder).unwrap_err().to_string().contains("of another run"));
+        fs::write(folder.join("torch.json"), torch("matmul/a")).unwrap();
         let section = section(&folder).unwrap();
         fs::remove_dir_all(&folder).unwrap();
         assert!(section.starts_with("## kernels-cuda on an NVIDIA H200, 2026-01-02\n"));
-        for part in ["commit `abc`", "test result: ok. 2 passed", "racecheck: not run", "| matmul | 1 µs |"] {
+        for part in [
+            "same bits: test result: ok. 3 passed",
+            "PyTorch 2.9, CUDA 13.0",
+            "| matmul/a | 2.0 µs | 3.0000 | – | 3.0 µs | matmul | 1.50× |",
+            "commit `abc`",
+            "test result: ok. 2 passed",
+            "racecheck: not run",
+            "| matmul | 1 µs |",
+        ] {
             assert!(section.contains(part), "{part} in {section}");
         }
         let document = insert("# Results\n\ntext\n\n## old\n\nx\n", &section);

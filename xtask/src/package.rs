@@ -14,7 +14,7 @@ use crate::{cargo, test};
 /// Make a folder to be copied to a GPU machine that has a driver and no Rust: programs, kernels and a script
 ///
 /// There, `./run.sh` checks the kernels against the reference, repeats some under compute-sanitizer where that is installed, measures
-/// them, and leaves `results.tgz`, which `cargo xtask import-results` takes in here. The programs need a Linux whose C library is no
+/// them, a decoder of GPT-2's size, and PyTorch on the same shapes where that is installed, and leaves `results.tgz`, which `cargo xtask import-results` takes in here. The programs need a Linux whose C library is no
 /// older than this machine's.
 #[derive(clap::Args)]
 pub struct Args {
@@ -28,6 +28,8 @@ pub struct Args {
 }
 
 const SCRIPT: &str = include_str!("package.sh");
+
+const TORCH_PEERS: &str = include_str!("package_torch.py");
 
 /// What is left in a package, so that another run knows that it may replace it.
 const ABOUT: &str = "about.txt";
@@ -51,9 +53,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
     println!("building the programs (release)");
     let mut bench = cargo::cargo_in_root();
-    bench.args(["build", "--release", "--locked", "-p", "bench", "--bin", "sizewise-bench", "--features", "cuda"]);
-    test::run(&mut bench)?;
-    copy(&cargo::root().join("target/release/sizewise-bench"), out)?;
+    bench.args(["build", "--release", "--locked", "-p", "bench", "--features", "cuda"]);
+    test::run(bench.args(["--bin", "sizewise-bench", "--example", "gpt_speed"]))?;
+    for program in ["sizewise-bench", "examples/gpt_speed"] {
+        copy(&cargo::root().join("target/release").join(program), out)?;
+    }
     let mut tests = cargo::cargo_in_root();
     tests.args(["test", "--release", "--locked", "-p", "kernels-cuda", "--test", "conformance", "--no-run"]);
     let programs = Programs::build(&mut tests)?;
@@ -69,6 +73,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let script = out.join("run.sh");
     fs::write(&script, SCRIPT)?;
     executable(&script)?;
+    fs::write(out.join("torch_peers.py"), TORCH_PEERS)?;
     fs::write(out.join(ABOUT), format!("commit={}\n", commit()))?;
     println!("{}: copy it to the machine, run ./run.sh there, bring results.tgz back", out.display());
     Ok(ExitCode::SUCCESS)

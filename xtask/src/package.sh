@@ -21,6 +21,10 @@ echo "checking the kernels against the reference"
 SIZEWISE_CASES="$SIZEWISE_CASES" ./conformance > results/conformance.txt 2>&1 || failed=1
 tail -n 3 results/conformance.txt
 
+echo "repeating calls a thousand times, which must give the same bits"
+SIZEWISE_CASES=0.02 SIZEWISE_REPEATS=1000 ./conformance > results/repeats.txt 2>&1 || failed=1
+tail -n 3 results/repeats.txt
+
 if command -v compute-sanitizer > /dev/null; then
     for tool in memcheck racecheck synccheck; do
         echo "compute-sanitizer, $tool"
@@ -34,6 +38,20 @@ fi
 echo "measuring"
 ./sizewise-bench kernels --full --backend cuda --out results/runs > results/bench.txt 2>&1 || failed=1
 tail -n 3 results/bench.txt
+
+for dtype in bf16 f32; do
+    ./gpt_speed --backend cuda --dtype "$dtype" >> results/gpt.txt 2>&1 || failed=1
+done
+tail -n 4 results/gpt.txt
+
+if python3 -c 'import torch' 2> /dev/null; then
+    echo "measuring PyTorch on the same shapes"
+    report=$(find results/runs -name report.json -type f | head -n 1)
+    python3 torch_peers.py "$report" results/torch.json > results/torch.txt 2>&1 || failed=1
+    tail -n 3 results/torch.txt
+else
+    echo "torch=not installed" >> results/about.txt
+fi
 
 tar czf results.tgz results
 echo "results.tgz: bring it back, then \`cargo xtask import-results results.tgz\`"
