@@ -1,6 +1,6 @@
 //! Packing: factors of any strides become contiguous tiles and panels of elements of 32 bits.
 
-use super::blocking::lanes;
+use super::blocking::{NV, lanes};
 use super::{Left, Right, Strip};
 use crate::simd::{Float, Isa, Simd, prefetch, simd_fn};
 use kernels::Element;
@@ -131,6 +131,13 @@ simd_fn! {
                 for row in to.chunks_exact_mut(width.max(1)).take(k.len()) {
                     row[i.len()..].fill(0.0);
                 }
+            } else if from.dense_across() && i.len() == width && (1..=NV).any(|count| width == count * S::LANES) {
+                let at = to.as_mut_ptr();
+                match width / S::LANES {
+                    1 => copy_rows::<S, F, 1>(s, from, i.start, k, at),
+                    2 => copy_rows::<S, F, 2>(s, from, i.start, k, at),
+                    _ => copy_rows::<S, F, 3>(s, from, i.start, k, at),
+                }
             } else if from.dense_across() {
                 for (row, k) in to.chunks_exact_mut(width.max(1)).zip(k) {
                     for at in (0..width).step_by(S::LANES) {
@@ -148,6 +155,26 @@ simd_fn! {
                 }
             }
         }
+    }
+}
+
+/// to[(at − k.start)·COUNT + j] = vector j of column `at`, from element i on, for all of `k`.
+///
+/// # Safety
+/// `from` has these elements, side by side; `to` is writable for as many.
+#[inline(always)]
+unsafe fn copy_rows<S: Simd, F: Source, const COUNT: usize>(s: S, from: F, i: usize, k: Range<usize>, to: *mut f32) {
+    const { assert!(NV == 3) };
+    let mut to = to;
+    for k in k {
+        for j in 0..COUNT {
+            // SAFETY: by contract.
+            unsafe {
+                from.prefetch(i + j * S::LANES, k + AHEAD);
+                s.store(to.add(j * S::LANES), from.across(s, i + j * S::LANES, k, S::LANES));
+            }
+        }
+        to = to.wrapping_add(COUNT * S::LANES);
     }
 }
 
