@@ -1,11 +1,14 @@
 //! A fork-join pool for kernels: no allocation per call, under a microsecond to start while the workers are awake.
 //!
 //! Results never depend on the number of threads: a kernel cuts its work into tasks by shape alone, and which thread runs a task
-//! has no influence on what it computes. Workers look for work for [`SPINS`] rounds, then sleep.
+//! has no influence on what it computes. Each thread has a range of tasks of its own, the same from call to call, so that weights it
+//! has read before are still in its caches; who is done takes tasks from the others. Workers look for work for [`SPINS`] rounds, then
+//! sleep.
 
 use kernels::{Error, Result};
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::*, fence};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,13 +36,17 @@ struct Job {
     tasks: usize,
 }
 
+/// A counter with a cache line of its own.
+#[repr(align(64))]
+struct Next(AtomicUsize);
+
 struct Shared {
     /// Held by the call that owns the pool at the moment.
     busy: AtomicBool,
     job: UnsafeCell<Job>,
     gate: AtomicUsize,
-    /// Next task to claim.
-    next: AtomicUsize,
+    /// For each thread, the caller first, the next task of its range.
+    next: Box<[Next]>,
     /// Counts jobs, so that workers notice a new one.
     epoch: AtomicU32,
     shutdown: AtomicBool,
@@ -75,7 +82,7 @@ impl Pool {
             busy: AtomicBool::new(false),
             job: UnsafeCell::new(Job { body: &(idle as fn(usize, usize)), tasks: 0 }),
             gate: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
+            next: (0..=count).map(|_| Next(AtomicUsize::new(0))).collect(),
             epoch: AtomicU32::new(0),
             shutdown: AtomicBool::new(false),
             started: AtomicUsize::new(0),
@@ -140,7 +147,9 @@ impl Pool {
             (*shared.job.get()).body = std::mem::transmute::<*const Body<'_>, *const Body<'static>>(body);
             (*shared.job.get()).tasks = tasks;
         }
-        shared.next.store(0, Relaxed);
+        for (slot, next) in shared.next.iter().enumerate() {
+            next.0.store(shared.range(slot, tasks).start, Relaxed);
+        }
         shared.gate.store(OPEN, Release);
         shared.epoch.fetch_add(1, SeqCst);
         fence(SeqCst);
@@ -182,20 +191,30 @@ fn pause(rounds: &mut u32) {
 }
 
 impl Shared {
+    /// The tasks that thread `slot` does before it takes from others. Few tasks go to the threads that are woken for them.
+    fn range(&self, slot: usize, tasks: usize) -> Range<usize> {
+        let parts = self.next.len().min(tasks).max(1);
+        let start = |slot: usize| slot.min(parts) * tasks / parts;
+        start(slot)..start(slot + 1)
+    }
+
     /// Runs tasks until none is left. A panic ends the job for everyone and is kept for the caller.
     fn claim_tasks(&self, body: &Body<'_>, tasks: usize, slot: usize) {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let task = self.next.fetch_add(1, Relaxed);
-                if task >= tasks {
-                    break;
+            let threads = self.next.len();
+            for owner in (slot..threads).chain(0..slot) {
+                let (next, end) = (&self.next[owner].0, self.range(owner, tasks).end);
+                while next.load(Relaxed) < end {
+                    let task = next.fetch_add(1, Relaxed);
+                    if task < end {
+                        body(task, slot);
+                    }
                 }
-                body(task, slot);
             }
             crate::simd::fence_streams();
         }));
         if let Err(panic) = outcome {
-            self.next.store(tasks, Relaxed);
+            self.next.iter().for_each(|next| next.0.store(tasks, Relaxed));
             self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
         }
     }
@@ -303,6 +322,17 @@ mod tests {
                     counts[task].fetch_add(1, Relaxed);
                 });
                 assert!(counts.iter().all(|c| c.load(Relaxed) == 1), "{threads} threads, {tasks} tasks");
+            }
+        }
+    }
+
+    #[test]
+    fn ranges_cover_all_tasks_once() {
+        for threads in [1, 2, 3, 7] {
+            let pool = Pool::new(threads).unwrap();
+            for tasks in [0, 1, 2, 5, 64, 1001] {
+                let covered: Vec<usize> = (0..threads).flat_map(|slot| pool.shared.range(slot, tasks)).collect();
+                assert_eq!(covered, (0..tasks).collect::<Vec<_>>(), "{threads} threads");
             }
         }
     }
