@@ -1,6 +1,7 @@
 //! CUDA C++ to the device's own machine code, by NVRTC, kept on disk.
 
 use crate::cache;
+use crate::driver::library::version_text;
 use crate::source::{HEADERS, Source};
 use cudarc::nvrtc::{result, sys};
 use std::ffi::{CString, c_char};
@@ -222,12 +223,25 @@ fn kernels_folder() -> Option<PathBuf> {
     std::env::var_os(KERNELS_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Whether machine code can be had: from a package or by NVRTC.
+/// Whether machine code that a driver of this version loads can be had: from a package or by NVRTC.
 ///
 /// # Errors
 /// The remedy, where it cannot.
-pub(crate) fn ensure_kernels() -> Result<(), String> {
-    if kernels_folder().is_some() { Ok(()) } else { ensure_present() }
+pub(crate) fn ensure_kernels(driver: i32) -> Result<(), String> {
+    if kernels_folder().is_some() {
+        return Ok(());
+    }
+    ensure_present()?;
+    let (major, minor) = version();
+    // Drivers load what compilers of their own major version make.
+    if major > driver / 1000 {
+        let driver = version_text(driver);
+        return Err(format!(
+            "the driver is of {driver} and cannot load what NVRTC {major}.{minor} makes; install a newer driver, or the older NVRTC: \
+             `pip install nvidia-cuda-nvrtc-cu12`"
+        ));
+    }
+    Ok(())
 }
 
 /// Machine code of a source: of the package, of the cache on disk where the same text has been compiled for the same target before,

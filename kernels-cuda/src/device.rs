@@ -5,6 +5,7 @@ use crate::compile;
 use crate::driver::Driver;
 use crate::driver::absent::Absent;
 use crate::driver::gpu::Gpu;
+use crate::driver::library::{self, version_text};
 use crate::memory::Storage;
 use crate::queue::Queue;
 use crate::rope::Frequencies;
@@ -31,14 +32,9 @@ impl CudaBackend {
     /// # Errors
     /// `Unavailable` if there is no driver, no NVRTC, no such device, the device is older than sm_80, or it cannot be opened.
     pub fn new(ordinal: usize) -> Result<Self> {
-        // cudarc panics on the first call when libcuda is missing, so its presence is asked first.
-        // SAFETY: only tries to load the driver library, whose initialisers are NVIDIA's own.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(unavailable(
-                "no NVIDIA driver library (libcuda) is installed",
-                "install the NVIDIA driver for this GPU (580 or newer for CUDA 13), or run with `--backend cpu`",
-            ));
-        }
+        let driver = library::version().map_err(|reason| {
+            unavailable(reason, "install the NVIDIA driver for this GPU (580 or newer for CUDA 13), or run with `--backend cpu`")
+        })?;
         let count = CudaContext::device_count().map_err(|error| driver_error("counting devices", &error))?;
         if ordinal >= count.max(0) as usize {
             return Err(unavailable(
@@ -57,14 +53,14 @@ impl CudaBackend {
                 "run with `--backend wgpu` or `--backend cpu`",
             ));
         }
-        compile::ensure_kernels().map_err(|reason| unavailable(reason, "as said, or run with `--backend cpu`"))?;
+        compile::ensure_kernels(driver).map_err(|reason| unavailable(reason, "as said, or run with `--backend cpu`"))?;
         let units = context
             .attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
             .map_err(|error| driver_error("reading the number of multiprocessors", &error))?;
         let gpu = Gpu::new(&context).map_err(|error| driver_error("setting up the stream", &error))?;
         let info = DeviceInfo {
             name,
-            driver: driver_version(),
+            driver: version_text(driver),
             features: format!("sm_{major}{minor}"),
             threads: units.max(0) as usize,
             memory_bytes,
@@ -95,15 +91,6 @@ impl CudaBackend {
 /// What [`kernels::support_table`] says of every device, without one.
 pub fn support_table() -> Vec<SupportRow> {
     kernels::support_table(&CudaBackend::on(DeviceInfo::default(), Arc::new(Absent)))
-}
-
-fn driver_version() -> String {
-    let mut version = 0;
-    // SAFETY: writes one integer through the pointer; the library is present, as `new` has checked.
-    match unsafe { sys::cuDriverGetVersion(&mut version) } {
-        sys::CUresult::CUDA_SUCCESS => format!("CUDA {}.{}", version / 1000, version % 1000 / 10),
-        _ => String::new(),
-    }
 }
 
 fn driver_error(what: &str, error: &DriverError) -> Error {

@@ -66,6 +66,14 @@ impl From<DriverError> for Trouble {
     }
 }
 
+/// An error, with what was being done.
+fn named(what: &str, error: DriverError) -> Trouble {
+    match error.into() {
+        Trouble::Failed(why) => Trouble::Failed(format!("{what}: {why}")),
+        trouble @ Trouble::OutOfMemory => trouble,
+    }
+}
+
 impl Gpu {
     /// Takes the device over.
     ///
@@ -104,14 +112,16 @@ impl Gpu {
             None => {
                 let cubin = compile::machine_code(launch.source, self.target).map_err(Trouble::Failed)?;
                 // SAFETY: the context is current; the image is whole, as NVRTC made it, and copied by the call.
-                let module = Module(unsafe { result::module::load_data(cubin.as_ptr().cast()) }?);
+                let loaded = unsafe { result::module::load_data(cubin.as_ptr().cast()) };
+                let module = Module(loaded.map_err(|error| named(&format!("loading {}.cu", launch.source.name), error))?);
                 kernels.modules.insert(launch.source.name, module);
                 module
             }
         };
         let name = CString::new(launch.kernel).map_err(|error| Trouble::Failed(error.to_string()))?;
         // SAFETY: the module stays loaded as long as the device is.
-        let function = Function(unsafe { result::module::get_function(module.0, name) }?);
+        let function = unsafe { result::module::get_function(module.0, name) };
+        let function = Function(function.map_err(|error| named(launch.kernel, error))?);
         kernels.functions.insert(launch.kernel, function);
         Ok(function)
     }

@@ -4,6 +4,7 @@ pub(crate) mod absent;
 #[cfg(feature = "emulation")]
 pub(crate) mod emulated;
 pub(crate) mod gpu;
+pub(crate) mod library;
 mod staging;
 
 use crate::params::Report;
