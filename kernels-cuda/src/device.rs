@@ -6,6 +6,7 @@ use crate::driver::Driver;
 use crate::driver::absent::Absent;
 use crate::driver::gpu::Gpu;
 use crate::driver::library::{self, version_text};
+use crate::driver::recorded::{LaunchCounts, Recorded};
 use crate::memory::Storage;
 use crate::queue::Queue;
 use crate::rope::Frequencies;
@@ -66,7 +67,7 @@ impl CudaBackend {
             memory_bytes,
             software: false,
         };
-        Ok(CudaBackend::on(info, Arc::new(gpu)))
+        Ok(CudaBackend::on(info, Arc::new(Recorded::new(gpu))))
     }
 
     /// The kernels on the CPU: for tests of what they compute, hundreds of times slower than any device.
@@ -79,7 +80,12 @@ impl CudaBackend {
             software: true,
             ..DeviceInfo::default()
         };
-        CudaBackend::on(info, Arc::new(crate::driver::emulated::Emulated::default()))
+        CudaBackend::on(info, Arc::new(Recorded::new(crate::driver::emulated::Emulated::default())))
+    }
+
+    /// What has been given to the device since it was opened: kernels, and the graphs most of them came in.
+    pub fn launch_counts(&self) -> LaunchCounts {
+        self.queue.driver().launch_counts()
     }
 
     fn on(info: DeviceInfo, driver: Arc<dyn Driver>) -> Self {

@@ -4,10 +4,10 @@
 //! Each test runs in a process of its own: what the library is to be, its environment says.
 
 use kernels::conformance::{Filter, Outcome, steady};
-use kernels::ops::{Download, Fill, Gather, Softmax, Upload};
-use kernels::{Backend, Buffer, DType, Error, Memory, MemoryStats, Op, Result};
-use kernels_cuda::CudaBackend;
+use kernels::ops::*;
+use kernels::{Backend, Buffer, DType, Error, Layout, Memory, MemoryStats, Op, Result};
 use kernels_cuda::compile::{KERNELS_VARIABLE, Target, ensure_present, source_names};
+use kernels_cuda::{CudaBackend, LaunchCounts};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
@@ -91,8 +91,9 @@ fn right(softmax: &[f32]) -> bool {
 
 #[test]
 fn all_ops_meet_the_contract() {
-    inside("all_ops_meet_the_contract", &[], || {
-        let filter = Filter { scale: 0.01, max_dim: 64, arithmetic: Default::default(), ..Filter::quarter() };
+    // Each launch by way of a graph.
+    inside("all_ops_meet_the_contract", &[("SIZEWISE_CUDA_GRAPHS", "1")], || {
+        let filter = Filter { scale: 0.004, max_dim: 64, arithmetic: Default::default(), ..Filter::quarter() };
         let report = kernels::conformance::run(&open(), &filter);
         assert!(report.rows.len() > 100);
         for row in report.rows {
@@ -106,6 +107,95 @@ fn all_ops_meet_the_contract() {
 #[test]
 fn a_second_step_allocates_nothing() {
     inside("a_second_step_allocates_nothing", &[], || steady(&open()).unwrap());
+}
+
+/// Some ops of a training step, several of whose parameters are of this step alone.
+fn train(on: &CudaBackend, buffers: &mut [Buffer; 4], number: u32) -> Result<Vec<f32>> {
+    let [a, b, c, index] = buffers;
+    let (shape, dims, all) = ([6, 4], [1, 6, 1, 4], [24]);
+    let distribution = Distribution::Normal { mean: 0.0, std: 1.0 };
+    Random { seed: 1, stream: number.into(), distribution, out: a.view_mut(all)? }.run(on)?;
+    for layer in 0..number % 3 + 9 {
+        let (pairing, direction) = (Pairing::Halves, Direction::Forward);
+        Rope { x: a.view(dims)?, position: number as usize, theta: 1e4, pairing, direction, out: b.view_mut(dims)? }.run(on)?;
+        Softmax { x: b.view(shape)?, out: c.view_mut(shape)? }.run(on)?;
+        Gather { table: c.view(shape)?, index: index.view([6])?, out: b.view_mut(shape)? }.run(on)?;
+        Axpy { alpha: (number + layer) as f32, x: b.view(all)?, out: a.view_mut(all)? }.run(on)?;
+    }
+    downloaded(on, a)
+}
+
+fn buffers(on: &CudaBackend) -> Result<[Buffer; 4]> {
+    let floats = || uploaded(on, &[0f32; 24]);
+    Ok([floats()?, floats()?, floats()?, uploaded(on, &[5u32, 0, 1, 1, 4, 2])?])
+}
+
+/// Results of steps, and what was launched for those after the first nine.
+fn steps(numbers: std::ops::Range<u32>) -> (Vec<Vec<f32>>, LaunchCounts) {
+    let on = open();
+    let mut own = buffers(&on).unwrap();
+    let mut results = Vec::new();
+    let mut early = LaunchCounts::default();
+    for number in numbers {
+        if results.len() == 9 {
+            early = on.launch_counts();
+        }
+        results.push(train(&on, &mut own, number).unwrap());
+    }
+    let LaunchCounts { kernels, graphs_made, graphs_started, updates } = on.launch_counts();
+    let since = LaunchCounts {
+        kernels: kernels - early.kernels,
+        graphs_made: graphs_made - early.graphs_made,
+        graphs_started: graphs_started - early.graphs_started,
+        updates: updates - early.updates,
+    };
+    (results, since)
+}
+
+#[test]
+fn steps_become_graphs_and_give_the_same_bits() {
+    inside("steps_become_graphs_and_give_the_same_bits", &[], || {
+        let (results, counts) = steps(0..15);
+        // The first step of a backend has no graph.
+        for (number, result) in (0..).zip(&results) {
+            assert_eq!(steps(number..number + 1).0[0], *result, "step {number}");
+        }
+        // Two steps each of 37, 41 and 45 launches, in pieces of 8, 16 and the rest.
+        assert_eq!((counts.kernels, counts.graphs_made, counts.graphs_started), (2 * (37 + 41 + 45), 0, 18), "{counts:?}");
+        // Of each step the random numbers, and rope and axpy of each layer.
+        assert_eq!(counts.updates, 2 * (3 + 2 * (9 + 10 + 11)));
+    });
+}
+
+#[test]
+fn graphs_can_be_turned_off() {
+    inside("graphs_can_be_turned_off", &[("SIZEWISE_CUDA_GRAPHS", "off")], || {
+        let counts = steps(0..15).1;
+        assert_eq!(counts, LaunchCounts { kernels: 246, ..LaunchCounts::default() });
+    });
+}
+
+/// More sequences than are remembered: some are forgotten, and others take their place.
+#[test]
+fn sequences_that_do_not_come_again_are_forgotten() {
+    inside("sequences_that_do_not_come_again_are_forgotten", &[("SIZEWISE_CUDA_GRAPHS", "1")], || {
+        let on = open();
+        let (mut words, mut bytes) = (on.alloc(DType::F32, 8).unwrap(), on.alloc(DType::U8, 8).unwrap());
+        for sequence in 0..250u32 {
+            for round in 0..2 {
+                for place in 0..8 {
+                    let out = if sequence >> place & 1 == 0 { &mut words } else { &mut bytes };
+                    let out = out.view_mut_as(Layout::strided([1], &[1], place).unwrap()).unwrap();
+                    Fill { out, value: f64::from(sequence % 16 + round) }.run(&on).unwrap();
+                }
+                on.sync().unwrap();
+            }
+            let got = downloaded(&on, &words).unwrap();
+            let right = |place: usize| sequence >> place & 1 != 0 || got[place] == (sequence % 16 + 1) as f32;
+            assert!((0..8).all(right), "{sequence}: {got:?}");
+        }
+        assert_eq!(on.launch_counts().graphs_made, 250);
+    });
 }
 
 #[test]
@@ -137,6 +227,11 @@ fn memory_outlives_its_backend_and_threads_share_one() {
                 threads.spawn(|| (0..10).for_each(|_| assert!(right(&step(&on).unwrap()))));
             }
         });
+        let mut gone = uploaded(&on, &[1f32; 10]).unwrap();
+        Fill { out: gone.view_mut([10]).unwrap(), value: 2.0 }.run(&on).unwrap();
+        // With a kernel on it that has not run.
+        drop(gone);
+        on.sync().unwrap();
         let kept = uploaded(&on, &[1f32; 10]).unwrap();
         drop(on);
         // A second one on the same device, beside what is left of the first.
@@ -191,7 +286,8 @@ fn a_kernels_fault_is_sticky_and_names_who_may_be_to_blame() {
 
 #[test]
 fn a_launch_that_fails_names_its_op() {
-    inside("a_launch_that_fails_names_its_op", &[("STAND_IN_FAIL", "cuLaunchKernel:2:719")], || {
+    const NAME: &str = "a_launch_that_fails_names_its_op";
+    inside(NAME, &[("SIZEWISE_CUDA_GRAPHS", "off"), ("STAND_IN_FAIL", "cuLaunchKernel:2:719")], || {
         let on = open();
         let Err(first) = step(&on) else { panic!("a launch that fails goes unseen") };
         assert!(matches!(&first, Error::Fault { op: "softmax", .. }), "{first}");
@@ -204,7 +300,7 @@ fn a_launch_that_fails_names_its_op() {
 fn whichever_call_fails_is_told() {
     const NAME: &str = "whichever_call_fails_is_told";
     if std::env::var_os(INSIDE).is_some() {
-        let results = CudaBackend::new(0).map(|on| [step(&on), step(&on)]);
+        let results = CudaBackend::new(0).map(|on| [step(&on), step(&on), step(&on)]);
         match results {
             Err(why) => assert!(matches!(why, Error::Unavailable { .. }), "{why}"),
             Ok(steps) => {
@@ -224,7 +320,8 @@ fn whichever_call_fails_is_told() {
     for name in entry_points() {
         for nth in 1..=2 {
             for code in [2, 999] {
-                let output = process(NAME, folder, &[("STAND_IN_FAIL", &format!("{name}:{nth}:{code}"))]);
+                let output =
+                    process(NAME, folder, &[("SIZEWISE_CUDA_GRAPHS", "1"), ("STAND_IN_FAIL", &format!("{name}:{nth}:{code}"))]);
                 assert!(output.status.success(), "{name}, call {nth}, error {code}: {}: {}", output.status, text(&output));
             }
         }

@@ -98,6 +98,35 @@ struct Module : Owned {
     std::vector<Function*> functions;
 };
 
+// As in cuda.h.
+struct NodeParams {
+    Object* function;
+    unsigned blocks[3], threads[3], shared;
+    void** params;
+    void** extra;
+    void* kernel;
+    void* context;
+};
+
+struct Graph;
+
+struct Node : Owned {
+    Graph* graph;
+    const Function* function;
+    Dim blocks;
+    std::vector<unsigned char> params;
+};
+
+struct Graph : Owned {
+    std::vector<Node*> nodes;
+};
+
+struct Ready : Owned {
+    Graph* made_of;
+    // As of the next start.
+    std::map<const Node*, Work> work;
+};
+
 struct Memory {
     size_t bytes;
     bool host;
@@ -248,6 +277,12 @@ Result check_launch(const Function* function, Dim blocks, Dim threads, unsigned 
     bool flat = blocks.y == 1 && blocks.z == 1 && threads.y == 1 && threads.z == 1;
     bool fits = blocks.x > 0 && blocks.x <= 0x7FFFFFFF && threads.x == function->kernel->threads;
     return flat && fits && shared == 0 && params && !extra ? SUCCESS : INVALID_VALUE;
+}
+
+Result check_node(const NodeParams& node) {
+    Dim blocks = {node.blocks[0], node.blocks[1], node.blocks[2]}, threads = {node.threads[0], node.threads[1], node.threads[2]};
+    if (node.kernel) return INVALID_VALUE;
+    return check_launch(owned<Function>(node.function, "a kernel"), blocks, threads, node.shared, node.params, node.extra);
 }
 
 template <class T>
@@ -582,6 +617,72 @@ Result cuLaunchKernel(void* handle, unsigned blocks, unsigned y, unsigned z, uns
     auto* function = owned<Function>(handle, "a kernel");
     if (Result wrong = check_launch(function, {blocks, y, z}, {threads, thread_y, thread_z}, shared, params, extra)) return wrong;
     stream->queued.push_back({launch(function, blocks, params[0]), function});
+    return SUCCESS;
+}
+
+Result cuGraphCreate(void** graph, unsigned) {
+    ENTER_CONTEXT;
+    *graph = make<Graph>();
+    return SUCCESS;
+}
+
+// Nodes come one after the other, each behind the one before.
+Result cuGraphAddKernelNode_v2(void** handle, void* of, void* const* behind, size_t count, const NodeParams* params) {
+    ENTER_CONTEXT;
+    auto* graph = owned<Graph>(of, "a graph");
+    demand(count == (graph->nodes.empty() ? 0 : 1) && (count == 0 || *behind == graph->nodes.back()), "a kernel of a graph out of order");
+    if (Result wrong = check_node(*params)) return wrong;
+    auto* node = make<Node>();
+    node->graph = graph;
+    node->function = owned<Function>(params->function, "a kernel");
+    node->blocks = {params->blocks[0], 1, 1};
+    auto* bytes = static_cast<const unsigned char*>(params->params[0]);
+    node->params.assign(bytes, bytes + node->function->kernel->params_bytes);
+    graph->nodes.push_back(node);
+    *handle = node;
+    return SUCCESS;
+}
+
+Result cuGraphInstantiateWithFlags(void** handle, void* of, unsigned long long) {
+    ENTER_CONTEXT;
+    auto* graph = owned<Graph>(of, "a graph");
+    auto* ready = make<Ready>();
+    ready->made_of = graph;
+    for (const Node* node : graph->nodes) ready->work[node] = {launch(node->function, node->blocks.x, node->params.data()), ready};
+    *handle = ready;
+    return SUCCESS;
+}
+
+Result cuGraphExecKernelNodeSetParams_v2(void* handle, void* of, const NodeParams* params) {
+    ENTER_CONTEXT;
+    auto* ready = owned<Ready>(handle, "a graph that is ready");
+    auto* node = owned<Node>(of, "a node");
+    demand(node->graph == ready->made_of, "a node of another graph");
+    demand(node->function == params->function, "another kernel than the graph was made with");
+    if (Result wrong = check_node(*params)) return wrong;
+    ready->work[node].run = launch(node->function, params->blocks[0], params->params[0]);
+    return SUCCESS;
+}
+
+Result cuGraphLaunch(void* handle, void* on) {
+    ENTER_CONTEXT;
+    auto* stream = owned<Stream>(on, "a stream");
+    auto* ready = owned<Ready>(handle, "a graph that is ready");
+    for (const Node* node : ready->made_of->nodes) stream->queued.push_back(ready->work[node]);
+    return SUCCESS;
+}
+
+Result cuGraphExecDestroy(void* handle) {
+    ENTER_CONTEXT;
+    destroy(owned<Ready>(handle, "a graph that is ready"));
+    return SUCCESS;
+}
+
+Result cuGraphDestroy(void* handle) {
+    ENTER_CONTEXT;
+    auto* graph = owned<Graph>(handle, "a graph");
+    for (Node* node : graph->nodes) destroy(node);
+    destroy(graph);
     return SUCCESS;
 }
 
