@@ -20,14 +20,14 @@ pub(crate) struct Gpu {
     pool: Pool,
 }
 
-/// What has been loaded: modules by their source, kernels by their name.
+/// What has been loaded: modules by what they are of, kernels by their name.
 #[derive(Default)]
 struct Kernels {
     modules: HashMap<&'static str, Module>,
     functions: HashMap<&'static str, Function>,
 }
 
-/// All kernels of a source. Unloaded with the device.
+/// Kernels that are loaded together. Unloaded with the device.
 #[derive(Clone, Copy)]
 struct Module(sys::CUmodule);
 
@@ -192,14 +192,15 @@ impl Device for Gpu {
         if let Some(&function) = kernels.functions.get(name) {
             return Ok(function);
         }
-        let module = match kernels.modules.get(source.name) {
+        let unit = compile::unit(source, name);
+        let module = match kernels.modules.get(unit) {
             Some(&module) => module,
             None => {
-                let cubin = compile::machine_code(source, self.target).map_err(Trouble::Failed)?;
+                let cubin = compile::machine_code(source, name, self.target).map_err(Trouble::Failed)?;
                 // SAFETY: the context is current; the image is whole, as NVRTC made it, and copied by the call.
                 let loaded = unsafe { result::module::load_data(cubin.as_ptr().cast()) };
-                let module = Module(loaded.map_err(|error| named(&format!("loading {}.cu", source.name), error))?);
-                kernels.modules.insert(source.name, module);
+                let module = Module(loaded.map_err(|error| named(&format!("loading {unit}"), error))?);
+                kernels.modules.insert(unit, module);
                 module
             }
         };
