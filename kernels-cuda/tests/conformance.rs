@@ -10,7 +10,7 @@ fn open() -> Result<Box<dyn Backend>> {
     if std::env::var_os("SIZEWISE_CUDA").is_none_or(|value| value != "device") {
         return Ok(Box::new(CudaBackend::emulated()));
     }
-    Ok(Box::new(CudaBackend::new(0)?))
+    Ok(Box::new(CudaBackend::new(None)?))
 }
 
 fn main() {

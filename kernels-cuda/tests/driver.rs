@@ -58,7 +58,7 @@ fn kernels() -> &'static Path {
 }
 
 fn open() -> CudaBackend {
-    CudaBackend::new(0).unwrap()
+    CudaBackend::new(None).unwrap()
 }
 
 fn uploaded<T: kernels::Element>(on: &CudaBackend, values: &[T]) -> Result<Buffer> {
@@ -300,7 +300,7 @@ fn a_launch_that_fails_names_its_op() {
 fn whichever_call_fails_is_told() {
     const NAME: &str = "whichever_call_fails_is_told";
     if std::env::var_os(INSIDE).is_some() {
-        let results = CudaBackend::new(0).map(|on| [step(&on), step(&on), step(&on)]);
+        let results = CudaBackend::new(None).map(|on| [step(&on), step(&on), step(&on)]);
         match results {
             Err(why) => assert!(matches!(why, Error::Unavailable { .. }), "{why}"),
             Ok(steps) => {
@@ -344,7 +344,7 @@ fn entry_points() -> Vec<String> {
 }
 
 fn refuses(test: &str, library: &[(&str, &str)], words: &str) {
-    inside(test, library, || match CudaBackend::new(0) {
+    inside(test, library, || match CudaBackend::new(None) {
         Err(Error::Unavailable { backend: "cuda", reason, remedy }) => {
             assert!(reason.contains(words) && remedy.contains("--backend cpu"), "{reason}; {remedy}");
         }
@@ -394,7 +394,14 @@ fn an_incomplete_library_is_said() {
 #[test]
 fn devices_are_told_apart() {
     inside("devices_are_told_apart", &[("STAND_IN_DEVICES", "2")], || {
-        let (first, second) = (CudaBackend::new(0).unwrap(), CudaBackend::new(1).unwrap());
+        let opened = |device| CudaBackend::new(Some(device)).unwrap();
+        assert_eq!([open(), opened("0"), opened("stand-in a"), opened("in")].map(|on| on.info().name.clone()), ["Stand-in A"; 4]);
+        for unknown in ["2", "-1", "18446744073709551615", "H200"] {
+            let Err(Error::Unavailable { reason, remedy, .. }) = CudaBackend::new(Some(unknown)) else { panic!("{unknown}") };
+            assert_eq!(reason, format!("no device is `{unknown}`; the driver lists 0: Stand-in A, 1: Stand-in B"));
+            assert!(remedy.contains("--device"));
+        }
+        let (first, second) = (opened("0"), opened("B"));
         assert_eq!([&first, &second].map(|on| on.info().name.as_str()), ["Stand-in A", "Stand-in B"]);
         assert_eq!([&first, &second].map(|on| on.info().features.as_str()), ["sm_90", "sm_80"]);
         // Their calls alternate on this thread.
