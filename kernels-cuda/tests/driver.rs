@@ -367,6 +367,13 @@ fn an_old_driver_is_said() {
     refuses("an_old_driver_is_said", &[("STAND_IN_VERSION", "11040")], "CUDA 11.4; CUDA 12.0 or newer");
 }
 
+#[test]
+fn a_compiler_newer_than_the_driver_is_said() {
+    const NAME: &str = "a_compiler_newer_than_the_driver_is_said";
+    ensure_present().unwrap_or_else(|why| panic!("{why}"));
+    refuses(NAME, &[("STAND_IN_VERSION", "12040"), (KERNELS_VARIABLE, "")], "CUDA 12.4 and cannot load what NVRTC 13");
+}
+
 /// Without any one of its entry points the library is not used: cudarc would panic.
 #[test]
 fn an_incomplete_library_is_said() {
