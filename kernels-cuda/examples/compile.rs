@@ -1,4 +1,4 @@
-//! Compiles every kernel for every target into a folder: `cargo run -p kernels-cuda --example compile -- FOLDER`.
+//! Compiles every kernel for the targets of packages into a folder: `cargo run -p kernels-cuda --example compile -- FOLDER`.
 //!
 //! What `SIZEWISE_CUDA_KERNELS` may name on a machine that has a GPU and its driver, and nothing else of CUDA.
 

@@ -20,8 +20,11 @@ pub struct Target {
 }
 
 impl Target {
-    /// The targets that packages carry and every test run compiles: Ampere, Hopper, and Hopper with its own features.
+    /// The targets that every test run compiles: Ampere, Hopper, and Hopper with its own features.
     pub const ALL: [Target; 3] = [Target::new(8, 0, false), Target::new(9, 0, false), Target::new(9, 0, true)];
+
+    /// Those that packages carry: no device would take plain Hopper's.
+    pub const PACKAGED: [Target; 2] = [Target::new(8, 0, false), Target::new(9, 0, true)];
 
     const fn new(major: u32, minor: u32, specific: bool) -> Self {
         Target { major, minor, specific }
@@ -32,11 +35,11 @@ impl Target {
         Target::new(major, minor, (major, minor) == (9, 0))
     }
 
-    /// The target of [`Target::ALL`] whose code runs on a device of `self`'s architecture.
+    /// The target of [`Target::PACKAGED`] whose code runs on a device of `self`'s architecture.
     fn packaged(self) -> Option<Target> {
         // Code for a smaller minor version runs, unless it is specific; code for another major version does not.
         let runs = |of: &Target| of == &self || (!of.specific && of.major == self.major && of.minor <= self.minor);
-        Target::ALL.into_iter().rev().find(runs)
+        Target::PACKAGED.into_iter().rev().find(runs)
     }
 
     fn option(self) -> String {
@@ -216,13 +219,14 @@ fn file_name(source: &Source, target: Target) -> String {
     format!("{}-{target}.cubin", source.name)
 }
 
-/// Compiles every source for every target into files of such a folder, with a hash of their content, on all cores; says of each that it
-/// is done, and gives their number.
+/// Compiles every source for the targets of packages into files of such a folder, with a hash of their content, on all cores; says of
+/// each that it is done, and gives their number.
 ///
 /// # Errors
 /// As [`compile`]; a file that cannot be written.
 pub fn package(folder: &Path, done: impl Fn(&str) + Sync) -> Result<usize, String> {
-    let mut files: Vec<_> = crate::source::ALL.iter().flat_map(|&source| Target::ALL.map(|target| (source, target))).collect();
+    let mut files: Vec<_> =
+        crate::source::ALL.iter().flat_map(|&source| Target::PACKAGED.map(|target| (source, target))).collect();
     // Long ones take longest: last, they would keep one core busy and the others idle.
     files.sort_by_key(|(source, _)| Reverse(source.text.len()));
     let next = AtomicUsize::new(0);

@@ -44,7 +44,7 @@ fn kernels() -> &'static Path {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stand-in-kernels");
         std::fs::create_dir_all(&folder).unwrap();
-        for (source, target) in source_names().flat_map(|source| Target::ALL.map(|target| (source, target))) {
+        for (source, target) in source_names().flat_map(|source| Target::PACKAGED.map(|target| (source, target))) {
             let image = format!("stand-in {source}\0");
             let file = [blake3::hash(image.as_bytes()).as_bytes(), image.as_bytes()].concat();
             // Put in place as a whole: another process may read it.
