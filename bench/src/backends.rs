@@ -103,15 +103,7 @@ fn wgpu(_choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
 
 #[cfg(feature = "cuda")]
 fn cuda(choice: &Choice) -> Result<Arc<dyn Backend>, OpenError> {
-    let ordinal = match choice.device.as_deref() {
-        None => 0,
-        Some(text) => text.parse().map_err(|_| kernels::Error::Unavailable {
-            backend: "cuda",
-            reason: format!("`{text}` is not the number of a device"),
-            remedy: "give --device a number as `nvidia-smi -L` lists them".into(),
-        })?,
-    };
-    Ok(Arc::new(kernels_cuda::CudaBackend::new(ordinal)?))
+    Ok(Arc::new(kernels_cuda::CudaBackend::new(choice.device.as_deref())?))
 }
 
 #[cfg(not(feature = "cuda"))]

@@ -1,16 +1,18 @@
-//! Compiles every kernel for every target into a folder: `cargo run -p kernels-cuda --example compile -- FOLDER`.
+//! Compiles every kernel for the targets of packages into a folder: `cargo run -p kernels-cuda --example compile -- FOLDER`.
 //!
 //! What `SIZEWISE_CUDA_KERNELS` may name on a machine that has a GPU and its driver, and nothing else of CUDA.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 fn main() -> ExitCode {
     let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
         eprintln!("usage: compile FOLDER");
         return ExitCode::from(64);
     };
-    match kernels_cuda::compile::package(&folder) {
+    let done = AtomicUsize::new(0);
+    match kernels_cuda::compile::package(&folder, |file| println!("{:>4} {file}", done.fetch_add(1, Relaxed) + 1)) {
         Ok(files) => {
             println!("{files} files in {}", folder.display());
             ExitCode::SUCCESS

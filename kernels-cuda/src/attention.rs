@@ -138,8 +138,8 @@ impl Launch<Attention<'_>> for CudaBackend {
         let parts_bytes = [params.batch, params.kv_heads, params.rows, splits, params.head_dim + 2]
             .into_iter()
             .fold(4, |bytes: u64, factor| bytes.saturating_mul(factor.into()));
-        let parts = self.allocate(OP, parts_bytes)?;
-        params.parts = parts.address;
+        let parts = self.scratch(OP, parts_bytes)?;
+        params.parts = parts.address();
         self.dispatch_attention(OP, &SOURCE, kernel, &params, u64::from(splits) * u64::from(params.slices))?;
         self.dispatch_attention(OP, &SOURCE, by_float!("attention_join", dtype), &params, params.rows.into())
     }

@@ -40,9 +40,9 @@ impl Launch<AttentionBackward<'_>> for CudaBackend {
         };
         let dtype = args.q.dtype();
         let rows = [params.batch, params.kv_heads, params.rows].into_iter();
-        let deltas = self.allocate(OP, rows.fold(4, |bytes: u64, factor| bytes.saturating_mul(factor.into())))?;
+        let deltas = self.scratch(OP, rows.fold(4, |bytes: u64, factor| bytes.saturating_mul(factor.into())))?;
         let params = AttentionParams {
-            parts: deltas.address,
+            parts: deltas.address(),
             whole: params.whole & is_whole(&[params.dout], dtype),
             whole_out: is_whole(&[params.dq, params.dk, params.dv], dtype),
             ..params

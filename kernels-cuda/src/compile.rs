@@ -1,11 +1,14 @@
 //! CUDA C++ to the device's own machine code, by NVRTC, kept on disk.
 
 use crate::cache;
+use crate::driver::library::version_text;
 use crate::source::{HEADERS, Source};
 use cudarc::nvrtc::{result, sys};
+use std::cmp::Reverse;
 use std::ffi::{CString, c_char};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// What machine code is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +20,11 @@ pub struct Target {
 }
 
 impl Target {
-    /// The targets that packages carry and every test run compiles: Ampere, Hopper, and Hopper with its own features.
+    /// The targets that every test run compiles: Ampere, Hopper, and Hopper with its own features.
     pub const ALL: [Target; 3] = [Target::new(8, 0, false), Target::new(9, 0, false), Target::new(9, 0, true)];
+
+    /// Those that packages carry: no device would take plain Hopper's.
+    pub const PACKAGED: [Target; 2] = [Target::new(8, 0, false), Target::new(9, 0, true)];
 
     const fn new(major: u32, minor: u32, specific: bool) -> Self {
         Target { major, minor, specific }
@@ -29,11 +35,11 @@ impl Target {
         Target::new(major, minor, (major, minor) == (9, 0))
     }
 
-    /// The target of [`Target::ALL`] whose code runs on a device of `self`'s architecture.
+    /// The target of [`Target::PACKAGED`] whose code runs on a device of `self`'s architecture.
     fn packaged(self) -> Option<Target> {
         // Code for a smaller minor version runs, unless it is specific; code for another major version does not.
         let runs = |of: &Target| of == &self || (!of.specific && of.major == self.major && of.minor <= self.minor);
-        Target::ALL.into_iter().rev().find(runs)
+        Target::PACKAGED.into_iter().rev().find(runs)
     }
 
     fn option(self) -> String {
@@ -60,7 +66,7 @@ pub struct KernelUse {
     pub spill_bytes: u32,
 }
 
-/// Machine code of all kernels of one source.
+/// Machine code of the kernels of one source, or of one of them.
 #[derive(Clone, Debug)]
 pub struct Compiled {
     /// The code, an ELF file (cubin).
@@ -74,13 +80,17 @@ pub fn source_names() -> impl Iterator<Item = &'static str> {
     crate::source::ALL.iter().map(|source| source.name)
 }
 
-/// Compiles a source, by its name, for a target. Takes NVRTC and no GPU.
+/// Compiles a source, by its name, or one kernel of it, for a target. Takes NVRTC and no GPU.
 ///
 /// # Errors
 /// The compiler's log; the remedy, where there is no compiler; a name that is none.
-pub fn compile(source: &str, target: Target) -> Result<Compiled, String> {
+pub fn compile(source: &str, kernel: Option<&str>, target: Target) -> Result<Compiled, String> {
     let found = crate::source::ALL.iter().find(|of| of.name == source);
-    build(found.ok_or_else(|| format!("there is no source {source}.cu"))?, target)
+    let compiled = build(found.ok_or_else(|| format!("there is no source {source}.cu"))?, kernel, target)?;
+    match kernel {
+        Some(name) if compiled.kernels.is_empty() => Err(format!("there is no kernel {name} in {source}.cu")),
+        _ => Ok(compiled),
+    }
 }
 
 /// Reads the log of `--ptxas-options=-v`.
@@ -131,10 +141,18 @@ pub fn ensure_present() -> Result<(), String> {
     }
 }
 
-fn build(source: &Source, target: Target) -> Result<Compiled, String> {
+/// What is compiled: a source, or one of its kernels, as `cu/platform.cuh` picks it.
+fn program(source: &Source, kernel: Option<&str>) -> String {
+    match kernel {
+        None => source.text.to_owned(),
+        Some(name) => format!("#define WANTED_{name} , COMPILED\n#define OTHERS LEFT_OUT\n#line 1\n{}", source.text),
+    }
+}
+
+fn build(source: &Source, kernel: Option<&str>, target: Target) -> Result<Compiled, String> {
     ensure_present()?;
     let text = |text: &str| CString::new(text).map_err(|error| format!("{}.cu: {error}", source.name));
-    let (code, name) = (text(source.text)?, text(&format!("{}.cu", source.name))?);
+    let (code, name) = (text(&program(source, kernel))?, text(&format!("{}.cu", source.name))?);
     let mut headers = Vec::new();
     for (name, content) in HEADERS {
         headers.push((text(name)?, text(content)?));
@@ -201,41 +219,76 @@ fn file_name(source: &Source, target: Target) -> String {
     format!("{}-{target}.cubin", source.name)
 }
 
-/// Compiles every source for every target into files of such a folder, with a hash of their content; gives their number.
+/// Compiles every source for the targets of packages into files of such a folder, with a hash of their content, on all cores; says of
+/// each that it is done, and gives their number.
 ///
 /// # Errors
 /// As [`compile`]; a file that cannot be written.
-pub fn package(folder: &Path) -> Result<usize, String> {
-    let mut files = 0;
-    for source in crate::source::ALL {
-        for target in Target::ALL {
-            let file = folder.join(file_name(source, target));
-            let cubin = build(source, target)?.cubin;
-            cache::store(&file, &cubin).map_err(|error| format!("{}: {error}", file.display()))?;
-            files += 1;
+pub fn package(folder: &Path, done: impl Fn(&str) + Sync) -> Result<usize, String> {
+    let mut files: Vec<_> =
+        crate::source::ALL.iter().flat_map(|&source| Target::PACKAGED.map(|target| (source, target))).collect();
+    // Long ones take longest: last, they would keep one core busy and the others idle.
+    files.sort_by_key(|(source, _)| Reverse(source.text.len()));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(&(source, target)) = files.get(next.fetch_add(1, Relaxed)) {
+            let name = file_name(source, target);
+            let file = folder.join(&name);
+            let store = |code: Compiled| cache::store(&file, &code.cubin).map_err(|error| format!("{}: {error}", file.display()));
+            if let Err(why) = build(source, None, target).and_then(store) {
+                next.store(files.len(), Relaxed);
+                return Err(why);
+            }
+            done(&name);
         }
-    }
-    Ok(files)
+        Ok(())
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let joined =
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err("a compiler has panicked".to_owned())));
+        joined.collect::<Result<(), String>>()
+    })?;
+    Ok(files.len())
 }
 
 fn kernels_folder() -> Option<PathBuf> {
     std::env::var_os(KERNELS_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Whether machine code can be had: from a package or by NVRTC.
+/// Whether machine code that a driver of this version loads can be had: from a package or by NVRTC.
 ///
 /// # Errors
 /// The remedy, where it cannot.
-pub(crate) fn ensure_kernels() -> Result<(), String> {
-    if kernels_folder().is_some() { Ok(()) } else { ensure_present() }
+pub(crate) fn ensure_kernels(driver: i32) -> Result<(), String> {
+    if kernels_folder().is_some() {
+        return Ok(());
+    }
+    ensure_present()?;
+    let (major, minor) = version();
+    // Drivers load what compilers of their own major version make.
+    if major > driver / 1000 {
+        let driver = version_text(driver);
+        return Err(format!(
+            "the driver is of {driver} and cannot load what NVRTC {major}.{minor} makes; install a newer driver, or the older NVRTC: \
+             `pip install nvidia-cuda-nvrtc-cu12`"
+        ));
+    }
+    Ok(())
 }
 
-/// Machine code of a source: of the package, of the cache on disk where the same text has been compiled for the same target before,
-/// or compiled now.
+/// What [`machine_code`] for a kernel is that of: all of its source in a package, or itself, as compiling the others would take long.
+pub(crate) fn unit(source: &Source, kernel: &'static str) -> &'static str {
+    if kernels_folder().is_some() { source.name } else { kernel }
+}
+
+/// Machine code that has a kernel: of the package, of the cache on disk where the same text has been compiled for the same target
+/// before, or compiled now.
 ///
 /// # Errors
 /// As [`compile`]; a package without the file. A cache that cannot be read or written is not an error: the code is compiled.
-pub(crate) fn machine_code(source: &Source, target: Target) -> Result<Vec<u8>, String> {
+pub(crate) fn machine_code(source: &Source, kernel: &str, target: Target) -> Result<Vec<u8>, String> {
     if let Some(folder) = kernels_folder() {
         let found = target.packaged().ok_or_else(|| {
             format!("{KERNELS_VARIABLE} names a package, which has no kernels for {target}: unset it to compile, with NVRTC")
@@ -245,12 +298,12 @@ pub(crate) fn machine_code(source: &Source, target: Target) -> Result<Vec<u8>, S
         return cache::read(&file).map_err(|error| format!("{}: {error}; unset {KERNELS_VARIABLE} to compile", file.display()));
     }
     ensure_present()?;
-    let name = format!("{}-{}.cubin", source.name, key(source, target));
+    let name = format!("{kernel}-{}.cubin", key(&program(source, Some(kernel)), target));
     let folder = cache::folder();
     if let Some(cubin) = folder.as_ref().and_then(|folder| cache::load(&folder.join(&name))) {
         return Ok(cubin);
     }
-    let cubin = build(source, target)?.cubin;
+    let cubin = build(source, Some(kernel), target)?.cubin;
     if let Some(folder) = folder {
         // Nothing is lost but time when this fails.
         let _ = cache::store(&folder.join(&name), &cubin);
@@ -259,13 +312,13 @@ pub(crate) fn machine_code(source: &Source, target: Target) -> Result<Vec<u8>, S
 }
 
 /// What the result depends on, hashed.
-fn key(source: &Source, target: Target) -> String {
+fn key(program: &str, target: Target) -> String {
     let mut hasher = blake3::Hasher::new();
     let (major, minor) = version();
     let version = format!("{major}.{minor}");
     let arch = target.option();
     let parts = HEADERS.iter().flat_map(|&(name, text)| [name, text]).chain(OPTIONS);
-    for part in parts.chain([source.text, arch.as_str(), version.as_str()]) {
+    for part in parts.chain([program, arch.as_str(), version.as_str()]) {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }

@@ -5,10 +5,12 @@ use crate::compile;
 use crate::driver::Driver;
 use crate::driver::absent::Absent;
 use crate::driver::gpu::Gpu;
+use crate::driver::library::{self, version_text};
+use crate::driver::recorded::{LaunchCounts, Recorded};
 use crate::memory::Storage;
 use crate::queue::Queue;
 use crate::rope::Frequencies;
-use cudarc::driver::{CudaContext, DriverError, sys};
+use cudarc::driver::{CudaContext, DriverError, result, sys};
 use kernels::{Backend, DeviceId, DeviceInfo, Error, Result, SupportRow};
 use std::sync::{Arc, Mutex};
 
@@ -26,28 +28,26 @@ fn unavailable(reason: impl Into<String>, remedy: impl Into<String>) -> Error {
 }
 
 impl CudaBackend {
-    /// Opens device `ordinal` as the driver counts them (after `CUDA_VISIBLE_DEVICES`).
+    /// Opens a device: `device` is its index as the driver counts them (after `CUDA_VISIBLE_DEVICES`), or a part of its name in any
+    /// case; without it, the first.
     ///
     /// # Errors
     /// `Unavailable` if there is no driver, no NVRTC, no such device, the device is older than sm_80, or it cannot be opened.
-    pub fn new(ordinal: usize) -> Result<Self> {
-        // cudarc panics on the first call when libcuda is missing, so its presence is asked first.
-        // SAFETY: only tries to load the driver library, whose initialisers are NVIDIA's own.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(unavailable(
-                "no NVIDIA driver library (libcuda) is installed",
-                "install the NVIDIA driver for this GPU (580 or newer for CUDA 13), or run with `--backend cpu`",
-            ));
-        }
-        let count = CudaContext::device_count().map_err(|error| driver_error("counting devices", &error))?;
-        if ordinal >= count.max(0) as usize {
-            return Err(unavailable(
-                format!("device {ordinal} asked for, the driver reports {count}"),
-                "choose a device with `--device N`, check `nvidia-smi` and CUDA_VISIBLE_DEVICES, or run with `--backend cpu`",
-            ));
-        }
+    pub fn new(device: Option<&str>) -> Result<Self> {
+        let driver = library::version().map_err(|reason| {
+            unavailable(reason, "install the NVIDIA driver for this GPU (580 or newer for CUDA 13), or run with `--backend cpu`")
+        })?;
+        let names = device_names().map_err(|error| driver_error("listing devices", &error))?;
+        let ordinal = position(&names, device).ok_or_else(|| {
+            let listed: Vec<_> = names.iter().enumerate().map(|(at, name)| format!("{at}: {name}")).collect();
+            unavailable(
+                format!("no device is `{}`; the driver lists {}", device.unwrap_or("0"), listed.join(", ")),
+                "choose one of these by its index or a part of its name (`--device`), check `nvidia-smi` and CUDA_VISIBLE_DEVICES, or \
+                 run with `--backend cpu`",
+            )
+        })?;
+        let name = &names[ordinal];
         let context = CudaContext::new(ordinal).map_err(|error| driver_error("opening the device", &error))?;
-        let name = context.name().map_err(|error| driver_error("reading the device's name", &error))?;
         let memory_bytes = context.total_mem().map_err(|error| driver_error("reading the device's memory", &error))? as u64;
         let (major, minor) =
             context.compute_capability().map_err(|error| driver_error("reading the compute capability", &error))?;
@@ -57,20 +57,20 @@ impl CudaBackend {
                 "run with `--backend wgpu` or `--backend cpu`",
             ));
         }
-        compile::ensure_kernels().map_err(|reason| unavailable(reason, "as said, or run with `--backend cpu`"))?;
+        compile::ensure_kernels(driver).map_err(|reason| unavailable(reason, "as said, or run with `--backend cpu`"))?;
         let units = context
             .attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
             .map_err(|error| driver_error("reading the number of multiprocessors", &error))?;
         let gpu = Gpu::new(&context).map_err(|error| driver_error("setting up the stream", &error))?;
         let info = DeviceInfo {
-            name,
-            driver: driver_version(),
+            name: name.clone(),
+            driver: version_text(driver),
             features: format!("sm_{major}{minor}"),
             threads: units.max(0) as usize,
             memory_bytes,
             software: false,
         };
-        Ok(CudaBackend::on(info, Arc::new(gpu)))
+        Ok(CudaBackend::on(info, Arc::new(Recorded::new(gpu))))
     }
 
     /// The kernels on the CPU: for tests of what they compute, hundreds of times slower than any device.
@@ -83,7 +83,12 @@ impl CudaBackend {
             software: true,
             ..DeviceInfo::default()
         };
-        CudaBackend::on(info, Arc::new(crate::driver::emulated::Emulated::default()))
+        CudaBackend::on(info, Arc::new(Recorded::new(crate::driver::emulated::Emulated::default())))
+    }
+
+    /// What has been given to the device since it was opened: kernels, and the graphs most of them came in.
+    pub fn launch_counts(&self) -> LaunchCounts {
+        self.queue.driver().launch_counts()
     }
 
     fn on(info: DeviceInfo, driver: Arc<dyn Driver>) -> Self {
@@ -97,12 +102,18 @@ pub fn support_table() -> Vec<SupportRow> {
     kernels::support_table(&CudaBackend::on(DeviceInfo::default(), Arc::new(Absent)))
 }
 
-fn driver_version() -> String {
-    let mut version = 0;
-    // SAFETY: writes one integer through the pointer; the library is present, as `new` has checked.
-    match unsafe { sys::cuDriverGetVersion(&mut version) } {
-        sys::CUresult::CUDA_SUCCESS => format!("CUDA {}.{}", version / 1000, version % 1000 / 10),
-        _ => String::new(),
+/// Names of the devices, in the driver's order.
+fn device_names() -> std::result::Result<Vec<String>, DriverError> {
+    let count = CudaContext::device_count()?;
+    (0..count).map(|ordinal| result::device::get_name(result::device::get(ordinal)?)).collect()
+}
+
+/// The device that an index or a part of a name means.
+fn position(names: &[String], wanted: Option<&str>) -> Option<usize> {
+    let wanted = wanted.unwrap_or("0").to_lowercase();
+    match wanted.parse() {
+        Ok(index) => (0..names.len()).find(|&at| at == index),
+        Err(_) => names.iter().position(|name| name.to_lowercase().contains(&wanted)),
     }
 }
 

@@ -10,6 +10,8 @@ pub(crate) struct Faults(Mutex<Record>);
 #[derive(Debug, Default)]
 struct Record {
     running: &'static str,
+    /// Ops since the last wait, each once: a device tells of a kernel's fault when it is waited for, and not whose kernel it was.
+    since: Vec<&'static str>,
     first: Option<Error>,
 }
 
@@ -27,15 +29,27 @@ impl Faults {
             Some(first) => Err(first.clone()),
             None => {
                 record.running = op;
+                if !record.since.contains(&op) {
+                    record.since.push(op);
+                }
                 Ok(())
             }
         })
     }
 
-    /// Remembers a fault of the op that is running, and gives back the one that counts.
-    pub fn fail(&self, what: String) -> Error {
+    /// A wait has succeeded: no op before it has a fault.
+    pub fn waited(&self) {
+        self.with(|record| record.since.clear());
+    }
+
+    /// Remembers a fault of the op that is running, or of one before it, and gives back the one that counts.
+    pub fn fail(&self, mut what: String) -> Error {
         self.with(|record| {
             let op = record.running;
+            record.since.retain(|&other| other != op);
+            if !record.since.is_empty() {
+                what += &format!("; since the last wait: {}", record.since.join(", "));
+            }
             record.first.get_or_insert(Error::Fault { backend: NAME, op, what }).clone()
         })
     }
@@ -53,5 +67,19 @@ mod tests {
         assert_eq!(faults.fail("lost".into()), sticky);
         assert_eq!(faults.enter("copy"), Err(sticky.clone()));
         assert_eq!(faults.fail("once more".into()), sticky);
+    }
+
+    #[test]
+    fn ops_that_may_be_to_blame_are_named() {
+        let faults = Faults::default();
+        for op in ["upload", "matmul", "gather", "matmul"] {
+            faults.enter(op).unwrap();
+            if op == "upload" {
+                faults.waited();
+            }
+        }
+        faults.enter("sync").unwrap();
+        let what = "lost; since the last wait: matmul, gather".into();
+        assert_eq!(faults.fail("lost".into()), Error::Fault { backend: NAME, op: "sync", what });
     }
 }

@@ -4,10 +4,17 @@
 //! none gets [`Error::Unavailable`](kernels::Error::Unavailable) with the reason and the remedy. Each op is a launcher (`softmax.rs`)
 //! beside its kernels (`softmax.cu`); what kernels share is in `cu/`.
 //!
+//! # Launches
+//! Calls are queued on one stream. Launches are recorded and given to the device in pieces of up to 64, when something waits, copies or
+//! frees, or a piece is full; a piece that comes again, as in every step of decoding and training, is a CUDA graph that is started as a
+//! whole, with the parameters that have changed. `SIZEWISE_CUDA_GRAPHS=off` turns that off: launches are then the driver's own, one by
+//! one, and a launch that fails is told by its own op. [`CudaBackend::launch_counts`] tells what was launched, and how.
+//!
 //! # Without a GPU
 //! Under the feature `emulation` the same kernels are compiled for the CPU (`emulation/`) and run behind the same launchers, by
 //! `CudaBackend::emulated`. The conformance suite runs there on every check; a fault of a kernel (memory outside its allocation, a
-//! barrier that not all threads reach) comes out as an error.
+//! barrier that not all threads reach) comes out as an error. The driver's side (`driver/gpu.rs`) runs there too, in `tests/driver.rs`, on
+//! a library that stands in for NVIDIA's (`emulation/stand_in.cpp`), as late as a device and stricter than one.
 
 mod cache;
 pub mod compile;
@@ -60,5 +67,6 @@ mod unary_backward;
 mod upload;
 
 pub use device::{CudaBackend, support_table};
+pub use driver::recorded::LaunchCounts;
 
 const NAME: &str = "cuda";

@@ -104,6 +104,7 @@ impl Queue {
     pub fn wait(&self) -> Result<()> {
         self.counters.waited();
         self.settle(self.driver.wait(), 0)?;
+        self.faults.waited();
         self.reports.take(&*self.driver)
     }
 }

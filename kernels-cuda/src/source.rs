@@ -1,6 +1,6 @@
 //! The kernels' sources, as they lie beside their launchers, embedded in the program.
 
-/// One `.cu` file. Compiled as a whole: its kernels share a module.
+/// One `.cu` file.
 #[derive(Debug)]
 pub(crate) struct Source {
     /// File name without its end.

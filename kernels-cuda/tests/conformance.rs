@@ -16,7 +16,7 @@ fn open() -> Result<Box<dyn Backend>> {
     if emulates() {
         return Ok(Box::new(CudaBackend::emulated()));
     }
-    Ok(Box::new(CudaBackend::new(0)?))
+    Ok(Box::new(CudaBackend::new(None)?))
 }
 
 fn main() {

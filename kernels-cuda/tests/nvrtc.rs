@@ -41,7 +41,7 @@ fn broken_claims(source: &str, cubin: &[u8]) -> Result<Vec<&'static str>, Failed
 
 /// One source for one target: it compiles, no kernel moves registers to memory, and the instructions claimed are there.
 fn check(source: &str, target: Target) -> Result<(), Failed> {
-    let compiled = compile(source, target)?;
+    let compiled = compile(source, None, target)?;
     if !compiled.cubin.starts_with(b"\x7fELF") {
         return Err("no machine code".into());
     }
@@ -57,11 +57,28 @@ fn check(source: &str, target: Target) -> Result<(), Failed> {
     }
 }
 
+/// A kernel that is compiled alone, as at its first use, is the one of the whole source, whichever macros have made it.
+fn check_alone(source: &str, kernel: &str) -> Result<(), Failed> {
+    let (whole, alone) = (compile(source, None, Target::ALL[1])?, compile(source, Some(kernel), Target::ALL[1])?);
+    let of_whole: Vec<KernelUse> = whole.kernels.into_iter().filter(|of| of.kernel == kernel).collect();
+    if of_whole.is_empty() || alone.kernels != of_whole {
+        return Err(format!("alone {:?}, in the whole {of_whole:?}", alone.kernels).into());
+    }
+    match compile(source, Some("nobody"), Target::ALL[1]) {
+        Err(why) if why.contains("there is no kernel nobody") => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
 fn main() {
     let trial =
         |source: &'static str| Target::ALL.map(|target| Trial::test(format!("{source}/{target}"), move || check(source, target)));
     let trials = match ensure_present() {
-        Ok(()) => source_names().flat_map(trial).collect(),
+        Ok(()) => {
+            let alone = [("fill", "fill_4"), ("softmax", "softmax_warp_bf16"), ("layer_norm", "layer_norm_block_f16")];
+            let alone = alone.map(|(source, kernel)| Trial::test(format!("{source}/alone"), move || check_alone(source, kernel)));
+            source_names().flat_map(trial).chain(alone).collect()
+        }
         Err(why) => vec![Trial::test("nvrtc", move || Err(why.into()))],
     };
     libtest_mimic::run(&Arguments::from_args(), trials).exit()

@@ -5,7 +5,7 @@ use kernels_cuda::CudaBackend;
 
 #[test]
 fn opens_or_says_why_not() {
-    match CudaBackend::new(0) {
+    match CudaBackend::new(None) {
         Ok(backend) => {
             assert_eq!(backend.name(), "cuda");
             let buffer = backend.alloc(kernels::DType::F32, 16).expect("a small buffer");
@@ -22,5 +22,5 @@ fn opens_or_says_why_not() {
 
 #[test]
 fn a_device_beyond_the_last_is_refused() {
-    assert!(matches!(CudaBackend::new(usize::MAX), Err(Error::Unavailable { .. })));
+    assert!(matches!(CudaBackend::new(Some("999")), Err(Error::Unavailable { .. })));
 }

@@ -64,6 +64,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let [conformance] = programs.tests_of("kernels-cuda")[..] else { bail!("kernels-cuda has no one program of conformance") };
     fs::copy(conformance, out.join("conformance"))?;
 
+    let mut launches = cargo::cargo_in_root();
+    launches.args(["build", "--release", "--locked", "-p", "kernels-cuda", "--example", "launches"]);
+    test::run(&mut launches)?;
+    copy(&cargo::root().join("target/release/examples/launches"), out)?;
+
     println!("compiling the kernels");
     let mut compile = cargo::cargo_in_root();
     compile.args(["run", "--release", "--locked", "-p", "kernels-cuda", "--example", "compile", "--"]);

@@ -5,6 +5,12 @@ cd "$(dirname "$0")" || exit 1
 here=$(pwd)
 export SIZEWISE_CUDA_KERNELS="$here/kernels" SIZEWISE_CUDA=device
 rm -rf results results.tgz
+
+# Without a device that takes the kernels nothing below would say more.
+if ! said=$(SIZEWISE_CASES=0.01 ./conformance fill/f32 2>&1); then
+    echo "$said" | grep -m 1 -A 1 "is not available" || echo "$said"
+    exit 1
+fi
 mkdir results
 failed=0
 
@@ -12,7 +18,9 @@ failed=0
     cat about.txt
     echo "date=$(date -u +%Y-%m-%d)"
     echo "cases=${SIZEWISE_CASES:=32}"
-    nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -n 1 | sed 's/^\(.*\), \(.*\)$/device=\1\ndriver=\2/'
+    if command -v nvidia-smi > /dev/null; then
+        nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -n 1 | sed 's/^\(.*\), \(.*\)$/device=\1\ndriver=\2/'
+    fi
     echo "host=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores"
 } > results/about.txt
 cat results/about.txt
@@ -34,6 +42,13 @@ if command -v compute-sanitizer > /dev/null; then
 else
     echo "sanitizer=not installed" >> results/about.txt
 fi
+
+echo "counting what launches cost"
+for graphs in on off; do
+    said=$(SIZEWISE_CUDA_GRAPHS=$graphs ./launches 2>&1) || failed=1
+    echo "graphs $graphs: $said" >> results/launches.txt
+done
+cat results/launches.txt
 
 echo "measuring"
 ./sizewise-bench kernels --full --backend cuda --out results/runs > results/bench.txt 2>&1 || failed=1

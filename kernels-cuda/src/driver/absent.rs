@@ -1,5 +1,6 @@
 //! No device: what a backend is asked about when only its support table is wanted.
 
+use super::recorded::LaunchCounts;
 use super::{Address, Driver, Launch, Trouble};
 use crate::params::Report;
 
@@ -34,5 +35,8 @@ impl Driver for Absent {
     }
     fn report_address(&self) -> Address {
         0
+    }
+    fn launch_counts(&self) -> LaunchCounts {
+        LaunchCounts::default()
     }
 }

@@ -1,7 +1,8 @@
 //! A device that is the CPU: kernels compiled by the host's compiler, run by `emulation/runtime.cpp` before a launch is back.
 
-use super::{Address, Driver, Launch, Trouble};
+use super::{Address, Device, Launched, Trouble};
 use crate::params::Report;
+use crate::source::Source;
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -33,7 +34,32 @@ struct Slot(UnsafeCell<Report>);
 // SAFETY: kernels claim the report by an atomic exchange, and the host reads what one of them has finished.
 unsafe impl Sync for Slot {}
 
-impl Driver for Emulated {
+/// A launch of a graph, with parameters of its own.
+pub(crate) struct Kept {
+    kernel: &'static str,
+    blocks: u32,
+    threads: u32,
+    params: Vec<u64>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn new(launch: &Launched<'_, &'static str>) -> Self {
+        let &Launched { kernel, blocks, threads, params } = launch;
+        let mut own = vec![0; params.len().div_ceil(8)];
+        bytemuck::cast_slice_mut(&mut own)[..params.len()].copy_from_slice(params);
+        Kept { kernel, blocks, threads, params: own, bytes: params.len() }
+    }
+}
+
+impl Device for Emulated {
+    type Kernel = &'static str;
+    type Graph = Vec<Kept>;
+
+    fn kernel(&self, _: &'static Source, name: &'static str) -> Result<&'static str, Trouble> {
+        Ok(name)
+    }
+
     fn allocate(&self, bytes: usize) -> Result<Address, Trouble> {
         // SAFETY: any size may be asked for.
         let at = unsafe { emulation_allocate(bytes) };
@@ -63,7 +89,7 @@ impl Driver for Emulated {
         Ok(())
     }
 
-    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), Trouble> {
+    unsafe fn launch(&self, launch: &Launched<'_, &'static str>) -> Result<(), Trouble> {
         let failed = |what: &dyn std::fmt::Display| Trouble::Failed(format!("{}: {what}", launch.kernel));
         let name = CString::new(launch.kernel).map_err(|error| failed(&error))?;
         let order = self.launches.fetch_add(1, Relaxed);
@@ -76,6 +102,24 @@ impl Driver for Emulated {
         }
         // SAFETY: a text that ends in 0 and stays until this thread's next launch.
         Err(failed(&unsafe { CStr::from_ptr(message) }.to_string_lossy()))
+    }
+
+    unsafe fn graph(&self, launches: &[Launched<'_, &'static str>]) -> Result<Vec<Kept>, Trouble> {
+        Ok(launches.iter().map(Kept::new).collect())
+    }
+
+    unsafe fn update(&self, graph: &mut Vec<Kept>, index: usize, launch: &Launched<'_, &'static str>) -> Result<(), Trouble> {
+        graph[index] = Kept::new(launch);
+        Ok(())
+    }
+
+    unsafe fn start(&self, graph: &Vec<Kept>) -> Result<(), Trouble> {
+        graph.iter().try_for_each(|kept| {
+            let &Kept { kernel, blocks, threads, ref params, bytes } = kept;
+            let params = &bytemuck::cast_slice(params)[..bytes];
+            // SAFETY: the caller's promise.
+            unsafe { self.launch(&Launched { kernel, blocks, threads, params }) }
+        })
     }
 
     fn wait(&self) -> Result<(), Trouble> {
@@ -97,7 +141,6 @@ mod tests {
     use bytemuck::{Pod, Zeroable};
 
     const THREADS: u32 = 64;
-    static NOWHERE: crate::source::Source = crate::source::Source { name: "planted", text: "" };
 
     /// As in `emulation/planted.cu`.
     #[derive(Clone, Copy, Pod, Zeroable)]
@@ -115,7 +158,7 @@ mod tests {
             let out = device.allocate(4 * count as usize)?;
             let mut words: Vec<f32> = (0..count).map(|i| i as f32).collect();
             let params = Planted { out, fault, count };
-            let launch = Launch { source: &NOWHERE, kernel, blocks: 2, threads: THREADS, params: bytemuck::bytes_of(&params) };
+            let launch = Launched { kernel, blocks: 2, threads: THREADS, params: bytemuck::bytes_of(&params) };
             // SAFETY: the memory is as large as the words, and the kernels' faults are what the emulation catches.
             let result = unsafe {
                 device.upload(out, bytemuck::cast_slice(&words))?;
@@ -187,7 +230,7 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let device = Emulated::default();
         let launch = |kernel, threads, params: &[u8]| {
-            let launch = Launch { source: &NOWHERE, kernel, blocks: 1, threads, params };
+            let launch = Launched { kernel, blocks: 1, threads, params };
             // SAFETY: refused before anything runs.
             unsafe { device.launch(&launch) }.is_err()
         };

@@ -1,9 +1,10 @@
 //! A device behind NVIDIA's driver: one context, one stream, memory in the stream's order.
 
 use super::staging::Staging;
-use super::{Address, Driver, Launch, Trouble};
+use super::{Address, Device, Launched, Trouble};
 use crate::compile::{self, Target};
 use crate::params::Report;
+use crate::source::Source;
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
@@ -19,20 +20,66 @@ pub(crate) struct Gpu {
     pool: Pool,
 }
 
-/// What has been loaded: modules by their source, kernels by their name.
+/// What has been loaded: modules by what they are of, kernels by their name.
 #[derive(Default)]
 struct Kernels {
     modules: HashMap<&'static str, Module>,
     functions: HashMap<&'static str, Function>,
 }
 
-/// All kernels of a source. Unloaded with the device.
+/// Kernels that are loaded together. Unloaded with the device.
 #[derive(Clone, Copy)]
 struct Module(sys::CUmodule);
 
 /// A kernel of a loaded module.
-#[derive(Clone, Copy)]
-struct Function(sys::CUfunction);
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Function(sys::CUfunction);
+
+/// Kernels one after the other, ready to be started, and what they were made of, whose nodes name them.
+pub(crate) struct Graph {
+    ready: sys::CUgraphExec,
+    made_of: sys::CUgraph,
+    nodes: Vec<sys::CUgraphNode>,
+    context: Arc<CudaContext>,
+}
+
+// SAFETY: handles the driver takes from any thread, one at a time.
+unsafe impl Send for Graph {}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        if self.context.bind_to_thread().is_ok() {
+            // SAFETY: this graph's own, unless it could not be made, and not under way. Errors mean that the device is lost.
+            unsafe {
+                if !self.ready.is_null() {
+                    let _ = sys::cuGraphExecDestroy(self.ready);
+                }
+                if !self.made_of.is_null() {
+                    let _ = sys::cuGraphDestroy(self.made_of);
+                }
+            }
+        }
+    }
+}
+
+/// A launch as the driver takes it for a graph; it copies the parameters.
+fn node(launch: &Launched<'_, Function>, params: &mut [*mut c_void; 1]) -> sys::CUDA_KERNEL_NODE_PARAMS {
+    params[0] = launch.params.as_ptr().cast_mut().cast();
+    sys::CUDA_KERNEL_NODE_PARAMS {
+        func: launch.kernel.0,
+        gridDimX: launch.blocks,
+        gridDimY: 1,
+        gridDimZ: 1,
+        blockDimX: launch.threads,
+        blockDimY: 1,
+        blockDimZ: 1,
+        sharedMemBytes: 0,
+        kernelParams: params.as_mut_ptr(),
+        extra: std::ptr::null_mut(),
+        kern: std::ptr::null_mut(),
+        ctx: std::ptr::null_mut(),
+    }
+}
 
 /// The device's pool of memory.
 struct Pool(sys::CUmemoryPool);
@@ -66,6 +113,14 @@ impl From<DriverError> for Trouble {
     }
 }
 
+/// An error, with what was being done.
+fn named(what: &str, error: DriverError) -> Trouble {
+    match error.into() {
+        Trouble::Failed(why) => Trouble::Failed(format!("{what}: {why}")),
+        trouble @ Trouble::OutOfMemory => trouble,
+    }
+}
+
 impl Gpu {
     /// Takes the device over.
     ///
@@ -92,28 +147,6 @@ impl Gpu {
     /// Makes the device's context that of the calling thread.
     fn bind(&self) -> Result<(), Trouble> {
         Ok(self.stream.context().bind_to_thread()?)
-    }
-
-    fn function(&self, launch: &Launch<'_>) -> Result<Function, Trouble> {
-        let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&function) = kernels.functions.get(launch.kernel) {
-            return Ok(function);
-        }
-        let module = match kernels.modules.get(launch.source.name) {
-            Some(&module) => module,
-            None => {
-                let cubin = compile::machine_code(launch.source, self.target).map_err(Trouble::Failed)?;
-                // SAFETY: the context is current; the image is whole, as NVRTC made it, and copied by the call.
-                let module = Module(unsafe { result::module::load_data(cubin.as_ptr().cast()) }?);
-                kernels.modules.insert(launch.source.name, module);
-                module
-            }
-        };
-        let name = CString::new(launch.kernel).map_err(|error| Trouble::Failed(error.to_string()))?;
-        // SAFETY: the module stays loaded as long as the device is.
-        let function = Function(unsafe { result::module::get_function(module.0, name) }?);
-        kernels.functions.insert(launch.kernel, function);
-        Ok(function)
     }
 }
 
@@ -149,7 +182,36 @@ impl Drop for Gpu {
     }
 }
 
-impl Driver for Gpu {
+impl Device for Gpu {
+    type Kernel = Function;
+    type Graph = Graph;
+
+    fn kernel(&self, source: &'static Source, name: &'static str) -> Result<Function, Trouble> {
+        self.bind()?;
+        let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&function) = kernels.functions.get(name) {
+            return Ok(function);
+        }
+        let unit = compile::unit(source, name);
+        let module = match kernels.modules.get(unit) {
+            Some(&module) => module,
+            None => {
+                let cubin = compile::machine_code(source, name, self.target).map_err(Trouble::Failed)?;
+                // SAFETY: the context is current; the image is whole, as NVRTC made it, and copied by the call.
+                let loaded = unsafe { result::module::load_data(cubin.as_ptr().cast()) };
+                let module = Module(loaded.map_err(|error| named(&format!("loading {unit}"), error))?);
+                kernels.modules.insert(unit, module);
+                module
+            }
+        };
+        let symbol = CString::new(name).map_err(|error| Trouble::Failed(error.to_string()))?;
+        // SAFETY: the module stays loaded as long as the device is.
+        let function = unsafe { result::module::get_function(module.0, symbol) };
+        let function = Function(function.map_err(|error| named(name, error))?);
+        kernels.functions.insert(name, function);
+        Ok(function)
+    }
+
     fn allocate(&self, bytes: usize) -> Result<Address, Trouble> {
         self.bind()?;
         let (stream, bytes) = (self.stream.cu_stream(), bytes.max(1));
@@ -188,13 +250,46 @@ impl Driver for Gpu {
         self.wait()
     }
 
-    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), Trouble> {
+    unsafe fn launch(&self, launch: &Launched<'_, Function>) -> Result<(), Trouble> {
         self.bind()?;
-        let function = self.function(launch)?;
         let params = launch.params.as_ptr().cast_mut().cast::<c_void>();
         let (blocks, threads) = ((launch.blocks, 1, 1), (launch.threads, 1, 1));
+        let stream = self.stream.cu_stream();
         // SAFETY: the caller's promise; the driver copies the parameters before the call is back.
-        Ok(unsafe { result::launch_kernel(function.0, blocks, threads, 0, self.stream.cu_stream(), &mut [params]) }?)
+        Ok(unsafe { result::launch_kernel(launch.kernel.0, blocks, threads, 0, stream, &mut [params]) }?)
+    }
+
+    unsafe fn graph(&self, launches: &[Launched<'_, Function>]) -> Result<Graph, Trouble> {
+        self.bind()?;
+        let (ready, made_of, nodes) = (std::ptr::null_mut(), std::ptr::null_mut(), Vec::with_capacity(launches.len()));
+        let mut graph = Graph { ready, made_of, nodes, context: self.stream.context().clone() };
+        // SAFETY: the context is current; writes one handle.
+        unsafe { sys::cuGraphCreate(&mut graph.made_of, 0) }.result()?;
+        for launch in launches {
+            let (mut made, mut params) = (std::ptr::null_mut(), [std::ptr::null_mut()]);
+            let (before, node) = (graph.nodes.last(), node(launch, &mut params));
+            let (after, count) = (before.map_or(std::ptr::null(), |node| &raw const *node), before.iter().len());
+            // SAFETY: a graph and a node of it made above; the caller's promise; the driver copies the parameters.
+            unsafe { sys::cuGraphAddKernelNode_v2(&mut made, graph.made_of, after, count, &node) }.result()?;
+            graph.nodes.push(made);
+        }
+        // SAFETY: a graph made above; writes one handle.
+        unsafe { sys::cuGraphInstantiateWithFlags(&mut graph.ready, graph.made_of, 0) }.result()?;
+        Ok(graph)
+    }
+
+    unsafe fn update(&self, graph: &mut Graph, index: usize, launch: &Launched<'_, Function>) -> Result<(), Trouble> {
+        self.bind()?;
+        let mut params = [std::ptr::null_mut()];
+        let node = node(launch, &mut params);
+        // SAFETY: the graph's own node; the caller's promise; the driver copies the parameters, and starts under way keep theirs.
+        Ok(unsafe { sys::cuGraphExecKernelNodeSetParams_v2(graph.ready, graph.nodes[index], &node) }.result()?)
+    }
+
+    unsafe fn start(&self, graph: &Graph) -> Result<(), Trouble> {
+        self.bind()?;
+        // SAFETY: the caller's promise.
+        Ok(unsafe { result::graph::launch(graph.ready, self.stream.cu_stream()) }?)
     }
 
     fn wait(&self) -> Result<(), Trouble> {

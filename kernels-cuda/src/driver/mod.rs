@@ -1,13 +1,18 @@
-//! The seam between launchers and the machine: the few calls of a driver, answered by CUDA or by the emulation.
+//! The seam between launchers and the machine: the few calls of a driver. Launches are recorded (`recorded.rs`) and then given to a
+//! device, which is CUDA's or the emulation.
 
 pub(crate) mod absent;
 #[cfg(feature = "emulation")]
 pub(crate) mod emulated;
 pub(crate) mod gpu;
+pub(crate) mod library;
+pub(crate) mod recorded;
 mod staging;
 
 use crate::params::Report;
 use crate::source::Source;
+use recorded::LaunchCounts;
+use std::hash::Hash;
 
 /// Place in the device's memory.
 pub(crate) type Address = u64;
@@ -35,7 +40,17 @@ pub(crate) struct Launch<'a> {
     pub params: &'a [u8],
 }
 
-/// A device. Calls are queued in order; only `download` and `wait` wait for them (`upload` for room to stage what it copies, where
+/// One launch of a kernel that has been found.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Launched<'a, K> {
+    pub kernel: K,
+    pub blocks: u32,
+    pub threads: u32,
+    /// Aligned to 8.
+    pub params: &'a [u8],
+}
+
+/// What launchers see of a device. Calls are queued in order; only `download` and `wait` wait for them (`upload` for room to stage what it copies, where
 /// much is under way).
 pub(crate) trait Driver: Send + Sync {
     /// At least `bytes` zero bytes, never none, aligned to 16.
@@ -78,5 +93,79 @@ pub(crate) trait Driver: Send + Sync {
     fn report(&self) -> *mut Report;
 
     /// Where kernels find it.
+    fn report_address(&self) -> Address;
+
+    /// What has been launched so far.
+    fn launch_counts(&self) -> LaunchCounts;
+}
+
+/// What a [`Driver`] is made of: the same calls, queued at once, with launches in two steps or as graphs.
+pub(crate) trait Device: Send + Sync {
+    /// A kernel that can be launched.
+    type Kernel: Copy + Eq + Hash + Send;
+    /// Launches, one after the other, that are started together. Dropped once no start of it is under way.
+    type Graph: Send;
+
+    /// Finds a kernel, and loads it first where need be.
+    fn kernel(&self, source: &'static Source, name: &'static str) -> Result<Self::Kernel, Trouble>;
+
+    /// As [`Driver::allocate`].
+    fn allocate(&self, bytes: usize) -> Result<Address, Trouble>;
+
+    /// As [`Driver::free`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn free(&self, at: Address);
+
+    /// As [`Driver::zero`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn zero(&self, at: Address, bytes: usize) -> Result<(), Trouble>;
+
+    /// As [`Driver::upload`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), Trouble>;
+
+    /// As [`Driver::download`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn download(&self, from: Address, bytes: &mut [u8]) -> Result<(), Trouble>;
+
+    /// Queues a kernel.
+    ///
+    /// # Safety
+    /// As [`Driver::launch`].
+    unsafe fn launch(&self, launch: &Launched<'_, Self::Kernel>) -> Result<(), Trouble>;
+
+    /// Makes a graph of launches.
+    ///
+    /// # Safety
+    /// As [`Driver::launch`], whenever it is started.
+    unsafe fn graph(&self, launches: &[Launched<'_, Self::Kernel>]) -> Result<Self::Graph, Trouble>;
+
+    /// Changes the blocks and parameters of one of a graph's launches, for the starts that follow.
+    ///
+    /// # Safety
+    /// As [`Device::graph`]; the kernel is the same as before.
+    unsafe fn update(&self, graph: &mut Self::Graph, index: usize, launch: &Launched<'_, Self::Kernel>) -> Result<(), Trouble>;
+
+    /// Queues a graph.
+    ///
+    /// # Safety
+    /// It is this device's; its launches may run now.
+    unsafe fn start(&self, graph: &Self::Graph) -> Result<(), Trouble>;
+
+    /// Waits for everything queued.
+    fn wait(&self) -> Result<(), Trouble>;
+
+    /// As [`Driver::report`].
+    fn report(&self) -> *mut Report;
+
+    /// As [`Driver::report_address`].
     fn report_address(&self) -> Address;
 }

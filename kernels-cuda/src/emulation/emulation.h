@@ -65,9 +65,17 @@ void copy_commit();
 void copy_wait(unsigned pending);
 
 using Body = void (*)(const void* params);
-struct Registration {
-    Registration(const char* name, size_t params_bytes, unsigned threads, Body body);
+struct Kernel {
+    const char* file;  // that is compiled, whichever header the kernel stands in
+    size_t params_bytes;
+    unsigned threads;
+    Body body;
 };
+struct Registration {
+    Registration(const char* name, const Kernel& kernel);
+};
+// Null where there is no such kernel.
+const Kernel* find(const char* name);
 
 inline unsigned lane() { return thread->linear % WARP; }
 
@@ -90,10 +98,10 @@ T take(const T& mine, unsigned from) {
 
 }  // namespace emulation
 
-#define KERNEL(name, Params, threads)                                                                            \
-    static void name(const Params& p);                                                                           \
-    static const emulation::Registration name##_registration(                                                    \
-        #name, sizeof(Params), threads, [](const void* params) { name(*static_cast<const Params*>(params)); }); \
+#define KERNEL(name, Params, threads)                                                                                            \
+    static void name(const Params& p);                                                                                           \
+    static const emulation::Registration name##_registration(                                                                    \
+        #name, {__BASE_FILE__, sizeof(Params), threads, [](const void* params) { name(*static_cast<const Params*>(params)); }}); \
     static void name(const Params& p)
 
 #define SHARING_KERNEL(name, Params, threads, blocks) KERNEL(name, Params, threads)

@@ -74,12 +74,6 @@ Region map(size_t wanted) {
 
 void unmap(const Region& region) { munmap(region.pages, region.page_bytes + 2 * PAGE); }
 
-struct Kernel {
-    size_t params_bytes;
-    unsigned threads;
-    Body body;
-};
-
 std::map<std::string, Kernel>& kernels() {
     static std::map<std::string, Kernel> all;
     return all;
@@ -272,8 +266,11 @@ bool run_block(Worker& w, unsigned count) {
 
 }  // namespace
 
-Registration::Registration(const char* name, size_t params_bytes, unsigned threads, Body body) {
-    kernels()[name] = {params_bytes, threads, body};
+Registration::Registration(const char* name, const Kernel& kernel) { kernels()[name] = kernel; }
+
+const Kernel* find(const char* name) {
+    auto found = kernels().find(name);
+    return found == kernels().end() ? nullptr : &found->second;
 }
 
 void wait_barrier() { yield(State::AtBarrier); }
@@ -356,12 +353,12 @@ extern "C" const char* emulation_launch(const char* name, unsigned blocks, unsig
     static thread_local std::unique_ptr<Worker> own(new Worker);
     Worker& w = *own;
     worker = &w;
-    auto found = kernels().find(name);
-    if (found == kernels().end()) {
+    const Kernel* found = find(name);
+    if (!found) {
         snprintf(w.message, sizeof w.message, "there is no kernel %s", name);
         return w.message;
     }
-    const Kernel& kernel = found->second;
+    const Kernel& kernel = *found;
     if (kernel.params_bytes != params_bytes || kernel.threads != threads) {
         snprintf(w.message, sizeof w.message, "%s takes %zu bytes of parameters and %u threads, got %zu and %u", name, kernel.params_bytes,
                  kernel.threads, params_bytes, threads);
@@ -385,10 +382,4 @@ extern "C" const char* emulation_launch(const char* name, unsigned blocks, unsig
         if (!run_block(w, threads)) return w.message;
     }
     return nullptr;
-}
-
-// Name of kernel `index`, or null.
-extern "C" const char* emulation_kernel(size_t index) {
-    auto& all = kernels();
-    return index < all.size() ? std::next(all.begin(), static_cast<ptrdiff_t>(index))->first.c_str() : nullptr;
 }

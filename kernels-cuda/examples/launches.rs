@@ -1,0 +1,58 @@
+//! What launches cost the host: `cargo run --release -p kernels-cuda --example launches`.
+//!
+//! Steps of as many small kernels as decoding a token takes, a quarter of them with other parameters than in the step before. Run it
+//! once more with `SIZEWISE_CUDA_GRAPHS=off` to compare.
+
+use kernels::ops::Fill;
+use kernels::{DType, Error, Memory, Op, Result};
+use kernels_cuda::CudaBackend;
+use std::process::ExitCode;
+use std::time::Instant;
+
+const KERNELS: u32 = 96;
+const STEPS: u32 = 200;
+
+fn measure() -> Result<String> {
+    let on = CudaBackend::new(None)?;
+    let mut out = on.alloc(DType::F32, 64)?;
+    let mut step = |number: u32| -> Result<f64> {
+        let start = Instant::now();
+        for place in 0..KERNELS {
+            let value = if place % 4 == 0 { number } else { place };
+            Fill { out: out.view_mut([64])?, value: value.into() }.run(&on)?;
+        }
+        let queued = start.elapsed().as_secs_f64();
+        on.sync()?;
+        Ok(queued)
+    };
+    // Kernels are loaded and graphs are made.
+    for number in 0..3 {
+        step(number)?;
+    }
+    let start = Instant::now();
+    let queued = (0..STEPS).map(step).sum::<Result<f64>>()?;
+    let (all, count) = (start.elapsed().as_secs_f64(), f64::from(KERNELS * STEPS));
+    Ok(format!(
+        "{:.2} us a kernel to queue, {:.2} until it has run; {:?}",
+        1e6 * queued / count,
+        1e6 * all / count,
+        on.launch_counts()
+    ))
+}
+
+fn main() -> ExitCode {
+    match measure() {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(why @ Error::Unavailable { .. }) => {
+            eprintln!("{why}");
+            ExitCode::from(69)
+        }
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
