@@ -1,5 +1,6 @@
 //! Shaders, and the pipelines compiled from them: one per shader and choice of constants, compiled at first use.
 
+use crate::memory::Counters;
 use std::collections::HashMap;
 use wgpu::{
     BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType, BufferBindingType, ComputePipeline,
@@ -111,8 +112,7 @@ impl Pipelines {
     /// same for a shader. Errors go to the device's callback.
     pub fn get(
         &mut self,
-        device: &Device,
-        cache: Option<&PipelineCache>,
+        (device, cache, counters): (&Device, Option<&PipelineCache>, &Counters),
         shader: &Shader,
         constants: [u32; CONSTANTS],
         operands: u32,
@@ -122,6 +122,7 @@ impl Pipelines {
                 let source = ShaderSource::Wgsl(shader.pieces.concat().into());
                 device.create_shader_module(ShaderModuleDescriptor { label: Some(shader.name), source })
             });
+            counters.made_pipeline();
             let named: Vec<(&str, f64)> =
                 shader.constants.iter().zip(constants).map(|(&name, value)| (name, f64::from(value))).collect();
             let bindings = layout(device, shader, operands);
