@@ -2,7 +2,7 @@
 
 use crate::copy::GROUP_SIZE;
 use crate::operand::{Operand, code, count, strides};
-use crate::pipeline::{ACTIVATION, CODES, ELEMENT, FOURS, GROUP, MATH, OUTPUT, PRODUCT, Shader};
+use crate::pipeline::{ACTIVATION, CODES, ELEMENT, FOURS, GROUP, MATH, OUTPUT, PRODUCT, SUMS, Shader};
 use crate::product::{Products, Tile, products};
 use crate::queue::Dispatch;
 use crate::weight::{Form, PackedWeight, Stored};
@@ -15,11 +15,14 @@ use kernels::{Checked, DType, Error, Launch, Op, Result, Support, View, WeightRe
 const OP: &str = Linear::NAME;
 
 const LINEAR: &str = include_str!("linear.wgsl");
-static TILED: Products =
-    products!("linear", [FOURS, CODES, MATH, ACTIVATION, LINEAR, include_str!("linear_tiled.wgsl")], ["X", "W", "FORM", "WHOLE"]);
+static TILED: Products = products!(
+    "linear",
+    [FOURS, SUMS, CODES, MATH, ACTIVATION, LINEAR, include_str!("linear_tiled.wgsl")],
+    ["X", "W", "FORM", "WHOLE"]
+);
 static FEW: Shader = Shader {
     name: "linear_few",
-    pieces: &[ELEMENT, OUTPUT, GROUP, PRODUCT, FOURS, CODES, MATH, ACTIVATION, LINEAR, include_str!("linear_few.wgsl")],
+    pieces: &[ELEMENT, OUTPUT, GROUP, PRODUCT, SUMS, FOURS, CODES, MATH, ACTIVATION, LINEAR, include_str!("linear_few.wgsl")],
     constants: &["X", "W", "FORM", "WHOLE"],
 };
 static SPARSE: Shader = Shader {

@@ -2,7 +2,7 @@
 
 use crate::WgpuBackend;
 use crate::operand::{code, count, strides};
-use crate::pipeline::FOURS;
+use crate::pipeline::{FOURS, SUMS};
 use crate::product::{Products, Tile, products};
 use crate::queue::Dispatch;
 use bytemuck::{Pod, Zeroable};
@@ -11,8 +11,8 @@ use kernels::{Checked, DType, Error, Launch, Layout, Op, Result, Support};
 
 const MATMUL: &str = include_str!("matmul.wgsl");
 const CONSTANTS: [&str; 4] = ["A", "OUT", "LEFT", "RIGHT"];
-static FLOAT: Products = products!("matmul_float", [FOURS, include_str!("matmul_float.wgsl"), MATMUL], CONSTANTS);
-static INTEGER: Products = products!("matmul_integer", [FOURS, include_str!("matmul_integer.wgsl"), MATMUL], CONSTANTS);
+static FLOAT: Products = products!("matmul_float", [FOURS, SUMS, include_str!("matmul_float.wgsl"), MATMUL], CONSTANTS);
+static INTEGER: Products = products!("matmul_integer", [FOURS, SUMS, include_str!("matmul_integer.wgsl"), MATMUL], CONSTANTS);
 
 /// As in `matmul.wgsl`.
 #[derive(Clone, Copy, Pod, Zeroable)]

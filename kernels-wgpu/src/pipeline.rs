@@ -42,6 +42,8 @@ pub(crate) const FOURS: &str = include_str!("wgsl/fours.wgsl");
 pub(crate) const CODES: &str = include_str!("wgsl/codes.wgsl");
 /// What every kernel of products agrees on.
 pub(crate) const PRODUCT: &str = include_str!("wgsl/product.wgsl");
+/// Sums of chunks that are added as they are.
+pub(crate) const SUMS: &str = include_str!("wgsl/sums.wgsl");
 /// Sums held by a subgroup of eight.
 pub(crate) const EIGHT: &str = include_str!("wgsl/eight.wgsl");
 /// Products by subgroups.
