@@ -37,6 +37,10 @@
 //! bound whole, so that views of it share bind groups, buffers that are dropped are given out again, zeroed (up to 64 MiB of them),
 //! and uploads of up to 256 KiB go through chunks of memory that come back. What wgpu itself takes for larger uploads is not counted.
 //!
+//! Which tile a product is computed in depends on its size, by a seeded table for the class of device, or by measurement:
+//! [`WgpuBackend::tune`] (`cargo xtask doctor --tune`) times the tiles on the device and keeps the choices on disk. No choice changes a
+//! bit of a result: every tile adds the terms of an output in the same chain.
+//!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
 //! `SIZEWISE_WGPU` forces paths, for tests, by words separated by commas:
 //!
@@ -51,7 +55,7 @@
 //!
 //! [`WgpuBackend::self_test`] asks every op for a known answer and quarantines those that fail;
 //! [`WgpuBackend::tested`] does so once for a device, driver and version and keeps the verdict, so that opening costs nothing after
-//! the first time. Verdicts and compiled pipelines are kept in `sizewise` in the user's folder of caches (`XDG_CACHE_HOME`,
+//! the first time. Verdicts, measured tiles and compiled pipelines are kept in `sizewise` in the user's folder of caches (`XDG_CACHE_HOME`,
 //! `LOCALAPPDATA` or `~/.cache`); `SIZEWISE_CACHE` names another folder, or is `off`.
 
 mod adamw;
@@ -79,6 +83,7 @@ mod layer_norm_backward;
 mod linear;
 mod linear_int8;
 mod matmul;
+mod measured;
 mod memory;
 mod operand;
 mod pipeline;
@@ -99,6 +104,7 @@ mod sgd;
 mod softmax;
 mod softmax_backward;
 mod trials;
+mod tune;
 mod tuning;
 mod unary;
 mod unary_backward;
@@ -112,6 +118,7 @@ pub use memory::Made;
 use queue::Queue;
 use rope::Frequencies;
 pub use self_test::Wrong;
+pub use tune::Choice;
 use tuning::Tuning;
 
 pub(crate) const NAME: &str = "wgpu";

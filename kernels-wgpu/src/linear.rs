@@ -3,7 +3,7 @@
 use crate::copy::GROUP_SIZE;
 use crate::operand::{Operand, code, count, strides};
 use crate::pipeline::{ACTIVATION, CODES, ELEMENT, FOURS, GROUP, MATH, OUTPUT, PRODUCT, SUMS, Shader};
-use crate::product::{Products, Tile, products};
+use crate::product::{Family, Products, Tile, products};
 use crate::queue::Dispatch;
 use crate::weight::{Form, PackedWeight, Stored};
 use crate::{NAME, WgpuBackend};
@@ -229,7 +229,8 @@ impl WgpuBackend {
         let whole = u32::from(whole(&[params.x_first, params.x_row])) | u32::from(whole_weight) << 1;
         let few = m <= FEW_ROWS;
         let params = Tiled { lanes: lanes(k), ..params };
-        let tile = Tile::of(&self.tuning, m, n, 1);
+        let family = if form == 0 { Family::Linear } else { Family::LinearCodes };
+        let tile = Tile::of(&self.tuning, family, m, n, 1);
         let rows_of_weight = 4 * u64::from(64 / params.lanes);
         self.queue.dispatch(&Dispatch {
             op: OP,

@@ -3,7 +3,7 @@
 use crate::linear::{activation, bias, form_of_bits, form_of_blocks};
 use crate::operand::{count, strides};
 use crate::pipeline::{ACTIVATION, CODES, ELEMENT, GROUP, MATH, OUTPUT, Shader};
-use crate::product::{Products, Tile, products};
+use crate::product::{Family, Products, Tile, products};
 use crate::queue::Dispatch;
 use crate::weight::{Form, PackedWeight};
 use crate::{NAME, WgpuBackend};
@@ -143,7 +143,7 @@ impl Launch<LinearInt8<'_>> for WgpuBackend {
             Some((_, dot4)) => {
                 let step = if dot4 { 4 * STEP } else { STEP };
                 let whole = k.is_multiple_of(step) && [params.x_first, params.x_row].iter().all(|place| place.is_multiple_of(4));
-                let tile = Tile::of(&self.tuning, m, n, 1);
+                let tile = Tile::of(&self.tuning, Family::LinearInt8, m, n, 1);
                 dispatch(TILED.of(tile), [form, dot4.into(), whole.into(), 0], tile.groups(m, n))
             }
             None => {

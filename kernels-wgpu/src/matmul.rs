@@ -3,7 +3,7 @@
 use crate::WgpuBackend;
 use crate::operand::{code, count, strides};
 use crate::pipeline::{FOURS, SUMS};
-use crate::product::{Products, Tile, products};
+use crate::product::{Family, Products, Tile, products};
 use crate::queue::Dispatch;
 use bytemuck::{Pod, Zeroable};
 use kernels::ops::Matmul;
@@ -94,14 +94,17 @@ impl Launch<Matmul<'_>> for WgpuBackend {
         let (to, out_lead) = split(operands[2].first, out.layout());
         let (alpha, beta) = (args.alpha, args.beta);
         let params = Params { lead, a_lead, b_lead, out_lead, m, n, k, batch, a, b, out: to, alpha, beta, unused: 0 };
-        let tile = Tile::of(&self.tuning, m, n, batch);
+        let (products, family) = match args.a.dtype() {
+            DType::I8 => (&INTEGER, Family::MatmulInt8),
+            _ => (&FLOAT, Family::Matmul),
+        };
+        let tile = Tile::of(&self.tuning, family, m, n, batch);
         let groups = tile.groups(m, n).checked_mul(batch.into()).ok_or(Error::Limit {
             op: OP,
             what: "workgroups",
             limit: u32::MAX.into(),
             got: u64::MAX,
         })?;
-        let products = if args.a.dtype() == DType::I8 { &INTEGER } else { &FLOAT };
         let of_left = staging([k, m], [a.column, a.row], a.first, &a_lead, (a.row != 1, batch));
         let right_along = b.row == 1 && b.column != 1;
         let of_right = staging([k, n], [b.row, b.column], b.first, &b_lead, (right_along, batch));
