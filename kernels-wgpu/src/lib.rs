@@ -33,7 +33,7 @@
 //! is not shipped. They add in an order of their own, so that a row of a batch would not have the bits it has alone: a path to be
 //! asked for, not to be chosen.
 //!
-//! In a steady state nothing is made on the device ([`WgpuBackend::made`] counts): pipelines and bind groups are kept, a buffer is
+//! Where the same ops on the same buffers come again, nothing is made on the device ([`WgpuBackend::made`] counts): pipelines and bind groups are kept, a buffer is
 //! bound whole, so that views of it share bind groups, buffers that are dropped are given out again, zeroed (up to 64 MiB of them),
 //! and uploads of up to 256 KiB go through chunks of memory that come back. What wgpu itself takes for larger uploads is not counted.
 //!
