@@ -132,6 +132,36 @@ pub fn test_again(_on: &dyn Backend) -> kernels::Result<()> {
     Ok(())
 }
 
+/// Measures on a device what its backend chooses by measurement, and keeps it where later openings find it; `told` hears of each
+/// choice. Whether the backend has any.
+///
+/// # Errors
+/// Those of opening it; a fault of the device.
+#[cfg(feature = "wgpu")]
+pub fn tune(name: &str, told: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
+    if name != "wgpu" {
+        return Ok(false);
+    }
+    kernels_wgpu::WgpuBackend::tune(None, &mut |choice| {
+        let kernels_wgpu::Choice { product, m, n, tile, seconds, seeded, seeded_seconds } = choice;
+        let kept = format!("{product} m={m} n={n}: {tile}, {:.1} µs", seconds * 1e6);
+        match tile == seeded {
+            true => told(&kept),
+            false => told(&format!("{kept} instead of {seeded}, {:.1} µs", seeded_seconds * 1e6)),
+        }
+    })?;
+    Ok(true)
+}
+
+/// Measures what a backend chooses by measurement; no backend of this program chooses so.
+///
+/// # Errors
+/// None.
+#[cfg(not(feature = "wgpu"))]
+pub fn tune(_name: &str, _told: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
+    Ok(false)
+}
+
 /// The support table of a backend. A software device will do for it, and cuda needs none.
 ///
 /// # Errors

@@ -45,6 +45,9 @@ pub enum Command {
         /// Backends to look at
         #[arg(long, value_delimiter = ',', default_value = "cpu,wgpu,cuda")]
         backend: Vec<String>,
+        /// First measure which kernels are fastest on the device, and keep that for later runs
+        #[arg(long)]
+        tune: bool,
     },
     /// Print the support table of the backends as markdown
     Ops {

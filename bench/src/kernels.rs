@@ -2,7 +2,7 @@
 
 use crate::backends::OpenError;
 use crate::cases::{Case, Prepared, cases, gpu_cases};
-use crate::check::{Checked, checked, self_test};
+use crate::check::{Checked, checked, self_test_of};
 use crate::measure::{Step, Subject};
 use crate::report::{KernelRow, NoiseFloor, Verdict};
 use crate::run::{Depth, Run};
@@ -64,10 +64,12 @@ pub fn run(run: &mut Run, opened: &[Opened], ops: Option<&Regex>, null: Null) ->
     for Opened { name, backend } in opened {
         let cases = wanted(run.depth, backend, ops);
         run.progress.step(&format!("kernels: preparing {} operands on {name}", cases.len()));
-        for case in &cases {
+        for (at, case) in cases.iter().enumerate() {
             if run.stopped() {
                 break;
             }
+            // A GPU's driver compiles kernels here, a software one for seconds each.
+            run.progress.detail(&format!("kernels: preparing {} of {} on {name}: {}", at + 1, cases.len(), case.op()));
             let (row, ready) = prepare(case, name, backend);
             prepared.extend(ready.map(|ready| (rows.len(), ready)));
             rows.push(row);
@@ -120,10 +122,11 @@ fn verify(run: &Run, opened: &[Opened], ops: Option<&Regex>, rows: &mut [KernelR
         if run.stopped() || !rows.iter().any(|row| row.backend == *name && row.median_ns.is_some()) {
             continue;
         }
-        run.progress.step(&format!("kernels: checking a few cases of every op on {name} against f64"));
-        let report = self_test(on.as_ref());
+        let cases = wanted(run.depth, backend, ops);
+        run.progress.step(&format!("kernels: checking a few cases of every op that was timed on {name} against f64"));
+        let report = self_test_of(on.as_ref(), cases.iter().map(|case| (case.op(), case.op_dtype())));
         let of_backend = rows.iter_mut().filter(|row| row.backend == *name);
-        for (row, case) in of_backend.zip(&wanted(run.depth, backend, ops)).filter(|(row, _)| row.median_ns.is_some()) {
+        for (row, case) in of_backend.zip(&cases).filter(|(row, _)| row.median_ns.is_some()) {
             match checked(&report, case.op(), case.op_dtype()) {
                 Checked::Right { budget_used } => row.error_budget_used = budget_used,
                 Checked::Wrong(what) => {

@@ -29,7 +29,12 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Some(Command::Compare { before, after }) => compare_runs(&before, &after),
-        Some(Command::Doctor { backend }) => Ok(doctor::run(&open_all(&backend, &backends::Choice::default()))),
+        Some(Command::Doctor { backend, tune }) => {
+            if tune {
+                doctor::tune(&backend);
+            }
+            Ok(doctor::run(&open_all(&backend, &backends::Choice::default())))
+        }
         Some(Command::Ops { backend }) => print_ops(&backend),
         Some(Command::Performance { run }) => print_performance(&run),
         Some(Command::Kernels(args)) => measure(What::Kernels, args),

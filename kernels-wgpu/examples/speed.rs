@@ -1,7 +1,7 @@
 //! What ops and dispatches cost on this device: `cargo run --release -p kernels-wgpu --example speed [part of a name]`.
 //! On a software driver the figures say nothing about GPUs.
 
-use kernels::ops::{Act, Attention, Fill, Linear, Mask, Matmul, Upload};
+use kernels::ops::{Act, Attention, Fill, Linear, LinearInt8, Mask, Matmul, Upload};
 use kernels::weight::{Bits, BlockFormat, Blocks, Pattern, Quant, QuantScheme, Sparse, Values};
 use kernels::{Backend, Buffer, DType, Memory, Op, Packed, Result, Weight, WeightRef};
 use kernels_wgpu::WgpuBackend;
@@ -105,6 +105,20 @@ fn main() -> Result<()> {
     for (name, weight) in weights(n, k)? {
         for m in [1, 64] {
             show(&wanted, &format!("linear {m}×{n}×{k} {name}"), 2 * m * n * k, || linear(&gpu, m, n, k, &gpu.pack(&weight)?))?;
+        }
+    }
+    for (name, weight) in weights(n, k)?.into_iter().filter(|(_, weight)| matches!(weight, Weight::Quant(_) | Weight::Blocks(_)))
+    {
+        for m in [1, 64, 256] {
+            let packed = gpu.pack(&weight)?;
+            show(&wanted, &format!("linear_int8 {m}×{n}×{k} {name}"), 2 * m * n * k, || {
+                let (x, x_scale) = (gpu.alloc(DType::I8, m * k)?, uploaded(&gpu, m)?);
+                let mut out = gpu.alloc(DType::F32, m * n)?;
+                median(&gpu, || {
+                    let (x, x_scale, out) = (x.view([m, k])?, x_scale.view([m])?, out.view_mut([m, n])?);
+                    LinearInt8 { x, x_scale, weight: &packed, bias: None, act: Act::None, out }.run(&gpu)
+                })
+            })?;
         }
     }
     for (seq_q, seq_k, mask) in [(512, 512, Mask::None), (512, 512, Mask::Causal), (1, 4096, Mask::None)] {

@@ -1,11 +1,13 @@
 //! Choosing and opening an adapter, or saying why there is none.
 
-use crate::cache::Cache;
+use crate::cache::{Cache, notice};
 use crate::fault::Faults;
+use crate::measured::Measured;
 use crate::memory::Counters;
 use crate::pipeline_cache::Compilations;
 use crate::queue::Queue;
 use crate::rope::Frequencies;
+use crate::tune::KEPT;
 use crate::tuning::{Class, Tuning, VARIABLE};
 use crate::{NAME, WgpuBackend};
 use kernels::{DeviceId, DeviceInfo, Error, Result};
@@ -29,14 +31,28 @@ impl WgpuBackend {
     /// # Errors
     /// `Unavailable` if no driver offers an adapter, none is meant by `device`, or the device cannot be opened.
     pub fn new(device: Option<&str>) -> Result<Self> {
-        let instance = Instance::new(InstanceDescriptor::new_without_display_handle_from_env());
-        let adapters = pollster::block_on(instance.enumerate_adapters(Backends::PRIMARY));
-        let wanted = match device {
-            Some(device) => Some(device.to_owned()),
-            None => std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty()),
-        };
-        open(&choose(adapters, wanted.as_deref())?)
+        let (adapter, forced) = (adapter(device)?, forced());
+        open(&adapter, &forced, Cache::of(&adapter.get_info(), &forced))
     }
+}
+
+/// The adapter that `device` means, as for [`WgpuBackend::new`].
+///
+/// # Errors
+/// `Unavailable`.
+pub(crate) fn adapter(device: Option<&str>) -> Result<Adapter> {
+    let instance = Instance::new(InstanceDescriptor::new_without_display_handle_from_env());
+    let adapters = pollster::block_on(instance.enumerate_adapters(Backends::PRIMARY));
+    let wanted = match device {
+        Some(device) => Some(device.to_owned()),
+        None => std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty()),
+    };
+    choose(adapters, wanted.as_deref())
+}
+
+/// The paths that the environment forces.
+pub(crate) fn forced() -> String {
+    std::env::var(VARIABLE).unwrap_or_default()
 }
 
 fn choose(adapters: Vec<Adapter>, wanted: Option<&str>) -> Result<Adapter> {
@@ -75,7 +91,11 @@ fn rank(kind: DeviceType) -> u8 {
     }
 }
 
-fn open(adapter: &Adapter) -> Result<WgpuBackend> {
+/// Opens an adapter with paths forced on it, and what is kept about it.
+///
+/// # Errors
+/// `Unavailable`; `Value` for words that force nothing.
+pub(crate) fn open(adapter: &Adapter, forced: &str, cache: Cache) -> Result<WgpuBackend> {
     let about = adapter.get_info();
     let limits = adapter.limits();
     let features = adapter.features() & (Features::SUBGROUP | Features::PIPELINE_CACHE);
@@ -97,17 +117,23 @@ fn open(adapter: &Adapter) -> Result<WgpuBackend> {
         software: about.device_type == DeviceType::Cpu,
         subgroups: features.contains(Features::SUBGROUP).then_some((about.subgroup_min_size, about.subgroup_max_size)),
     };
-    let forced = std::env::var(VARIABLE).unwrap_or_default();
-    let cache = Cache::of(&about, &forced);
+    let mut tuning = Tuning::new(&limits, class, forced)?;
+    let kept = cache.load(KEPT);
+    let measured = kept.as_deref().and_then(|text| Measured::read(text, |tile| tuning.can(tile)));
+    match (&kept, measured) {
+        (Some(_), Some(measured)) => tuning.measured = measured,
+        (Some(_), None) => notice("the tiles measured on this device are left aside: they are none it has"),
+        (None, _) => (),
+    }
+    let interface = format!("{:?}", about.backend).to_lowercase();
     let info = DeviceInfo {
         name: about.name,
         driver: format!("{} {}", about.driver, about.driver_info).trim().to_owned(),
-        features: format!("{:?}", about.backend).to_lowercase(),
+        features: if measured.is_some() { format!("{interface}, measured tiles") } else { interface },
         software: class.software,
         ..DeviceInfo::default()
     };
     let counters = Counters::default();
-    let tuning = Tuning::new(&limits, class, &forced)?;
     let compilations = Compilations::new(&device, cache.clone());
     let queue = Queue::new(device, queue, limits, faults, counters.clone(), compilations, tuning.broken);
     Ok(WgpuBackend { id: DeviceId::unique(), info, queue, counters, tuning, cache, frequencies: Frequencies::default() })

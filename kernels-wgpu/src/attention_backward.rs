@@ -2,7 +2,7 @@
 
 use crate::WgpuBackend;
 use crate::attention::{Problem, SLICE, Tiled, place, place_of_lse, tiled};
-use crate::operand::{Operand, code, count};
+use crate::operand::{code, count};
 use crate::pipeline::{ATTENTION, ELEMENT, GROUP, MATH, SECOND, Shader};
 use kernels::ops::AttentionBackward;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
@@ -55,7 +55,7 @@ impl Launch<AttentionBackward<'_>> for WgpuBackend {
             .fold(8, |bytes: u64, factor| bytes.saturating_mul(factor.into()))
             .max(8);
         let space = self.queue.staging(OP, stats_bytes)?;
-        let stats = Operand { size_bytes: stats_bytes, ..Operand::whole(&space.buffer) };
+        let stats = self.space(&space);
         let dtype = code(args.q.dtype());
         self.dispatch_attention(OP, &DELTA, [dtype, 0, 0, 0], &[out, dout, lse, stats], &params, params.rows.into())?;
         let constants = [dtype, 0, 0, 0];

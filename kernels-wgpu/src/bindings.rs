@@ -1,5 +1,6 @@
 //! Bind groups, kept: the same operands of the same pipeline are bound without asking the device again.
 
+use crate::memory::Counters;
 use crate::operand::Operand;
 use crate::pipeline::{CONSTANTS, Compiled, Shader};
 use std::collections::HashMap;
@@ -29,7 +30,7 @@ impl Bound {
     }
 }
 
-/// All bind groups so far whose buffers are in use.
+/// All bind groups so far whose buffers are in use or kept.
 #[derive(Default)]
 pub(crate) struct Bindings {
     hasher: RandomState,
@@ -41,7 +42,7 @@ impl Bindings {
     /// The bind group of a pipeline's parameters, at a dynamic offset, and operands.
     pub fn get(
         &mut self,
-        device: &Device,
+        (device, counters): (&Device, &Counters),
         (shader, constants, compiled): (&Shader, [u32; CONSTANTS], &Compiled),
         (params, params_bytes): (&Buffer, u64),
         operands: &[Operand<'_>],
@@ -66,6 +67,7 @@ impl Bindings {
                 .zip(0..)
                 .map(|(resource, binding)| BindGroupEntry { binding, resource })
                 .collect();
+            counters.made_bind_group();
             let label = Some(shader.name);
             let group = device.create_bind_group(&BindGroupDescriptor { label, layout: &compiled.bindings, entries: &entries });
             let operands = operands.iter().map(|of| (of.buffer.clone(), of.offset_bytes, of.size_bytes)).collect();
@@ -76,7 +78,7 @@ impl Bindings {
         &bucket[at].group
     }
 
-    /// Forgets the bind groups of buffers that are no longer in use.
+    /// Forgets the bind groups of buffers that are gone.
     pub fn forget(&mut self, mut dropped: Vec<Buffer>) {
         if dropped.is_empty() {
             return;
@@ -111,18 +113,18 @@ mod tests {
             Copy { x: x.view([64]).unwrap(), out: out.view_mut([64]).unwrap() }.run(&gpu).unwrap();
         }
         assert_eq!(gpu.queue.bindings(), 1);
+        // A buffer that is kept keeps its bind groups, and comes back with them.
         drop(x);
         gpu.sync().unwrap();
-        assert_eq!(gpu.queue.bindings(), 0);
-        // Without any submission, many are let go of by allocations.
-        for _ in 0..3 {
-            let mut small = gpu.alloc(DType::U8, 64).unwrap();
-            let big = gpu.alloc(DType::U8, 32 << 20).unwrap();
-            Copy { x: big.view_as(kernels::Layout::contiguous([64]).unwrap()).unwrap(), out: small.view_mut([64]).unwrap() }
-                .run(&gpu)
-                .unwrap();
-        }
+        assert_eq!(gpu.queue.bindings(), 1);
+        let x = gpu.alloc(DType::F32, 64).unwrap();
+        Copy { x: x.view([64]).unwrap(), out: out.view_mut([64]).unwrap() }.run(&gpu).unwrap();
+        assert_eq!((gpu.queue.bindings(), gpu.made().bind_groups), (1, 1));
+        // One that is not is forgotten, if need be without any submission.
+        drop(x);
+        let big = [1, 2, 3].map(|extra| gpu.alloc(DType::U8, (32 << 20) + 16 * extra).unwrap());
+        drop(big);
         gpu.alloc(DType::U8, 1).unwrap();
-        assert!(gpu.queue.bindings() <= 1);
+        assert_eq!(gpu.queue.bindings(), 0);
     }
 }

@@ -1,5 +1,5 @@
-//! What is kept on disk between runs, for one device, driver and state of these sources: compiled pipelines and the verdict of the
-//! self-test. A file that is damaged or of something else is left aside, with a notice.
+//! What is kept on disk between runs, for one device, driver and state of these sources: compiled pipelines, the verdict of the
+//! self-test, and measured tiles. A file that is damaged or of something else is left aside, with a notice.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -27,7 +27,12 @@ impl Cache {
         Cache::new(folder(|name| std::env::var_os(name).map(PathBuf::from)), about, forced)
     }
 
-    fn new(folder: Option<PathBuf>, about: &AdapterInfo, forced: &str) -> Self {
+    /// Where nothing is kept.
+    pub fn none() -> Self {
+        Cache { folder: None, key: blake3::hash(b"") }
+    }
+
+    pub fn new(folder: Option<PathBuf>, about: &AdapterInfo, forced: &str) -> Self {
         let AdapterInfo { name, vendor, device, driver, driver_info, backend, .. } = about;
         let sources = env!("SIZEWISE_WGPU_SOURCES");
         let text = format!("{sources}\n{name}\n{vendor}\n{device}\n{driver}\n{driver_info}\n{backend:?}\n{forced}");

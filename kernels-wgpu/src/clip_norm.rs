@@ -67,7 +67,7 @@ impl Launch<ClipNorm<'_>> for WgpuBackend {
         let blocks = count(OP, "blocks", blocks)?;
         let _alone = self.queue.transfer();
         let space = self.queue.staging(OP, (u64::from(blocks) + 1) * 4)?; // the factor; [blocks]
-        let space = Operand::whole(&space.buffer);
+        let space = self.space(&space);
         let mut to = 1;
         for grad in args.grads.iter() {
             let (x, lattice) = bind(self, grad)?;

@@ -97,7 +97,7 @@ impl WgpuBackend {
         })?;
         let _alone = self.queue.transfer();
         let space = self.queue.staging(op, 2 * u64::from(parts) * u64::from(width) * 4)?; // [parts, 2, D]
-        let space = Operand::whole(&space.buffer);
+        let space = self.space(&space);
         self.queue.dispatch(&Dispatch {
             op,
             shader: &COLUMNS_SHADER,

@@ -27,7 +27,19 @@
 //! | workgroups of 256 and 26 KiB | larger tiles |
 //! | pipeline cache | compiled pipelines are kept on disk |
 //!
-//! Not used: f16 arithmetic (`SHADER_F16`), which would only shorten conversions; subgroups of other sizes; cooperative matrices.
+//! Not used: f16 arithmetic (`SHADER_F16`), which would only shorten conversions; subgroups of other sizes. Cooperative matrices
+//! neither: wgpu 30.0.1 offers them (`EXPERIMENTAL_COOPERATIVE_MATRIX`: f16 and f32, 8 × 8 and 16 × 16), but no device within reach
+//! has run them. The driver of the tests, lavapipe of Mesa 22.3.6, lacks `VK_KHR_cooperative_matrix`, and a kernel that has never run
+//! is not shipped. They add in an order of their own, so that a row of a batch would not have the bits it has alone: a path to be
+//! asked for, not to be chosen.
+//!
+//! Where the same ops on the same buffers come again, nothing is made on the device ([`WgpuBackend::made`] counts): pipelines and bind groups are kept, a buffer is
+//! bound whole, so that views of it share bind groups, buffers that are dropped are given out again, zeroed (up to 64 MiB of them),
+//! and uploads of up to 256 KiB go through chunks of memory that come back. What wgpu itself takes for larger uploads is not counted.
+//!
+//! Which tile a product is computed in depends on its size, by a seeded table for the class of device, or by measurement:
+//! [`WgpuBackend::tune`] (`cargo xtask doctor --tune`) times the tiles on the device and keeps the choices on disk. No choice changes a
+//! bit of a result: every tile adds the terms of an output in the same chain.
 //!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
 //! `SIZEWISE_WGPU` forces paths, for tests, by words separated by commas:
@@ -43,7 +55,7 @@
 //!
 //! [`WgpuBackend::self_test`] asks every op for a known answer and quarantines those that fail;
 //! [`WgpuBackend::tested`] does so once for a device, driver and version and keeps the verdict, so that opening costs nothing after
-//! the first time. Verdicts and compiled pipelines are kept in `sizewise` in the user's folder of caches (`XDG_CACHE_HOME`,
+//! the first time. Verdicts, measured tiles and compiled pipelines are kept in `sizewise` in the user's folder of caches (`XDG_CACHE_HOME`,
 //! `LOCALAPPDATA` or `~/.cache`); `SIZEWISE_CACHE` names another folder, or is `off`.
 
 mod adamw;
@@ -51,6 +63,7 @@ mod adapter;
 mod attention;
 mod attention_backward;
 mod axpy;
+mod belt;
 mod binary;
 mod bindings;
 mod cache;
@@ -70,10 +83,12 @@ mod layer_norm_backward;
 mod linear;
 mod linear_int8;
 mod matmul;
+mod measured;
 mod memory;
 mod operand;
 mod pipeline;
 mod pipeline_cache;
+mod pool;
 mod product;
 mod quantize;
 mod queue;
@@ -89,6 +104,7 @@ mod sgd;
 mod softmax;
 mod softmax_backward;
 mod trials;
+mod tune;
 mod tuning;
 mod unary;
 mod unary_backward;
@@ -98,9 +114,11 @@ mod weight;
 use cache::Cache;
 use kernels::{Backend, DeviceId, DeviceInfo};
 use memory::Counters;
+pub use memory::Made;
 use queue::Queue;
 use rope::Frequencies;
 pub use self_test::Wrong;
+pub use tune::Choice;
 use tuning::Tuning;
 
 pub(crate) const NAME: &str = "wgpu";

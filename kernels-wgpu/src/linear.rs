@@ -2,8 +2,8 @@
 
 use crate::copy::GROUP_SIZE;
 use crate::operand::{Operand, code, count, strides};
-use crate::pipeline::{ACTIVATION, CODES, ELEMENT, FOURS, GROUP, MATH, OUTPUT, PRODUCT, Shader};
-use crate::product::{Products, Tile, products};
+use crate::pipeline::{ACTIVATION, CODES, ELEMENT, FOURS, GROUP, MATH, OUTPUT, PRODUCT, SUMS, Shader};
+use crate::product::{Family, Products, Tile, products};
 use crate::queue::Dispatch;
 use crate::weight::{Form, PackedWeight, Stored};
 use crate::{NAME, WgpuBackend};
@@ -15,11 +15,14 @@ use kernels::{Checked, DType, Error, Launch, Op, Result, Support, View, WeightRe
 const OP: &str = Linear::NAME;
 
 const LINEAR: &str = include_str!("linear.wgsl");
-static TILED: Products =
-    products!("linear", [FOURS, CODES, MATH, ACTIVATION, LINEAR, include_str!("linear_tiled.wgsl")], ["X", "W", "FORM", "WHOLE"]);
+static TILED: Products = products!(
+    "linear",
+    [FOURS, SUMS, CODES, MATH, ACTIVATION, LINEAR, include_str!("linear_tiled.wgsl")],
+    ["X", "W", "FORM", "WHOLE"]
+);
 static FEW: Shader = Shader {
     name: "linear_few",
-    pieces: &[ELEMENT, OUTPUT, GROUP, PRODUCT, FOURS, CODES, MATH, ACTIVATION, LINEAR, include_str!("linear_few.wgsl")],
+    pieces: &[ELEMENT, OUTPUT, GROUP, PRODUCT, SUMS, FOURS, CODES, MATH, ACTIVATION, LINEAR, include_str!("linear_few.wgsl")],
     constants: &["X", "W", "FORM", "WHOLE"],
 };
 static SPARSE: Shader = Shader {
@@ -226,7 +229,8 @@ impl WgpuBackend {
         let whole = u32::from(whole(&[params.x_first, params.x_row])) | u32::from(whole_weight) << 1;
         let few = m <= FEW_ROWS;
         let params = Tiled { lanes: lanes(k), ..params };
-        let tile = Tile::of(&self.tuning, m, n, 1);
+        let family = if form == 0 { Family::Linear } else { Family::LinearCodes };
+        let tile = Tile::of(&self.tuning, family, m, n, 1);
         let rows_of_weight = 4 * u64::from(64 / params.lanes);
         self.queue.dispatch(&Dispatch {
             op: OP,

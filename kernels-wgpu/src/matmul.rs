@@ -2,8 +2,8 @@
 
 use crate::WgpuBackend;
 use crate::operand::{code, count, strides};
-use crate::pipeline::FOURS;
-use crate::product::{Products, Tile, products};
+use crate::pipeline::{FOURS, SUMS};
+use crate::product::{Family, Products, Tile, products};
 use crate::queue::Dispatch;
 use bytemuck::{Pod, Zeroable};
 use kernels::ops::Matmul;
@@ -11,8 +11,8 @@ use kernels::{Checked, DType, Error, Launch, Layout, Op, Result, Support};
 
 const MATMUL: &str = include_str!("matmul.wgsl");
 const CONSTANTS: [&str; 4] = ["A", "OUT", "LEFT", "RIGHT"];
-static FLOAT: Products = products!("matmul_float", [FOURS, include_str!("matmul_float.wgsl"), MATMUL], CONSTANTS);
-static INTEGER: Products = products!("matmul_integer", [FOURS, include_str!("matmul_integer.wgsl"), MATMUL], CONSTANTS);
+static FLOAT: Products = products!("matmul_float", [FOURS, SUMS, include_str!("matmul_float.wgsl"), MATMUL], CONSTANTS);
+static INTEGER: Products = products!("matmul_integer", [FOURS, SUMS, include_str!("matmul_integer.wgsl"), MATMUL], CONSTANTS);
 
 /// As in `matmul.wgsl`.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -94,14 +94,17 @@ impl Launch<Matmul<'_>> for WgpuBackend {
         let (to, out_lead) = split(operands[2].first, out.layout());
         let (alpha, beta) = (args.alpha, args.beta);
         let params = Params { lead, a_lead, b_lead, out_lead, m, n, k, batch, a, b, out: to, alpha, beta, unused: 0 };
-        let tile = Tile::of(&self.tuning, m, n, batch);
+        let (products, family) = match args.a.dtype() {
+            DType::I8 => (&INTEGER, Family::MatmulInt8),
+            _ => (&FLOAT, Family::Matmul),
+        };
+        let tile = Tile::of(&self.tuning, family, m, n, batch);
         let groups = tile.groups(m, n).checked_mul(batch.into()).ok_or(Error::Limit {
             op: OP,
             what: "workgroups",
             limit: u32::MAX.into(),
             got: u64::MAX,
         })?;
-        let products = if args.a.dtype() == DType::I8 { &INTEGER } else { &FLOAT };
         let of_left = staging([k, m], [a.column, a.row], a.first, &a_lead, (a.row != 1, batch));
         let right_along = b.row == 1 && b.column != 1;
         let of_right = staging([k, n], [b.row, b.column], b.first, &b_lead, (right_along, batch));

@@ -17,33 +17,53 @@ struct Counts {
     peak_bytes: AtomicU64,
     allocations: AtomicU64,
     waits: AtomicU64,
-    /// Buffers dropped since bind groups were last cleared of them, and their bytes.
+    /// Buffers of the queue's own, for transfers and parameters.
+    own: AtomicU64,
+    bind_groups: AtomicU64,
+    pipelines: AtomicU64,
+    /// Buffers that are no longer in use and that the queue has not yet been told of.
     dropped: Mutex<Vec<wgpu::Buffer>>,
-    dropped_bytes: AtomicU64,
+}
+
+/// What has been made on a device so far. In a steady state nothing is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Made {
+    /// Buffers, those for transfers and parameters among them.
+    pub buffers: u64,
+    /// Bind groups.
+    pub bind_groups: u64,
+    /// Compiled pipelines.
+    pub pipelines: u64,
 }
 
 impl Counters {
+    /// A buffer of the queue's own has been made.
+    pub fn made_own(&self) {
+        self.0.own.fetch_add(1, Relaxed);
+    }
+
+    /// A bind group has been made.
+    pub fn made_bind_group(&self) {
+        self.0.bind_groups.fetch_add(1, Relaxed);
+    }
+
+    /// A pipeline has been compiled.
+    pub fn made_pipeline(&self) {
+        self.0.pipelines.fetch_add(1, Relaxed);
+    }
+
     fn add(&self, bytes: u64) {
-        self.0.allocations.fetch_add(1, Relaxed);
         let live = self.0.live_bytes.fetch_add(bytes, Relaxed) + bytes;
         self.0.peak_bytes.fetch_max(live, Relaxed);
     }
 
     fn remove(&self, buffer: &wgpu::Buffer) {
         self.0.live_bytes.fetch_sub(buffer.size(), Relaxed);
-        // What a buffer costs beside its bytes counts too.
-        self.0.dropped_bytes.fetch_add(buffer.size().max(4096), Relaxed);
         self.0.dropped.lock().unwrap_or_else(PoisonError::into_inner).push(buffer.clone());
-    }
-
-    /// Bytes of what [`Counters::take_dropped`] would give.
-    pub fn dropped_bytes(&self) -> u64 {
-        self.0.dropped_bytes.load(Relaxed)
     }
 
     /// The buffers dropped since the last time.
     pub fn take_dropped(&self) -> Vec<wgpu::Buffer> {
-        self.0.dropped_bytes.store(0, Relaxed);
         std::mem::take(&mut self.0.dropped.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -53,8 +73,8 @@ impl Counters {
     }
 }
 
-/// What is behind every buffer and packed weight. Freed, and no longer counted, on drop; the device keeps the memory until the
-/// work queued on it is done.
+/// What is behind every buffer and packed weight. On drop no longer counted, and kept to be [given out again](crate::pool) or freed;
+/// the device keeps the memory until the work queued on it is done.
 pub(crate) struct Storage {
     pub buffer: wgpu::Buffer,
     counters: Counters,
@@ -85,16 +105,36 @@ impl Queue {
             return Err(Error::Limit { op, what: "bytes of one buffer", limit, got: bytes });
         }
         self.faults().check()?;
-        self.tidy();
-        let exhausted = self.device().push_error_scope(ErrorFilter::OutOfMemory);
         let size = bytes.next_multiple_of(VECTOR_BYTES).max(VECTOR_BYTES);
-        let buffer = self.device().create_buffer(&BufferDescriptor { label: Some(op), size, usage, mapped_at_creation: false });
-        if pollster::block_on(exhausted.pop()).is_some() {
-            return Err(Error::OutOfMemory { backend: NAME, wanted_bytes: bytes });
-        }
+        let kept = if usage == KERNELS { self.kept_before(size) } else { None };
+        let buffer = match kept {
+            Some(buffer) => buffer,
+            None => {
+                let exhausted = self.device().push_error_scope(ErrorFilter::OutOfMemory);
+                let descriptor = BufferDescriptor { label: Some(op), size, usage, mapped_at_creation: false };
+                let buffer = self.device().create_buffer(&descriptor);
+                if pollster::block_on(exhausted.pop()).is_some() {
+                    return Err(Error::OutOfMemory { backend: NAME, wanted_bytes: bytes });
+                }
+                self.counters().0.allocations.fetch_add(1, Relaxed);
+                buffer
+            }
+        };
         self.faults().check()?;
         self.counters().add(size);
         Ok(Storage { buffer, counters: self.counters().clone() })
+    }
+}
+
+impl WgpuBackend {
+    /// What has been made on the device so far.
+    pub fn made(&self) -> Made {
+        let counts = &self.counters.0;
+        Made {
+            buffers: counts.allocations.load(Relaxed) + counts.own.load(Relaxed),
+            bind_groups: counts.bind_groups.load(Relaxed),
+            pipelines: counts.pipelines.load(Relaxed),
+        }
     }
 }
 

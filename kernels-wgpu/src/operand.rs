@@ -4,6 +4,9 @@ use crate::memory::{Storage, VECTOR_BYTES};
 use crate::{NAME, WgpuBackend};
 use kernels::{DType, Error, Layout, MAX_RANK, Result, View};
 
+/// Most elements of a buffer that is bound whole: indices beyond are left to views that need them.
+const MOST_SHARED: u64 = i32::MAX as u64;
+
 /// The part of a buffer a view covers.
 #[derive(Clone, Copy)]
 pub(crate) struct Operand<'a> {
@@ -17,7 +20,7 @@ pub(crate) struct Operand<'a> {
 }
 
 impl<'a> Operand<'a> {
-    /// A buffer of this backend's own, all of it.
+    /// A buffer of this backend's own, all of it, which is at most one binding.
     pub fn whole(buffer: &'a wgpu::Buffer) -> Self {
         Operand { buffer, offset_bytes: 0, size_bytes: buffer.size(), first: 0 }
     }
@@ -69,6 +72,13 @@ impl WgpuBackend {
         self.part(op, &storage.buffer, view.layout(), view.dtype())
     }
 
+    /// [Work space](crate::queue::Queue::staging), as far as one binding reaches.
+    pub(crate) fn space<'a>(&self, storage: &'a Storage) -> Operand<'a> {
+        let limit = self.queue.limits().max_storage_buffer_binding_size;
+        let whole = Operand::whole(&storage.buffer);
+        Operand { size_bytes: whole.size_bytes.min(limit / VECTOR_BYTES * VECTOR_BYTES), ..whole }
+    }
+
     /// As [`WgpuBackend::operand`], of a buffer of this backend's own.
     ///
     /// # Errors
@@ -81,11 +91,16 @@ impl WgpuBackend {
         dtype: DType,
     ) -> Result<Operand<'a>> {
         let (end, limits) = (layout.end()? as u64, self.queue.limits());
+        let (size, offset) = (dtype.size_bytes() as u64, layout.offset() as u64);
+        // Bound whole where that is possible, so that views of one buffer share bind groups: those of a cache that grows, say.
+        let whole = Operand::whole(buffer);
+        if whole.size_bytes <= limits.max_storage_buffer_binding_size && whole.size_bytes / size <= MOST_SHARED {
+            return Ok(Operand { first: if end == 0 { 0 } else { offset as u32 }, ..whole });
+        }
         if end == 0 {
             // Nothing is read or written, but a binding cannot be empty.
             return Ok(Operand { buffer, offset_bytes: 0, size_bytes: VECTOR_BYTES, first: 0 });
         }
-        let (size, offset) = (dtype.size_bytes() as u64, layout.offset() as u64);
         let align = u64::from(limits.min_storage_buffer_offset_alignment).max(VECTOR_BYTES);
         let offset_bytes = offset * size / align * align;
         let size_bytes = (end * size - offset_bytes).next_multiple_of(VECTOR_BYTES);

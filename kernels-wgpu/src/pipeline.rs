@@ -1,5 +1,6 @@
 //! Shaders, and the pipelines compiled from them: one per shader and choice of constants, compiled at first use.
 
+use crate::memory::Counters;
 use std::collections::HashMap;
 use wgpu::{
     BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType, BufferBindingType, ComputePipeline,
@@ -41,6 +42,8 @@ pub(crate) const FOURS: &str = include_str!("wgsl/fours.wgsl");
 pub(crate) const CODES: &str = include_str!("wgsl/codes.wgsl");
 /// What every kernel of products agrees on.
 pub(crate) const PRODUCT: &str = include_str!("wgsl/product.wgsl");
+/// Sums of chunks that are added as they are.
+pub(crate) const SUMS: &str = include_str!("wgsl/sums.wgsl");
 /// Sums held by a subgroup of eight.
 pub(crate) const EIGHT: &str = include_str!("wgsl/eight.wgsl");
 /// Products by subgroups.
@@ -111,8 +114,7 @@ impl Pipelines {
     /// same for a shader. Errors go to the device's callback.
     pub fn get(
         &mut self,
-        device: &Device,
-        cache: Option<&PipelineCache>,
+        (device, cache, counters): (&Device, Option<&PipelineCache>, &Counters),
         shader: &Shader,
         constants: [u32; CONSTANTS],
         operands: u32,
@@ -122,6 +124,7 @@ impl Pipelines {
                 let source = ShaderSource::Wgsl(shader.pieces.concat().into());
                 device.create_shader_module(ShaderModuleDescriptor { label: Some(shader.name), source })
             });
+            counters.made_pipeline();
             let named: Vec<(&str, f64)> =
                 shader.constants.iter().zip(constants).map(|(&name, value)| (name, f64::from(value))).collect();
             let bindings = layout(device, shader, operands);

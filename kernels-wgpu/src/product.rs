@@ -16,12 +16,54 @@ pub(crate) enum Tile {
     Broadcast,
 }
 
+/// Kinds of products whose fastest tiles may differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// Of floats.
+    Matmul,
+    /// Of integers.
+    MatmulInt8,
+    /// With a dense weight.
+    Linear,
+    /// With a weight of codes.
+    LinearCodes,
+    /// In integers.
+    LinearInt8,
+}
+
+impl Family {
+    pub const ALL: [Family; 5] = [Family::Matmul, Family::MatmulInt8, Family::Linear, Family::LinearCodes, Family::LinearInt8];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Matmul => "matmul",
+            Family::MatmulInt8 => "matmul-int8",
+            Family::Linear => "linear",
+            Family::LinearCodes => "linear-codes",
+            Family::LinearInt8 => "linear_int8",
+        }
+    }
+}
+
 impl Tile {
-    /// The one for a product on a device: as large as leaves enough workgroups.
-    pub fn of(tuning: &Tuning, m: u32, n: u32, batch: u32) -> Self {
+    pub const ALL: [Tile; 4] = [Tile::Small, Tile::Middle, Tile::Large, Tile::Broadcast];
+
+    /// The word that forces it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tile::Small => "tile-32",
+            Tile::Middle => "tile-64",
+            Tile::Large => "tile-128",
+            Tile::Broadcast => "broadcast",
+        }
+    }
+
+    /// The one for a product on a device: the fastest by measurement, else as large as leaves enough workgroups.
+    pub fn of(tuning: &Tuning, family: Family, m: u32, n: u32, batch: u32) -> Self {
         let tiles = |side: u32| u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side)) * u64::from(batch);
-        match tuning.tile {
-            Some(forced) => forced,
+        let measured = if batch == 1 { tuning.measured.tile(family, m, n) } else { None };
+        match tuning.tile.or(measured) {
+            Some(tile) => tile,
             None if tuning.broadcast && tiles(128) >= 2 => Tile::Broadcast,
             None if tuning.large && m > 64 && n > 64 && tiles(128) >= tuning.workgroups => Tile::Large,
             None if m > 32 && n > 32 && tiles(64) * 2 >= tuning.workgroups => Tile::Middle,

@@ -1,17 +1,19 @@
 //! The queue: dispatches gathered into few submissions, transfers, and the only wait.
 
+use crate::belt::Belt;
 use crate::bindings::Bindings;
 use crate::fault::Faults;
 use crate::memory::{Counters, KERNELS, READBACK, Storage};
 use crate::operand::Operand;
 use crate::pipeline::{CONSTANTS, Pipelines, Shader};
 use crate::pipeline_cache::Compilations;
+use crate::pool::Pool;
 use crate::report::Report;
 use kernels::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wgpu::{
-    BufferDescriptor, BufferUsages, CommandEncoder, CommandEncoderDescriptor, ComputePass, ComputePassDescriptor, Device, Limits,
-    MapMode, PollType,
+    BufferDescriptor, BufferUsages, CommandBuffer, CommandEncoder, CommandEncoderDescriptor, ComputePass, ComputePassDescriptor,
+    Device, Limits, MapMode, PollType,
 };
 
 /// Most workgroups along one dimension of a dispatch that every device allows.
@@ -20,8 +22,6 @@ const MAX_GROUPS: u64 = 65_535;
 const SLOT_BYTES: usize = 512;
 /// Dispatches gathered before they are submitted.
 const SLOTS: usize = 256;
-/// Dropped buffers that bind groups may hold until the next submission.
-const MOST_DROPPED_BYTES: u64 = 16 << 20;
 /// Writes of this size do not wait for the next submission.
 const LARGE_WRITE_BYTES: usize = 1 << 20;
 
@@ -64,6 +64,8 @@ struct State {
     awaits_report: bool,
     pipelines: Pipelines,
     bindings: Bindings,
+    pool: Pool,
+    belt: Belt,
     /// Parameters of the dispatches gathered, a slot each.
     params: Vec<u8>,
     /// Where they go when submitted.
@@ -113,12 +115,28 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go of buffers that are no longer in use but for bind groups, if they are many.
-    pub fn tidy(&self) {
-        if self.counters.dropped_bytes() >= MOST_DROPPED_BYTES {
-            let mut state = self.state();
-            state.bindings.forget(self.counters.take_dropped());
+    /// Puts buffers that were dropped into the pool, and lets go of those that it has no room for and of their bind groups.
+    fn collect(&self, state: &mut State) {
+        let mut gone = Vec::new();
+        for buffer in self.counters.take_dropped() {
+            if buffer.usage() == KERNELS { state.pool.keep(buffer, &mut gone) } else { gone.push(buffer) }
         }
+        state.bindings.forget(gone);
+    }
+
+    /// A buffer of exactly this size from the pool, to be zero once all that is queued is done.
+    pub fn kept_before(&self, size_bytes: u64) -> Option<wgpu::Buffer> {
+        let mut state = self.state();
+        self.collect(&mut state);
+        let buffer = state.pool.take(size_bytes)?;
+        self.encoder(&mut state).clear_buffer(&buffer, 0, None);
+        Some(buffer)
+    }
+
+    /// Where commands between compute passes go.
+    fn encoder<'s>(&self, state: &'s mut State) -> &'s mut CommandEncoder {
+        state.pass = None;
+        state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()))
     }
 
     /// Bind groups kept.
@@ -147,6 +165,7 @@ impl Queue {
             self.submit(state);
         }
         let slots = state.slots.get_or_insert_with(|| {
+            self.counters.made_own();
             self.device.create_buffer(&BufferDescriptor {
                 label: Some("params"),
                 size: (SLOTS * SLOT_BYTES) as u64,
@@ -156,9 +175,10 @@ impl Queue {
         });
         state.awaits_report |= dispatch.operands.iter().any(|of| *of.buffer == self.report.buffer);
         let &Dispatch { shader, constants, operands, .. } = dispatch;
-        let compiled = state.pipelines.get(&self.device, self.compilations.get(), shader, constants, operands.len() as u32);
+        let from = (&self.device, self.compilations.get(), &self.counters);
+        let compiled = state.pipelines.get(from, shader, constants, operands.len() as u32);
         let pipeline = (shader, constants, compiled);
-        let bindings = state.bindings.get(&self.device, pipeline, (slots, SLOT_BYTES as u64), operands);
+        let bindings = state.bindings.get((&self.device, &self.counters), pipeline, (slots, SLOT_BYTES as u64), operands);
         let pass = state.pass.get_or_insert_with(|| {
             let encoder =
                 state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
@@ -177,19 +197,39 @@ impl Queue {
     fn submit(&self, state: &mut State) {
         state.pass = None;
         if let Some(encoder) = state.encoder.take() {
-            if let Some(slots) = &state.slots {
-                self.queue.write_buffer(slots, 0, &state.params);
-            }
+            // What was copied to the device by `write` is in `encoder`; parameters go before all of it.
+            let params = self.parameters(state);
             state.params.clear();
-            self.queue.submit([encoder.finish()]);
+            state.belt.close();
+            self.queue.submit(params.into_iter().chain([encoder.finish()]));
+            state.belt.recall();
         }
-        state.bindings.forget(self.counters.take_dropped());
+        self.collect(state);
+    }
+
+    /// What brings the parameters of the dispatches gathered to where they read them.
+    fn parameters(&self, state: &mut State) -> Option<CommandBuffer> {
+        let slots = state.slots.as_ref().filter(|_| !state.params.is_empty())?;
+        let Some((chunk, at)) = state.belt.stage(&self.device, &self.counters, &state.params) else {
+            self.queue.write_buffer(slots, 0, &state.params);
+            return None;
+        };
+        let mut encoder = self.device.create_command_encoder(&CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(chunk, at, slots, 0, state.params.len() as u64);
+        Some(encoder.finish())
     }
 
     /// Copies bytes from the host, after all that is queued. Where they end within a word, the rest of the word becomes zero.
     pub fn write(&self, to: &wgpu::Buffer, offset_bytes: u64, bytes: &[u8]) {
+        let mut state = self.state();
+        let state = &mut *state;
+        self.encoder(state);
+        if let (Some((chunk, at)), Some(encoder)) = (state.belt.stage(&self.device, &self.counters, bytes), &mut state.encoder) {
+            let size = (bytes.len() as u64).next_multiple_of(4);
+            return encoder.copy_buffer_to_buffer(chunk, at, to, offset_bytes, size);
+        }
         // Writes reach the device before the commands of the next submission, so the commands gathered so far must go first.
-        self.submit(&mut self.state());
+        self.submit(state);
         let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
         if !words.is_empty() {
             self.queue.write_buffer(to, offset_bytes, words);
@@ -247,11 +287,9 @@ impl Queue {
         // Held to the end: the buffer read from is shared.
         let mut state = self.state();
         let state = &mut *state;
-        state.pass = None;
-        let encoder =
-            state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
-        encoder.copy_buffer_to_buffer(from, offset_bytes, &readback.buffer, 0, size);
         let awaited = std::mem::take(&mut state.awaits_report);
+        let encoder = self.encoder(state);
+        encoder.copy_buffer_to_buffer(from, offset_bytes, &readback.buffer, 0, size);
         if awaited {
             self.report.collect(encoder);
         }
@@ -289,10 +327,7 @@ impl Queue {
             return self.poll();
         }
         // Held to the end: the memory the report is read from is shared.
-        state.pass = None;
-        let encoder =
-            state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
-        self.report.collect(encoder);
+        self.report.collect(self.encoder(state));
         self.submit(state);
         self.report.map();
         self.poll()?;

@@ -2,13 +2,12 @@
 
 use crate::WgpuBackend;
 use crate::lattice::{Lattice, Slot, floats};
-use crate::memory::VECTOR_BYTES;
-use crate::operand::{Operand, code, count, strides};
+use crate::operand::{code, count, strides};
 use crate::pipeline::{ELEMENT, GROUP, INDEX, LATTICE, OUTPUT, Shader};
 use crate::queue::Dispatch;
 use bytemuck::{Pod, Zeroable};
 use kernels::ops::ScatterAdd;
-use kernels::{Checked, DType, Error, Launch, Op, Result, Support};
+use kernels::{Checked, DType, Launch, Op, Result, Support};
 
 static SHADER: Shader = Shader {
     name: ScatterAdd::NAME,
@@ -60,12 +59,7 @@ impl Launch<ScatterAdd<'_>> for WgpuBackend {
         let params_bytes = bytemuck::bytes_of(&params);
         let _alone = self.queue.transfer();
         let space = self.queue.staging(OP, 4 * u64::from(params.limit))?;
-        let size_bytes = (4 * u64::from(params.limit)).next_multiple_of(VECTOR_BYTES).max(VECTOR_BYTES);
-        let limit = self.queue.limits().max_storage_buffer_binding_size;
-        if size_bytes > limit {
-            return Err(Error::Limit { op: OP, what: "bytes of a word per row of `out`", limit, got: size_bytes });
-        }
-        let from = Operand { size_bytes, ..Operand::whole(&space.buffer) };
+        let from = self.space(&space);
         for (find, count) in [(0, params.limit), (1, lattice.count())] {
             self.queue.dispatch(&Dispatch {
                 op: OP,

@@ -1,5 +1,6 @@
 //! How kernels are cut for a device: a seeded table by class of device, and what the environment forces.
 
+use crate::measured::Measured;
 use crate::product::Tile;
 use kernels::{Error, OP_NAMES, Result};
 use wgpu::Limits;
@@ -29,6 +30,8 @@ pub(crate) struct Tuning {
     pub broadcast: bool,
     /// The tile of every product (and attention's), if it is forced.
     pub tile: Option<Tile>,
+    /// Tiles of products that were measured on this device.
+    pub measured: Measured,
     /// An op that does nothing, for tests.
     pub broken: Option<&'static str>,
 }
@@ -46,6 +49,7 @@ impl Tuning {
             dot4: true,
             broadcast: class.software && eights,
             tile: None,
+            measured: Measured::default(),
             broken: None,
         };
         for word in forced.split(',').map(str::trim).filter(|word| !word.is_empty()) {
@@ -53,20 +57,34 @@ impl Tuning {
                 "small" => tuning.large = false,
                 "no-dot4" => tuning.dot4 = false,
                 "no-subgroups" => tuning.broadcast = false,
-                "tile-32" => tuning.tile = Some(Tile::Small),
-                "tile-64" => tuning.tile = Some(Tile::Middle),
-                "tile-128" => tuning.tile = Some(Tile::Large),
-                "broadcast" if eights => tuning.tile = Some(Tile::Broadcast),
+                "broadcast" if !eights => return Err(unknown(word)),
+                _ if tile(word).is_some() => tuning.tile = tile(word),
                 _ if op(word).is_some() => tuning.broken = op(word),
-                _ => {
-                    let wanted = "words of `small`, `no-dot4`, `no-subgroups`, `tile-32`, `tile-64`, `tile-128`, `break-OP`, and \
-                                  `broadcast` where subgroups are of 8";
-                    return Err(Error::Value { op: "open", arg: VARIABLE, wanted, got: word.to_owned() });
-                }
+                _ => return Err(unknown(word)),
             }
         }
         Ok(tuning)
     }
+
+    /// Whether the device can do a tile, and may.
+    pub fn can(&self, tile: Tile) -> bool {
+        match tile {
+            Tile::Small | Tile::Middle => true,
+            Tile::Large => self.large,
+            Tile::Broadcast => self.broadcast,
+        }
+    }
+}
+
+fn unknown(word: &str) -> Error {
+    let wanted = "words of `small`, `no-dot4`, `no-subgroups`, `tile-32`, `tile-64`, `tile-128`, `break-OP`, and `broadcast` where \
+                  subgroups are of 8";
+    Error::Value { op: "open", arg: VARIABLE, wanted, got: word.to_owned() }
+}
+
+/// The tile a word forces.
+fn tile(word: &str) -> Option<Tile> {
+    Tile::ALL.into_iter().find(|tile| tile.name() == word)
 }
 
 /// The op a word wants broken.

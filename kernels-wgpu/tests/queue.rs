@@ -36,6 +36,31 @@ fn every_dispatch_of_many_has_parameters_of_its_own() {
 }
 
 #[test]
+fn uploads_of_every_size_arrive_in_their_order_and_none_waits() {
+    let gpu = open();
+    // Parts of a chunk of the belt, all of one, more than one, and bytes that end within a word.
+    let sizes = [1, 3, 4, 5, 100, 4096, (100 << 10) + 2, (256 << 10) - 4, 256 << 10, (256 << 10) + 4, (1 << 20) + 1];
+    let mut buffers = Vec::new();
+    for round in 0..20u8 {
+        for (at, &len) in sizes.iter().enumerate() {
+            let (mut x, mut y) = (gpu.alloc(DType::U8, len).unwrap(), gpu.alloc(DType::U8, len).unwrap());
+            let value = round.wrapping_mul(13).wrapping_add(at as u8);
+            Upload::new(&vec![value; len], x.view_mut([len]).unwrap()).run(&gpu).unwrap();
+            Copy { x: x.view([len]).unwrap(), out: y.view_mut([len]).unwrap() }.run(&gpu).unwrap();
+            Upload::new(&vec![!value; len], x.view_mut([len]).unwrap()).run(&gpu).unwrap();
+            buffers.push((x, y, len, value));
+        }
+    }
+    assert_eq!(gpu.memory_stats().waits, 0);
+    for (x, y, len, value) in buffers {
+        let (mut later, mut before) = (vec![0u8; len], vec![0u8; len]);
+        Download::new(x.view([len]).unwrap(), &mut later).run(&gpu).unwrap();
+        Download::new(y.view([len]).unwrap(), &mut before).run(&gpu).unwrap();
+        assert!(before.iter().all(|&byte| byte == value) && later.iter().all(|&byte| byte == !value), "{len}");
+    }
+}
+
+#[test]
 fn only_download_and_sync_wait() {
     let gpu = open();
     let waits = || gpu.memory_stats().waits;

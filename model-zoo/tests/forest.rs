@@ -57,10 +57,15 @@ fn a_forest_on_a_device_says_what_it_says_on_the_host() {
         let forest = forest.unwrap();
         let cpu: Arc<dyn Backend> = Arc::new(kernels_cpu::CpuBackend::builder().build().unwrap());
         let placed = forest.place(&cpu).unwrap();
+        let test_rows = task.test.inputs.table().unwrap();
         let host = forest.predict_proba(&task.test.inputs).unwrap();
         assert_eq!(placed.predict_proba(&task.test.inputs).unwrap(), host);
         let one = Inputs::Table(Table::new(1, table.cols, table.values[..table.cols].to_vec()).unwrap());
         assert_eq!(placed.predict_proba(&one).unwrap(), forest.predict_proba(&one).unwrap());
+        // More rows than go to the device at once.
+        let many = test_rows.values.repeat(50);
+        let many = Inputs::Table(Table::new(50 * test_rows.rows, table.cols, many).unwrap());
+        assert_eq!(placed.predict_proba(&many).unwrap(), host.repeat(50));
         let narrow = Inputs::Table(Table::new(1, 2, vec![0.0; 2]).unwrap());
         assert!(matches!(placed.predict_proba(&narrow), Err(Error::Config { .. })));
     }

@@ -13,6 +13,10 @@ pub struct Args {
     /// Backends to look at; all of them are compiled in for it
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "cpu,wgpu,cuda")]
     backend: Vec<Backend>,
+
+    /// First measure which kernels are fastest on each device, and keep that for later runs (wgpu: a minute or two)
+    #[arg(long)]
+    tune: bool,
 }
 
 /// Builds the program with the backends asked for and lets it look.
@@ -21,5 +25,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn argv(args: &Args) -> Vec<OsString> {
-    vec!["doctor".into(), "--backend".into(), forward::comma_list(&args.backend).into()]
+    let mut argv = vec!["doctor".into(), "--backend".into(), forward::comma_list(&args.backend).into()];
+    argv.extend(args.tune.then(|| "--tune".into()));
+    argv
 }

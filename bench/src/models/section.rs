@@ -174,19 +174,6 @@ impl<'r> Section<'r> {
         });
     }
 
-    /// A row of a model that runs on the host whatever the backend: counted as the CPU's.
-    pub fn classify_on_host(
-        &self,
-        entries: &mut Vec<Entry>,
-        named: &Named<'_>,
-        made: &Made,
-        test: &Examples,
-        model: Rc<dyn Classify>,
-    ) {
-        let row = filled(named.row("cpu"), made);
-        self.push(entries, classifier(row, model, test));
-    }
-
     /// Fills an entry for each backend.
     pub fn on_each(
         &self,

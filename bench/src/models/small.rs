@@ -90,7 +90,7 @@ fn fit<M: Store>(
     }
 }
 
-/// Trees read tables; on texts they stand behind the same features, fewer of them.
+/// Trees read tables; on texts they stand behind the same features.
 fn forest(section: &Section<'_>, task: &Classification, reader: &Reader, entries: &mut Vec<Entry>) {
     let named = named(task, "forest", "f32");
     if section.stopped() || !section.wants(&named) {
@@ -106,17 +106,23 @@ fn forest(section: &Section<'_>, task: &Classification, reader: &Reader, entries
             Forest::fit(&table, labels, classes, config).and_then(|model| {
                 let train_s = start.elapsed().as_secs_f64();
                 let model = OnText { features: features.clone(), model };
-                let made = Made { train_s, file_bytes: model.file_bytes()?, made_from: None };
-                Ok((Rc::new(model) as Rc<dyn Classify>, made))
+                Ok((Made { train_s, file_bytes: model.file_bytes()?, made_from: None }, model.model))
             })
         }
-        (inputs, _) => inputs
-            .table()
-            .and_then(|table| timed(|| Forest::fit(table, labels, classes, config)))
-            .map(|(model, made)| (Rc::new(model) as Rc<dyn Classify>, made)),
+        (inputs, _) => {
+            let fitted = inputs.table().and_then(|table| timed(|| Forest::fit(table, labels, classes, config)));
+            fitted.map(|(model, made)| (made, model))
+        }
+    };
+    let place = |forest: &Forest, on: &Arc<dyn Backend>| -> Result<Rc<dyn Classify>> {
+        let model = forest.place(on)?;
+        Ok(match reader {
+            Reader::Table => Rc::new(model),
+            Reader::Text(features) => Rc::new(OnText { features: features.clone(), model }),
+        })
     };
     match fitted {
-        Ok((model, made)) => section.classify_on_host(entries, &named, &made, &task.test, model),
+        Ok((made, forest)) => section.classify(entries, &named, &made, &task.test, |on| place(&forest, on)),
         Err(error) => section.failed(entries, &named, &error),
     }
 }

@@ -46,22 +46,37 @@ fn finish_eight(row: u32, column: u32, lane: u32, i: u32, sums: Eight) {
     finish_row(row + place_of(left_along_p(), 7u, i), column, lane, sums.r7);
 }
 
+fn joined_eight(a: Eight, b: Eight, by: Factors) -> Eight {
+    return Eight(
+        joined(a.r0, b.r0, by),
+        joined(a.r1, b.r1, by),
+        joined(a.r2, b.r2, by),
+        joined(a.r3, b.r3, by),
+        joined(a.r4, b.r4, by),
+        joined(a.r5, b.r5, by),
+        joined(a.r6, b.r6, by),
+        joined(a.r7, b.r7, by),
+    );
+}
+
 // Computes and finishes the tile from `first_row` and `first_column`, with sums of k terms.
 fn product(first_row: u32, first_column: u32, invocation: u32, k: u32) {
     let lane = invocation % 8u;
     let row = first_row + invocation / 32u * 32u;
     let column = first_column + invocation / 8u % 4u * 32u;
+    let along = right_along_p();
+    let places = vec4(place_of(along, lane, 0u), place_of(along, lane, 1u), place_of(along, lane, 2u), place_of(along, lane, 3u));
     var total0 = Eight();
     var total1 = Eight();
     var total2 = Eight();
     var total3 = Eight();
-    for (var first = 0u; first < k; first += CHUNK) {
+    for (var first = 0u; first < k; first += chunk()) {
         var s0 = Eight();
         var s1 = Eight();
         var s2 = Eight();
         var s3 = Eight();
         // Zeros up to a multiple of 16, as tiles have them.
-        for (var p = first; p < min(first + CHUNK, (k + 15u) & ~15u); p += 4u) {
+        for (var p = first; p < min(first + chunk(), (k + 15u) & ~15u); p += 4u) {
             let l = left_quad(row, lane, p);
             let r = right_quad(column, lane, p);
             s0 = multiplied(l.p0.x, r.p0, s0);
@@ -81,10 +96,11 @@ fn product(first_row: u32, first_column: u32, invocation: u32, k: u32) {
             s2 = multiplied(l.p3.z, r.p3, s2);
             s3 = multiplied(l.p3.w, r.p3, s3);
         }
-        total0 = added(total0, s0);
-        total1 = added(total1, s1);
-        total2 = added(total2, s2);
-        total3 = added(total3, s3);
+        let by = factors(column + places, first);
+        total0 = joined_eight(total0, s0, by);
+        total1 = joined_eight(total1, s1, by);
+        total2 = joined_eight(total2, s2, by);
+        total3 = joined_eight(total3, s3, by);
     }
     finish_eight(row, column, lane, 0u, total0);
     finish_eight(row, column, lane, 1u, total1);

@@ -25,7 +25,3 @@ fn multiplied(l: Value, r: vec4<Value>, s: Eight) -> Eight {
         mac(subgroupBroadcast(l, 7u), r, s.r7),
     );
 }
-
-fn added(a: Eight, b: Eight) -> Eight {
-    return Eight(a.r0 + b.r0, a.r1 + b.r1, a.r2 + b.r2, a.r3 + b.r3, a.r4 + b.r4, a.r5 + b.r5, a.r6 + b.r6, a.r7 + b.r7);
-}

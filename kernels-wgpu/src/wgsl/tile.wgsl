@@ -1,5 +1,5 @@
 // Products: a workgroup of SIDE × SIDE invocations computes a tile of sums, 4·SIDE·BLOCKS a side, each invocation 4·BLOCKS a
-// side, from parts of the factors that it shares. The op's own piece defines `Value`, `mac`, and what `product.wgsl` asks for;
+// side, from parts of the factors that it shares. The op's own piece defines what `product.wgsl` asks for;
 // SIDE and BLOCKS (1 or 2) come first of all pieces.
 //
 // A factor is staged in vectors along the direction in which it is dense in memory: along p, the direction of summation, where
@@ -86,7 +86,17 @@ fn multiplied(l: Quad, r: Quad, sums: Sums) -> Sums {
     return s;
 }
 
-fn added(a: Sums, b: Sums) -> Sums { return Sums(a.r0 + b.r0, a.r1 + b.r1, a.r2 + b.r2, a.r3 + b.r3); }
+fn joined_block(a: Sums, b: Sums, by: Factors) -> Sums {
+    return Sums(joined(a.r0, b.r0, by), joined(a.r1, b.r1, by), joined(a.r2, b.r2, by), joined(a.r3, b.r3, by));
+}
+
+// What the sums of invocation g's columns in a block, of the chunk from p, are joined by.
+fn factors_of(column: u32, g: u32, block: u32, p: u32) -> Factors {
+    let along = right_along_p();
+    let near = column + vec2(place_in_tile(along, g, block, 0u), place_in_tile(along, g, block, 1u));
+    let far = column + vec2(place_in_tile(along, g, block, 2u), place_in_tile(along, g, block, 3u));
+    return factors(vec4(near, far), p);
+}
 
 fn finish_row(row: u32, column: u32, g: u32, block: u32, sums: vec4<Value>) {
     finish(row, column + place_in_tile(right_along_p(), g, block, 0u), sums.x);
@@ -111,12 +121,12 @@ fn product(row: u32, column: u32, lane: u32, k: u32) {
     var total01 = Sums();
     var total10 = Sums();
     var total11 = Sums();
-    for (var first = 0u; first < k; first += CHUNK) {
+    for (var first = 0u; first < k; first += chunk()) {
         var s00 = Sums();
         var s01 = Sums();
         var s10 = Sums();
         var s11 = Sums();
-        for (var p = first; p < min(first + CHUNK, k); p += STEP) {
+        for (var p = first; p < min(first + chunk(), k); p += STEP) {
             workgroupBarrier();
             stage(lane, row, column, p);
             workgroupBarrier();
@@ -133,11 +143,13 @@ fn product(row: u32, column: u32, lane: u32, k: u32) {
                 }
             }
         }
-        total00 = added(total00, s00);
+        let by0 = factors_of(column, j, 0u, first);
+        total00 = joined_block(total00, s00, by0);
         if (BLOCKS > 1u) {
-            total01 = added(total01, s01);
-            total10 = added(total10, s10);
-            total11 = added(total11, s11);
+            let by1 = factors_of(column, j, 1u, first);
+            total01 = joined_block(total01, s01, by1);
+            total10 = joined_block(total10, s10, by0);
+            total11 = joined_block(total11, s11, by1);
         }
     }
     finish_block(row, column, lane, 0u, 0u, total00);

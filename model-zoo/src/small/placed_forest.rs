@@ -9,6 +9,9 @@ use kernels::ops::{Download, Forest as Judge, Upload};
 use kernels::{Backend, Buffer, DType, Element, Op};
 use std::sync::Arc;
 
+/// Most numbers of a block of rows that goes to the device at once (4 MiB).
+const BLOCK_ELEMENTS: usize = 1 << 20;
+
 /// Trees on a device. Gives what [`Forest`] gives on the host, to the bit.
 pub struct PlacedForest {
     on: Arc<dyn Backend>,
@@ -80,19 +83,24 @@ impl Classify for PlacedForest {
         if table.cols != self.cols {
             return Err(Error::config("inputs", format!("fitted on {} columns, got {}", self.cols, table.cols)));
         }
-        let (rows, on, classes) = (table.rows, &*self.on, self.classes);
-        let (x, mut out) = (put(&self.on, DType::F32, &table.values)?, on.alloc(DType::F32, rows * classes)?);
-        Judge {
-            x: x.view([rows, self.cols])?,
-            roots: self.roots.view([self.trees])?,
-            nodes: self.nodes.view([self.nodes.len() / 3, 3])?,
-            leaves: self.leaves.view([self.leaves.len() / classes, classes])?,
-            scale: 1.0 / self.trees as f32,
-            out: out.view_mut([rows, classes])?,
+        let (on, cols, classes) = (&*self.on, self.cols, self.classes);
+        let block = (BLOCK_ELEMENTS / cols.max(1)).clamp(1, table.rows.max(1));
+        let (mut x, mut out) = (on.alloc(DType::F32, block * cols)?, on.alloc(DType::F32, block * classes)?);
+        let mut probabilities = vec![0f32; table.rows * classes];
+        for (index, probabilities) in probabilities.chunks_mut((block * classes).max(1)).enumerate() {
+            let (first, len) = (index * block, probabilities.len() / classes.max(1));
+            Upload::new(&table.values[first * cols..(first + len) * cols], x.view_mut([len, cols])?).run(on)?;
+            Judge {
+                x: x.view([len, cols])?,
+                roots: self.roots.view([self.trees])?,
+                nodes: self.nodes.view([self.nodes.len() / 3, 3])?,
+                leaves: self.leaves.view([self.leaves.len() / classes, classes])?,
+                scale: 1.0 / self.trees as f32,
+                out: out.view_mut([len, classes])?,
+            }
+            .run(on)?;
+            Download::new(out.view([len, classes])?, probabilities).run(on)?;
         }
-        .run(on)?;
-        let mut probabilities = vec![0f32; rows * classes];
-        Download::new(out.view([rows * classes])?, &mut probabilities).run(on)?;
         Ok(probabilities)
     }
 }

@@ -1,0 +1,77 @@
+//! Buffers whose owners are gone, kept to be given out again: what comes and goes from step to step is made once. Work queued on a
+//! buffer before it is given out again comes before all that is queued on it afterwards, as there is one queue.
+
+use std::collections::VecDeque;
+use wgpu::Buffer;
+
+/// Most buffers kept, and most bytes of them.
+const MOST: usize = 1024;
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Kept buffers, the oldest first.
+#[derive(Default)]
+pub(crate) struct Pool {
+    kept: VecDeque<Buffer>,
+    bytes: u64,
+}
+
+impl Pool {
+    /// Keeps a buffer; those there is no more room for, the oldest first, go to `gone`.
+    pub fn keep(&mut self, buffer: Buffer, gone: &mut Vec<Buffer>) {
+        if buffer.size() > MOST_BYTES {
+            return gone.push(buffer);
+        }
+        self.bytes += buffer.size();
+        self.kept.push_back(buffer);
+        while self.kept.len() > MOST || self.bytes > MOST_BYTES {
+            let Some(oldest) = self.kept.pop_front() else { return };
+            self.bytes -= oldest.size();
+            gone.push(oldest);
+        }
+    }
+
+    /// The buffer of exactly this size that was kept last: steps that drop in the reverse of the order they allocate in get each
+    /// buffer for what it was before.
+    pub fn take(&mut self, size_bytes: u64) -> Option<Buffer> {
+        let at = self.kept.iter().rposition(|buffer| buffer.size() == size_bytes)?;
+        let buffer = self.kept.remove(at)?;
+        self.bytes -= size_bytes;
+        Some(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST, MOST_BYTES, Pool};
+    use crate::WgpuBackend;
+    use crate::memory::KERNELS;
+    use wgpu::BufferDescriptor;
+
+    #[test]
+    fn a_pool_gives_what_fits_exactly_and_is_bounded() {
+        let gpu = WgpuBackend::new(None).unwrap_or_else(|error| panic!("{error}"));
+        let of =
+            |size| gpu.device().create_buffer(&BufferDescriptor { label: None, size, usage: KERNELS, mapped_at_creation: false });
+        let (mut pool, mut gone) = (Pool::default(), Vec::new());
+        let (first, second) = (of(64), of(64));
+        for buffer in [&first, &second] {
+            pool.keep(buffer.clone(), &mut gone);
+        }
+        assert_eq!((pool.take(60), pool.take(128)), (None, None));
+        assert_eq!((pool.take(64), pool.take(64), pool.take(64)), (Some(second), Some(first.clone()), None));
+        // Bytes.
+        pool.keep(first.clone(), &mut gone);
+        pool.keep(of(MOST_BYTES - 64), &mut gone);
+        assert_eq!(gone, []);
+        pool.keep(of(16), &mut gone);
+        assert_eq!(gone, [first]);
+        assert!(pool.take(MOST_BYTES - 64).is_some());
+        pool.keep(of(MOST_BYTES + 16), &mut gone);
+        assert_eq!((pool.take(MOST_BYTES + 16), pool.bytes), (None, 16));
+        // Buffers.
+        let small = pool.take(16).unwrap();
+        gone.clear();
+        (0..MOST + 2).for_each(|_| pool.keep(small.clone(), &mut gone));
+        assert_eq!((gone.len(), pool.bytes), (2, 16 * MOST as u64));
+    }
+}
