@@ -3,7 +3,7 @@
 //! Steps of as many small kernels as decoding a token takes, a quarter of them with other parameters than in the step before. Run it
 //! once more with `SIZEWISE_CUDA_GRAPHS=off` to compare.
 
-use kernels::ops::Fill;
+use kernels::ops::{Download, Fill};
 use kernels::{DType, Error, Memory, Op, Result};
 use kernels_cuda::CudaBackend;
 use std::process::ExitCode;
@@ -19,11 +19,25 @@ fn measure() -> Result<String> {
         let start = Instant::now();
         for place in 0..KERNELS {
             let value = if place % 4 == 0 { number } else { place };
-            Fill { out: out.view_mut([64])?, value: value.into() }.run(&on)?;
+            let from = place as usize % 64;
+            Fill { out: out.view_mut([64])?.narrow(0, from, 64 - from)?, value: value.into() }.run(&on)?;
         }
         let queued = start.elapsed().as_secs_f64();
         on.sync()?;
-        Ok(queued)
+        let mut host = [0f32; 64];
+        Download::new(out.view([64])?, &mut host).run(&on)?;
+        // What the last launch that reached each place was given.
+        let given = |place: u32| {
+            (0..KERNELS).rev().find(|launch| launch % 64 <= place).map_or(0, |at| if at % 4 == 0 { number } else { at })
+        };
+        match (0..64).find(|&place| host[place as usize] != given(place) as f32) {
+            None => Ok(queued),
+            Some(place) => Err(Error::Fault {
+                backend: "cuda",
+                op: "fill",
+                what: format!("step {number} left {} at {place}", host[place as usize]),
+            }),
+        }
     };
     // Kernels are loaded and graphs are made.
     for number in 0..3 {

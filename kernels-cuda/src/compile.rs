@@ -257,12 +257,17 @@ fn kernels_folder() -> Option<PathBuf> {
     std::env::var_os(KERNELS_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Whether machine code that a driver of this version loads can be had: from a package or by NVRTC.
+/// Whether kernels are those of a package.
+pub(crate) fn is_packaged() -> bool {
+    kernels_folder().is_some()
+}
+
+/// Whether machine code that a driver of this version loads can be had: from a package, which is tried once it can be, or by NVRTC.
 ///
 /// # Errors
 /// The remedy, where it cannot.
 pub(crate) fn ensure_kernels(driver: i32) -> Result<(), String> {
-    if kernels_folder().is_some() {
+    if is_packaged() {
         return Ok(());
     }
     ensure_present()?;
@@ -280,7 +285,7 @@ pub(crate) fn ensure_kernels(driver: i32) -> Result<(), String> {
 
 /// What [`machine_code`] for a kernel is that of: all of its source in a package, or itself, as compiling the others would take long.
 pub(crate) fn unit(source: &Source, kernel: &'static str) -> &'static str {
-    if kernels_folder().is_some() { source.name } else { kernel }
+    if is_packaged() { source.name } else { kernel }
 }
 
 /// Machine code that has a kernel: of the package, of the cache on disk where the same text has been compiled for the same target

@@ -1,15 +1,14 @@
 //! Opening a device, or saying why there is none.
 
-use crate::NAME;
-use crate::compile;
-use crate::driver::Driver;
 use crate::driver::absent::Absent;
 use crate::driver::gpu::Gpu;
 use crate::driver::library::{self, version_text};
 use crate::driver::recorded::{LaunchCounts, Recorded};
+use crate::driver::{Device, Driver, Trouble};
 use crate::memory::Storage;
 use crate::queue::Queue;
 use crate::rope::Frequencies;
+use crate::{NAME, compile, fill};
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 use kernels::{Backend, DeviceId, DeviceInfo, Error, Result, SupportRow};
 use std::sync::{Arc, Mutex};
@@ -28,8 +27,8 @@ fn unavailable(reason: impl Into<String>, remedy: impl Into<String>) -> Error {
 }
 
 impl CudaBackend {
-    /// Opens a device: `device` is its index as the driver counts them (after `CUDA_VISIBLE_DEVICES`), or a part of its name in any
-    /// case; without it, the first.
+    /// Opens a device: `device` is its index as the driver counts them (after `CUDA_VISIBLE_DEVICES`), or else a part of its name in any
+    /// case, a whole word if it is a number; of several devices, the first. Without it, the first of all.
     ///
     /// # Errors
     /// `Unavailable` if there is no driver, no NVRTC, no such device, the device is older than sm_80, or it cannot be opened.
@@ -62,6 +61,18 @@ impl CudaBackend {
             .attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
             .map_err(|error| driver_error("reading the number of multiprocessors", &error))?;
         let gpu = Gpu::new(&context).map_err(|error| driver_error("setting up the stream", &error))?;
+        if compile::is_packaged() {
+            // Now, as the first op could only call it a fault: the package may be older than the device, or newer than the driver.
+            gpu.kernel(&fill::SOURCE, "fill_1").map_err(|trouble| {
+                let why = match trouble {
+                    Trouble::OutOfMemory => "the device has no memory left".to_owned(),
+                    Trouble::Failed(why) => why,
+                };
+                let remedy =
+                    "install the newest driver, unset SIZEWISE_CUDA_KERNELS to compile with NVRTC, or run with `--backend cpu`";
+                unavailable(format!("the packaged kernels cannot be loaded: {why}"), remedy)
+            })?;
+        }
         let info = DeviceInfo {
             name: name.clone(),
             driver: version_text(driver),
@@ -70,10 +81,14 @@ impl CudaBackend {
             memory_bytes,
             software: false,
         };
-        Ok(CudaBackend::on(info, Arc::new(Recorded::new(gpu))))
+        let recorded = Recorded::new(gpu).map_err(|reason| unavailable(reason, "as said, or run with `--backend cpu`"))?;
+        Ok(CudaBackend::on(info, Arc::new(recorded)))
     }
 
     /// The kernels on the CPU: for tests of what they compute, hundreds of times slower than any device.
+    ///
+    /// # Panics
+    /// If `SIZEWISE_CUDA_GRAPHS` has no meaning.
     #[cfg(feature = "emulation")]
     pub fn emulated() -> Self {
         let info = DeviceInfo {
@@ -83,7 +98,8 @@ impl CudaBackend {
             software: true,
             ..DeviceInfo::default()
         };
-        CudaBackend::on(info, Arc::new(Recorded::new(crate::driver::emulated::Emulated::default())))
+        let recorded = Recorded::new(crate::driver::emulated::Emulated::default()).unwrap_or_else(|why| panic!("{why}"));
+        CudaBackend::on(info, Arc::new(recorded))
     }
 
     /// What has been given to the device since it was opened: kernels, and the graphs most of them came in.
@@ -108,13 +124,16 @@ fn device_names() -> std::result::Result<Vec<String>, DriverError> {
     (0..count).map(|ordinal| result::device::get_name(result::device::get(ordinal)?)).collect()
 }
 
-/// The device that an index or a part of a name means.
+/// The device that an index means, or a part of a name, the first of several. A number that is no index is a whole word of a name.
 fn position(names: &[String], wanted: Option<&str>) -> Option<usize> {
     let wanted = wanted.unwrap_or("0").to_lowercase();
-    match wanted.parse() {
-        Ok(index) => (0..names.len()).find(|&at| at == index),
-        Err(_) => names.iter().position(|name| name.to_lowercase().contains(&wanted)),
-    }
+    let number = wanted.parse().ok();
+    number.filter(|&index| index < names.len()).or_else(|| {
+        names.iter().map(|name| name.to_lowercase()).position(|name| match number {
+            Some(_) => name.split_whitespace().any(|word| word == wanted),
+            None => !wanted.is_empty() && name.contains(&wanted),
+        })
+    })
 }
 
 fn driver_error(what: &str, error: &DriverError) -> Error {
@@ -133,5 +152,18 @@ impl Backend for CudaBackend {
     }
     fn info(&self) -> &DeviceInfo {
         &self.info
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::position;
+
+    #[test]
+    fn a_device_is_meant_by_its_index_or_a_part_of_its_name() {
+        let names = ["NVIDIA H200", "NVIDIA GeForce RTX 4090"].map(String::from);
+        let means = |word| position(&names, word);
+        assert_eq!([None, Some("0"), Some("1"), Some("4090"), Some("geforce")].map(means), [0, 0, 1, 1, 1].map(Some));
+        assert_eq!([Some("2"), Some(""), Some("-1"), Some("A100")].map(means), [None; 4]);
     }
 }

@@ -10,8 +10,11 @@ pub(crate) struct Faults(Mutex<Record>);
 #[derive(Debug, Default)]
 struct Record {
     running: &'static str,
-    /// Ops since the last wait, each once: a device tells of a kernel's fault when it is waited for, and not whose kernel it was.
-    since: Vec<&'static str>,
+    /// Ops since the last wait, each once, with the number of its last call: a device tells of a kernel's fault when it is waited for,
+    /// and not whose kernel it was.
+    since: Vec<(&'static str, u64)>,
+    /// Calls so far.
+    calls: u64,
     first: Option<Error>,
 }
 
@@ -29,26 +32,34 @@ impl Faults {
             Some(first) => Err(first.clone()),
             None => {
                 record.running = op;
-                if !record.since.contains(&op) {
-                    record.since.push(op);
+                record.calls += 1;
+                let call = record.calls;
+                match record.since.iter_mut().find(|(other, _)| *other == op) {
+                    Some((_, last)) => *last = call,
+                    None => record.since.push((op, call)),
                 }
                 Ok(())
             }
         })
     }
 
-    /// A wait has succeeded: no op before it has a fault.
-    pub fn waited(&self) {
-        self.with(|record| record.since.clear());
+    /// Calls so far, for [`Faults::waited`].
+    pub fn calls(&self) -> u64 {
+        self.with(|record| record.calls)
+    }
+
+    /// A wait has succeeded that began after so many calls: none of them has a fault. Other threads may have called since.
+    pub fn waited(&self, calls: u64) {
+        self.with(|record| record.since.retain(|&(_, last)| last > calls));
     }
 
     /// Remembers a fault of the op that is running, or of one before it, and gives back the one that counts.
     pub fn fail(&self, mut what: String) -> Error {
         self.with(|record| {
             let op = record.running;
-            record.since.retain(|&other| other != op);
-            if !record.since.is_empty() {
-                what += &format!("; since the last wait: {}", record.since.join(", "));
+            let others: Vec<_> = record.since.iter().map(|&(other, _)| other).filter(|&other| other != op).collect();
+            if !others.is_empty() {
+                what += &format!("; since the last wait: {}", others.join(", "));
             }
             record.first.get_or_insert(Error::Fault { backend: NAME, op, what }).clone()
         })
@@ -75,9 +86,11 @@ mod tests {
         for op in ["upload", "matmul", "gather", "matmul"] {
             faults.enter(op).unwrap();
             if op == "upload" {
-                faults.waited();
+                faults.waited(faults.calls());
             }
         }
+        // A wait that began before matmul's second call, and ended now.
+        faults.waited(2);
         faults.enter("sync").unwrap();
         let what = "lost; since the last wait: matmul, gather".into();
         assert_eq!(faults.fail("lost".into()), Error::Fault { backend: NAME, op: "sync", what });

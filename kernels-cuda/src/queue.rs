@@ -103,8 +103,9 @@ impl Queue {
     /// A fault; `Index` if a kernel has reported one.
     pub fn wait(&self) -> Result<()> {
         self.counters.waited();
+        let calls = self.faults.calls();
         self.settle(self.driver.wait(), 0)?;
-        self.faults.waited();
+        self.faults.waited(calls);
         self.reports.take(&*self.driver)
     }
 }

@@ -36,7 +36,7 @@ fn inside(test: &str, library: &[(&str, &str)], scenario: impl FnOnce()) {
         return scenario();
     }
     let output = process(test, Path::new(env!("SIZEWISE_CUDA_STAND_IN")), library);
-    assert!(output.status.success(), "{}: {}", output.status, text(&output));
+    assert!(output.status.success() && text(&output).contains("1 passed"), "{}: {}", output.status, text(&output));
 }
 
 /// A folder of machine code that the stand-in understands.
@@ -91,11 +91,14 @@ fn right(softmax: &[f32]) -> bool {
 
 #[test]
 fn all_ops_meet_the_contract() {
-    // Each launch by way of a graph.
+    // By way of graphs, where launches come a second time.
     inside("all_ops_meet_the_contract", &[("SIZEWISE_CUDA_GRAPHS", "1")], || {
         let filter = Filter { scale: 0.004, max_dim: 64, arithmetic: Default::default(), ..Filter::quarter() };
-        let report = kernels::conformance::run(&open(), &filter);
+        let on = open();
+        let report = kernels::conformance::run(&on, &filter);
         assert!(report.rows.len() > 100);
+        let LaunchCounts { graphs_made, graphs_started, .. } = on.launch_counts();
+        assert!(graphs_made >= 100 && graphs_started > graphs_made, "{:?}", on.launch_counts());
         for row in report.rows {
             if let Outcome::Failed(why) = row.outcome {
                 panic!("{}/{}: {why}", row.op, row.group);
@@ -175,6 +178,50 @@ fn graphs_can_be_turned_off() {
     });
 }
 
+/// A device that makes no graph, changes none or has no memory to start one does without.
+#[test]
+fn steps_go_on_without_graphs_that_cannot_be_had() {
+    const NAME: &str = "steps_go_on_without_graphs_that_cannot_be_had";
+    if std::env::var_os(INSIDE).is_some() {
+        let (results, counts) = steps(0..15);
+        assert_eq!(counts.kernels, 246);
+        let fault = std::env::var("STAND_IN_FAIL").unwrap();
+        let (name, _) = fault.split_once(':').unwrap();
+        // The second backend in the process is that of a device without faults.
+        for (number, result) in (0..).zip(&results) {
+            assert_eq!(steps(number..number + 1).0[0], *result, "step {number} after {name}");
+        }
+        return;
+    }
+    let folder = Path::new(env!("SIZEWISE_CUDA_STAND_IN"));
+    for fault in ["cuGraphInstantiateWithFlags:1:1", "cuGraphExecKernelNodeSetParams_v2:2:1", "cuGraphLaunch:2:2"] {
+        let name = fault.split(':').next().unwrap();
+        assert!(entry_points().iter().any(|entry| entry == name), "{name} of {:?}", entry_points());
+        let output = process(NAME, folder, &[("STAND_IN_FAIL", fault)]);
+        assert!(output.status.success() && text(&output).contains("1 passed"), "{fault}: {}", text(&output));
+    }
+}
+
+/// A launch that is lost takes all that follow along, even where the call that lost it has no one to tell: they might write where memory
+/// has been given back.
+#[test]
+fn nothing_is_launched_after_a_launch_that_failed() {
+    const NAME: &str = "nothing_is_launched_after_a_launch_that_failed";
+    inside(NAME, &[("STAND_IN_FAIL", "cuLaunchKernel:1:1")], || {
+        let on = open();
+        let [mut out, first, second] = [(); 3].map(|()| on.alloc(DType::F32, 8).unwrap());
+        let mut fill = || Fill { out: out.view_mut([8]).unwrap(), value: 1.0 }.run(&on);
+        for dropped in [first, second] {
+            fill().unwrap();
+            drop(dropped);
+        }
+        assert_eq!(on.launch_counts(), LaunchCounts::default());
+        let why = on.sync().unwrap_err();
+        assert!(matches!(why, Error::Fault { .. }), "{why}");
+        assert_eq!(fill(), Err(why));
+    });
+}
+
 /// More sequences than are remembered: some are forgotten, and others take their place.
 #[test]
 fn sequences_that_do_not_come_again_are_forgotten() {
@@ -220,13 +267,14 @@ fn uploads_of_any_size_arrive_as_they_were() {
 
 #[test]
 fn memory_outlives_its_backend_and_threads_share_one() {
-    inside("memory_outlives_its_backend_and_threads_share_one", &[], || {
+    inside("memory_outlives_its_backend_and_threads_share_one", &[("SIZEWISE_CUDA_GRAPHS", "1")], || {
         let on = open();
         std::thread::scope(|threads| {
             for _ in 0..4 {
                 threads.spawn(|| (0..10).for_each(|_| assert!(right(&step(&on).unwrap()))));
             }
         });
+        assert!(on.launch_counts().graphs_started > 0);
         let mut gone = uploaded(&on, &[1f32; 10]).unwrap();
         Fill { out: gone.view_mut([10]).unwrap(), value: 2.0 }.run(&on).unwrap();
         // With a kernel on it that has not run.
@@ -374,6 +422,23 @@ fn a_compiler_newer_than_the_driver_is_said() {
     refuses(NAME, &[("STAND_IN_VERSION", "12040"), (KERNELS_VARIABLE, "")], "CUDA 12.4 and cannot load what NVRTC 13");
 }
 
+#[test]
+fn a_word_for_graphs_without_meaning_is_said() {
+    refuses("a_word_for_graphs_without_meaning_is_said", &[("SIZEWISE_CUDA_GRAPHS", "0")], "SIZEWISE_CUDA_GRAPHS is `0`");
+}
+
+#[test]
+fn a_package_that_the_driver_cannot_load_is_said() {
+    const NAME: &str = "a_package_that_the_driver_cannot_load_is_said";
+    refuses(NAME, &[("STAND_IN_FAIL", "cuModuleLoadData:1:222")], "the packaged kernels cannot be loaded");
+}
+
+#[test]
+fn a_device_that_the_package_has_no_kernels_for_is_said() {
+    const NAME: &str = "a_device_that_the_package_has_no_kernels_for_is_said";
+    refuses(NAME, &[("STAND_IN_CAPABILITY", "100")], "no kernels for sm_100");
+}
+
 /// Without any one of its entry points the library is not used: cudarc would panic.
 #[test]
 fn an_incomplete_library_is_said() {
@@ -403,7 +468,7 @@ fn devices_are_told_apart() {
     inside("devices_are_told_apart", &[("STAND_IN_DEVICES", "2")], || {
         let opened = |device| CudaBackend::new(Some(device)).unwrap();
         assert_eq!([open(), opened("0"), opened("stand-in a"), opened("in")].map(|on| on.info().name.clone()), ["Stand-in A"; 4]);
-        for unknown in ["2", "-1", "18446744073709551615", "H200"] {
+        for unknown in ["2", "-1", "18446744073709551615", "H200", ""] {
             let Err(Error::Unavailable { reason, remedy, .. }) = CudaBackend::new(Some(unknown)) else { panic!("{unknown}") };
             assert_eq!(reason, format!("no device is `{unknown}`; the driver lists 0: Stand-in A, 1: Stand-in B"));
             assert!(remedy.contains("--device"));

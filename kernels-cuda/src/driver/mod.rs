@@ -50,8 +50,8 @@ pub(crate) struct Launched<'a, K> {
     pub params: &'a [u8],
 }
 
-/// What launchers see of a device. Calls are queued in order; only `download` and `wait` wait for them (`upload` for room to stage what it copies, where
-/// much is under way).
+/// What launchers see of a device. Calls are queued in order, but for `allocate`, whose memory no call before it knows of; only
+/// `download` and `wait` wait for them (`upload` for room to stage what it copies, where much is under way).
 pub(crate) trait Driver: Send + Sync {
     /// At least `bytes` zero bytes, never none, aligned to 16.
     fn allocate(&self, bytes: usize) -> Result<Address, Trouble>;

@@ -1,12 +1,16 @@
 //! Launches are recorded and given to the device in pieces: a piece that has come before is a graph, kept and started by one call.
 //!
-//! A step of decoding or training queues the same kernels as the one before, with a few parameters changed. A graph's start costs the
-//! host about what one launch does, and the device 1.3 µs a kernel instead of 3 to 4, so kernels whose parameters have changed are told
-//! to the graph and all of it is started. A sequence becomes a graph when it comes for the second time. Whoever waits, copies or frees
-//! has what is recorded queued first, so nothing but time depends on the pieces; those grow from few launches to many, so that a device
-//! that is idle does not wait for a long list to fill.
+//! A step of decoding or training queues the same kernels as the one before, with a few parameters changed. Others have measured that
+//! a graph's start costs the host about what one launch does, and the device 1.3 µs a kernel instead of 3 to 4; here nothing has been
+//! measured yet. Kernels whose parameters have changed are told to the graph, unless most have, and all of it is started. A sequence
+//! becomes a graph when it comes for the second time at the same place after a wait. Whoever waits, copies or frees has what is recorded
+//! queued first, so nothing but time depends on the pieces; those grow from few launches to many, so that a device that is idle does
+//! not wait for a long list to fill.
 //!
-//! `SIZEWISE_CUDA_GRAPHS` is `off`, or the fewest launches that are worth a graph.
+//! Where a graph cannot be had or changed, its launches are made one by one. After a launch that has failed nothing more reaches the
+//! device.
+//!
+//! `SIZEWISE_CUDA_GRAPHS` is `on`, `off`, or the fewest launches that are worth a graph.
 
 use super::{Address, Device, Driver, Launch, Launched, Trouble};
 use crate::params::Report;
@@ -22,11 +26,17 @@ const MOST: usize = 64;
 /// Fewest launches that are worth a graph.
 const FEWEST: usize = 4;
 
+/// Largest share of a graph's launches that are told to it anew: each costs about what a launch does.
+const MOST_CHANGED: (usize, usize) = (3, 4);
+
+/// What turns graphs off, or says when they are made.
+const VARIABLE: &str = "SIZEWISE_CUDA_GRAPHS";
+
 /// Sequences that are remembered, and for how many waits one stays that does not come again, when there are as many.
 const REMEMBERED: usize = 128;
 const FORGOTTEN_AFTER: u64 = 16;
 
-/// What has been given to the device since it was opened.
+/// What the device has taken since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaunchCounts {
     /// Kernels, alone or within a graph.
@@ -81,8 +91,10 @@ impl<K: Copy + Eq + Hash> Piece<K> {
         self.steps.iter().map(|step| (step.kernel, step.threads, step.bytes))
     }
 
-    fn key(&self) -> u64 {
+    /// `place` is the number of the piece since the last wait: layers alike, each with buffers of its own, get graphs of their own.
+    fn key(&self, place: usize) -> u64 {
         let mut hasher = DefaultHasher::new();
+        place.hash(&mut hasher);
         self.shape().for_each(|step| step.hash(&mut hasher));
         hasher.finish()
     }
@@ -98,18 +110,30 @@ enum Before<D: Device> {
     Once,
     /// With what its launches are at present.
     Kept(D::Graph, Piece<D::Kernel>),
+    /// There is none, or no longer: what there was may be under way until the sequence is forgotten.
+    Without(Option<D::Graph>),
+}
+
+impl<D: Device> Before<D> {
+    fn give_up(&mut self) {
+        if let Before::Kept(graph, _) = std::mem::replace(self, Before::Without(None)) {
+            *self = Before::Without(Some(graph));
+        }
+    }
 }
 
 struct State<D: Device> {
     recorded: Piece<D::Kernel>,
     /// Launches at which the piece is given to the device.
     full: usize,
+    /// Pieces since the last wait.
+    place: usize,
     /// By their key, with the number of the wait before which they came last.
     before: HashMap<u64, (u64, Before<D>)>,
     waits: u64,
     counts: LaunchCounts,
-    /// Of a call that had no one to tell.
-    untold: Option<Trouble>,
+    /// Why launches were lost. None follows them: it might use what they should have made, or memory given back since.
+    lost: Option<Trouble>,
 }
 
 /// A device whose launches are recorded.
@@ -121,27 +145,33 @@ pub(crate) struct Recorded<D: Device> {
     device: D,
 }
 
-/// What the environment says of graphs.
-fn fewest(word: Option<&str>) -> Option<usize> {
+/// Fewest launches of a graph, as a word of the environment says; none is made where there is no such number.
+fn fewest(word: Option<&str>) -> Result<Option<usize>, String> {
     match word {
-        Some("off") => None,
-        Some(number) => Some(number.parse().unwrap_or(FEWEST).max(1)),
-        None => Some(FEWEST),
+        None | Some("" | "on") => Ok(Some(FEWEST)),
+        Some("off") => Ok(None),
+        Some(number) => match number.parse() {
+            Ok(fewest @ 1..) => Ok(Some(fewest)),
+            _ => Err(format!("{VARIABLE} is `{number}`, and must be `on`, `off` or the fewest launches worth a graph, from 1")),
+        },
     }
 }
 
 impl<D: Device> Recorded<D> {
-    pub fn new(device: D) -> Self {
+    /// # Errors
+    /// A word of the environment that means nothing.
+    pub fn new(device: D) -> Result<Self, String> {
         let state = State {
             recorded: Piece::with_room(),
             full: FIRST,
+            place: 0,
             before: HashMap::with_capacity(REMEMBERED),
             waits: 0,
             counts: LaunchCounts::default(),
-            untold: None,
+            lost: None,
         };
-        let word = std::env::var("SIZEWISE_CUDA_GRAPHS").ok();
-        Recorded { state: Mutex::new(state), fewest: fewest(word.as_deref()), device }
+        let fewest = fewest(std::env::var(VARIABLE).ok().as_deref())?;
+        Ok(Recorded { state: Mutex::new(state), fewest, device })
     }
 
     fn state(&self) -> MutexGuard<'_, State<D>> {
@@ -149,23 +179,26 @@ impl<D: Device> Recorded<D> {
     }
 
     /// Gives what is recorded to the device.
+    ///
+    /// # Errors
+    /// Why it, or something before it, is lost.
     fn flush(&self, state: &mut State<D>) -> Result<(), Trouble> {
-        let result = match state.recorded.steps.len() {
-            0 => Ok(()),
-            len if self.fewest.is_some_and(|fewest| len >= fewest) => self.start(state),
-            _ => self.launch_each(&state.recorded),
-        };
-        // Ops that have returned cannot be asked again when there is more memory.
-        let result = result.map_err(|trouble| match trouble {
-            Trouble::OutOfMemory => Trouble::Failed("the driver has no memory to launch kernels".to_owned()),
-            failed => failed,
-        });
-        state.counts.kernels += state.recorded.steps.len() as u64;
-        state.recorded.clear();
-        match state.untold.take() {
-            Some(first) => Err(first),
-            None => result,
+        let len = state.recorded.steps.len();
+        if len > 0 && state.lost.is_none() {
+            let by_graph = self.fewest.is_some_and(|fewest| len >= fewest);
+            let result = if by_graph { self.start(state) } else { self.launch_each(&state.recorded) };
+            match result {
+                Ok(()) => state.counts.kernels += len as u64,
+                // Ops that have returned cannot be asked again when there is more memory.
+                Err(Trouble::OutOfMemory) => {
+                    state.lost = Some(Trouble::Failed("the driver has no memory to launch kernels".to_owned()));
+                }
+                Err(failed) => state.lost = Some(failed),
+            }
+            state.place += 1;
         }
+        state.recorded.clear();
+        state.lost.clone().map_or(Ok(()), Err)
     }
 
     fn launch_each(&self, piece: &Piece<D::Kernel>) -> Result<(), Trouble> {
@@ -174,9 +207,9 @@ impl<D: Device> Recorded<D> {
     }
 
     /// Starts the graph of what is recorded, if there is one or it is time to make it.
-    fn start(&self, State { recorded, before, waits, counts, .. }: &mut State<D>) -> Result<(), Trouble> {
+    fn start(&self, State { recorded, place, before, waits, counts, .. }: &mut State<D>) -> Result<(), Trouble> {
         let full = before.len() == REMEMBERED;
-        let entry = match before.entry(recorded.key()) {
+        let (last, entry) = match before.entry(recorded.key(*place)) {
             Entry::Vacant(_) if full => return self.launch_each(recorded),
             Entry::Vacant(entry) => {
                 entry.insert((*waits, Before::Once));
@@ -184,37 +217,51 @@ impl<D: Device> Recorded<D> {
             }
             Entry::Occupied(entry) => entry.into_mut(),
         };
-        entry.0 = *waits;
-        match &mut entry.1 {
+        *last = *waits;
+        match entry {
             Before::Once => {
                 let launches: Vec<_> = recorded.launches().collect();
                 // SAFETY: as for `launch_each`.
-                let graph = match unsafe { self.device.graph(&launches) } {
-                    Err(Trouble::OutOfMemory) => return self.launch_each(recorded),
-                    made => made?,
-                };
-                let own = Piece { steps: recorded.steps.clone(), params: recorded.params.clone() };
-                entry.1 = Before::Kept(graph, own);
-                counts.graphs_made += 1;
-            }
-            // Another sequence with the same key.
-            Before::Kept(_, own) if !own.shape().eq(recorded.shape()) => return self.launch_each(recorded),
-            Before::Kept(graph, own) => {
-                for (index, launch) in recorded.launches().enumerate() {
-                    if own.at(index) != launch {
-                        // SAFETY: as for `launch_each`; the kernel is the one the graph was made with.
-                        unsafe { self.device.update(graph, index, &launch) }?;
-                        counts.updates += 1;
+                *entry = match unsafe { self.device.graph(&launches) } {
+                    Ok(graph) => {
+                        counts.graphs_made += 1;
+                        Before::Kept(graph, Piece { steps: recorded.steps.clone(), params: recorded.params.clone() })
                     }
+                    Err(_) => Before::Without(None),
+                };
+            }
+            Before::Kept(graph, own) if own.shape().eq(recorded.shape()) => {
+                let changed = || (0..recorded.steps.len()).filter(|&index| own.at(index) != recorded.at(index));
+                if changed().count() * MOST_CHANGED.1 > recorded.steps.len() * MOST_CHANGED.0 {
+                    return self.launch_each(recorded);
                 }
+                let updated = changed().try_for_each(|index| {
+                    counts.updates += 1;
+                    // SAFETY: as for `launch_each`; the kernel is the one the graph was made with.
+                    unsafe { self.device.update(graph, index, &recorded.at(index)) }
+                });
                 own.steps.copy_from_slice(&recorded.steps);
                 own.params.copy_from_slice(&recorded.params);
+                if updated.is_err() {
+                    entry.give_up();
+                }
+            }
+            // Another sequence with the same key, or one without a graph.
+            Before::Kept(..) | Before::Without(_) => return self.launch_each(recorded),
+        }
+        let Before::Kept(graph, _) = &*entry else { return self.launch_each(recorded) };
+        // SAFETY: as for `launch_each`.
+        match unsafe { self.device.start(graph) } {
+            // It has queued nothing.
+            Err(Trouble::OutOfMemory) => {
+                entry.give_up();
+                self.launch_each(recorded)
+            }
+            started => {
+                counts.graphs_started += u64::from(started.is_ok());
+                started
             }
         }
-        let Before::Kept(graph, _) = &entry.1 else { return Ok(()) };
-        counts.graphs_started += 1;
-        // SAFETY: as for `launch_each`.
-        unsafe { self.device.start(graph) }
     }
 
     /// What is recorded, and then this.
@@ -234,8 +281,8 @@ impl<D: Device> Driver for Recorded<D> {
 
     unsafe fn free(&self, at: Address) {
         let mut state = self.state();
-        let flushed = self.flush(&mut state);
-        state.untold = flushed.err();
+        // What fails here is told by every call that follows.
+        let _ = self.flush(&mut state);
         // SAFETY: the caller's promise.
         unsafe { self.device.free(at) }
     }
@@ -273,6 +320,7 @@ impl<D: Device> Driver for Recorded<D> {
         self.device.wait()?;
         let mut state = self.state();
         state.full = FIRST;
+        state.place = 0;
         state.waits += 1;
         if state.before.len() == REMEMBERED {
             // No graph may be under way when it is given back.
@@ -300,5 +348,19 @@ impl<D: Device> Drop for Recorded<D> {
     fn drop(&mut self) {
         // Graphs go before the device, and none may be under way. A device that is lost takes them along.
         let _ = self.device.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FEWEST, fewest};
+
+    #[test]
+    fn words_of_the_environment_are_understood_or_refused() {
+        assert_eq!([None, Some(""), Some("on")].map(fewest), [const { Ok(Some(FEWEST)) }; 3]);
+        assert_eq!((fewest(Some("off")), fewest(Some("1"))), (Ok(None), Ok(Some(1))));
+        for word in ["0", "-1", "OFF", "no", "4.5"] {
+            assert!(fewest(Some(word)).is_err_and(|why| why.contains(word)));
+        }
     }
 }

@@ -32,7 +32,7 @@ KERNEL(planted_index, PlantedParams, PLANTED_THREADS) {
     SHARED(Numbers, numbers);
     switch (p.fault) {
         case 1: out[p.count] = 1.0f; return;
-        case 2: out[-1024 * 1024] = 1.0f; return;
+        case 2: out[-1024] = 1.0f; return;
         case 3: numbers.of[PLANTED_THREADS + threadIdx.x] = 1.0f; return;
         case 4: out[threadIdx.x] = static_cast<float>(p.fault / (p.count - PLANTED_THREADS)); return;
         default: out[threadIdx.x] = 1.0f;
