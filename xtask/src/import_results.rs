@@ -91,8 +91,12 @@ fn section(folder: &Path) -> Result<String> {
         get("cases"),
         verdict(&read("conformance.txt")?)
     )?;
-    if let Ok(text) = fs::read_to_string(folder.join("repeats.txt")) {
-        writeln!(out, "\nCalls a thousand times each, to the same bits: {}\n", verdict(&text))?;
+    for (file, what) in
+        [("repeats", "Calls a thousand times each, to the same bits"), ("graphs", "Every launch by way of a graph")]
+    {
+        if let Ok(text) = fs::read_to_string(folder.join(format!("{file}.txt"))) {
+            writeln!(out, "\n{what}: {}\n", verdict(&text))?;
+        }
     }
     for tool in ["memcheck", "racecheck", "synccheck"] {
         match fs::read_to_string(folder.join(format!("{tool}.txt"))) {
@@ -106,8 +110,11 @@ fn section(folder: &Path) -> Result<String> {
     ensure!(!rows.is_empty(), "the run's summary.md has no table");
     out.push_str(&rows.join("\n"));
     out.push('\n');
-    if let Ok(text) = fs::read_to_string(folder.join("gpt.txt")) {
-        writeln!(out, "\n**A decoder of GPT-2's size?** `gpt_speed --backend cuda`:\n\n```\n{}\n```", text.trim_end())?;
+    let said = [("launches", "What launches cost", "launches"), ("gpt", "A decoder of GPT-2's size", "gpt_speed --backend cuda")];
+    for (file, what, command) in said {
+        if let Ok(text) = fs::read_to_string(folder.join(format!("{file}.txt"))) {
+            writeln!(out, "\n**{what}?** `{command}`:\n\n```\n{}\n```", text.trim_end())?;
+        }
     }
     match fs::read(folder.join("torch.json")) {
         Ok(torch) => beside_torch(&mut out, &torch, &fs::read(run_of(folder)?.join("report.json"))?)?,
@@ -199,6 +206,8 @@ mod tests {
         fs::write(folder.join("about.txt"), "commit=abc\ndevice=NVIDIA H200\ndriver=580\ndate=2026-01-02\ncases=32\n").unwrap();
         fs::write(folder.join("conformance.txt"), "running 2 tests\n\ntest result: ok. 2 passed; 0 failed\n\n").unwrap();
         fs::write(folder.join("repeats.txt"), "test result: ok. 3 passed; 0 failed\n").unwrap();
+        fs::write(folder.join("graphs.txt"), "test result: ok. 4 passed; 0 failed\n").unwrap();
+        fs::write(folder.join("launches.txt"), "graphs on: 1.50 us a kernel to queue\n").unwrap();
         fs::write(folder.join("gpt.txt"), "decode: 4500 tokens/s\n").unwrap();
         fs::write(run.join("summary.md"), "# Run\n\n| op | median |\n|---|---|\n| matmul | 1 µs |\n").unwrap();
         assert!(section(&folder).is_err(), "a run without report.json is none");

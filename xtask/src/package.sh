@@ -33,6 +33,10 @@ echo "repeating calls a thousand times, which must give the same bits"
 SIZEWISE_CASES=0.02 SIZEWISE_REPEATS=1000 ./conformance > results/repeats.txt 2>&1 || failed=1
 tail -n 3 results/repeats.txt
 
+echo "checking launches that come as graphs"
+SIZEWISE_CASES=1 SIZEWISE_CUDA_GRAPHS=1 ./conformance > results/graphs.txt 2>&1 || failed=1
+tail -n 3 results/graphs.txt
+
 if command -v compute-sanitizer > /dev/null; then
     for tool in memcheck racecheck synccheck; do
         echo "compute-sanitizer, $tool"
