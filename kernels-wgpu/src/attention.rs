@@ -229,7 +229,7 @@ impl Launch<Attention<'_>> for WgpuBackend {
         if few && parts_bytes <= self.queue.limits().max_storage_buffer_binding_size {
             let _alone = self.queue.transfer();
             let space = self.queue.staging(OP, parts_bytes)?;
-            let parts = self.space(&space);
+            let parts = self.space(OP, &space, parts_bytes)?;
             let tiles = u64::from(params.rows).div_ceil(SPLIT_ROWS) * u64::from(params.blocks);
             self.dispatch_attention(OP, &SPLIT, [dtype, 0, 0, 0], &[q, k, v, lengths, parts], &params, tiles)?;
             let rows = u64::from(params.rows);

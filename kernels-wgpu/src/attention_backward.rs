@@ -55,7 +55,7 @@ impl Launch<AttentionBackward<'_>> for WgpuBackend {
             .fold(8, |bytes: u64, factor| bytes.saturating_mul(factor.into()))
             .max(8);
         let space = self.queue.staging(OP, stats_bytes)?;
-        let stats = self.space(&space);
+        let stats = self.space(OP, &space, stats_bytes)?;
         let dtype = code(args.q.dtype());
         self.dispatch_attention(OP, &DELTA, [dtype, 0, 0, 0], &[out, dout, lse, stats], &params, params.rows.into())?;
         let constants = [dtype, 0, 0, 0];

@@ -66,8 +66,9 @@ impl Launch<ClipNorm<'_>> for WgpuBackend {
         }
         let blocks = count(OP, "blocks", blocks)?;
         let _alone = self.queue.transfer();
-        let space = self.queue.staging(OP, (u64::from(blocks) + 1) * 4)?; // the factor; [blocks]
-        let space = self.space(&space);
+        let bytes = (u64::from(blocks) + 1) * 4; // the factor; [blocks]
+        let space = self.queue.staging(OP, bytes)?;
+        let space = self.space(OP, &space, bytes)?;
         let mut to = 1;
         for grad in args.grads.iter() {
             let (x, lattice) = bind(self, grad)?;

@@ -96,8 +96,9 @@ impl WgpuBackend {
             groups: rows.into(),
         })?;
         let _alone = self.queue.transfer();
-        let space = self.queue.staging(op, 2 * u64::from(parts) * u64::from(width) * 4)?; // [parts, 2, D]
-        let space = self.space(&space);
+        let bytes = 2 * u64::from(parts) * u64::from(width) * 4; // [parts, 2, D]
+        let space = self.queue.staging(op, bytes)?;
+        let space = self.space(op, &space, bytes)?;
         self.queue.dispatch(&Dispatch {
             op,
             shader: &COLUMNS_SHADER,

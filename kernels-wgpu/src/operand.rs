@@ -72,11 +72,17 @@ impl WgpuBackend {
         self.part(op, &storage.buffer, view.layout(), view.dtype())
     }
 
-    /// [Work space](crate::queue::Queue::staging), as far as one binding reaches.
-    pub(crate) fn space<'a>(&self, storage: &'a Storage) -> Operand<'a> {
-        let limit = self.queue.limits().max_storage_buffer_binding_size;
+    /// [Work space](crate::queue::Queue::staging) of which `bytes` are used; it may be larger than a binding.
+    ///
+    /// # Errors
+    /// `Limit` if they are more than one binding reaches.
+    pub(crate) fn space<'a>(&self, op: &'static str, storage: &'a Storage, bytes: u64) -> Result<Operand<'a>> {
+        let limit = self.queue.limits().max_storage_buffer_binding_size / VECTOR_BYTES * VECTOR_BYTES;
+        if bytes > limit {
+            return Err(Error::Limit { op, what: "bytes a kernel can bind of its work space", limit, got: bytes });
+        }
         let whole = Operand::whole(&storage.buffer);
-        Operand { size_bytes: whole.size_bytes.min(limit / VECTOR_BYTES * VECTOR_BYTES), ..whole }
+        Ok(Operand { size_bytes: whole.size_bytes.min(limit), ..whole })
     }
 
     /// As [`WgpuBackend::operand`], of a buffer of this backend's own.

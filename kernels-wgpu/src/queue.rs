@@ -66,6 +66,8 @@ struct State {
     bindings: Bindings,
     pool: Pool,
     belt: Belt,
+    /// Buffers zeroed since the last submission.
+    zeroed: usize,
     /// Parameters of the dispatches gathered, a slot each.
     params: Vec<u8>,
     /// Where they go when submitted.
@@ -129,6 +131,11 @@ impl Queue {
         let mut state = self.state();
         self.collect(&mut state);
         let buffer = state.pool.take(size_bytes)?;
+        // A program that only allocates would otherwise queue without end.
+        if state.zeroed == SLOTS {
+            self.submit(&mut state);
+        }
+        state.zeroed += 1;
         self.encoder(&mut state).clear_buffer(&buffer, 0, None);
         Some(buffer)
     }
@@ -200,6 +207,7 @@ impl Queue {
             // What was copied to the device by `write` is in `encoder`; parameters go before all of it.
             let params = self.parameters(state);
             state.params.clear();
+            state.zeroed = 0;
             state.belt.close();
             self.queue.submit(params.into_iter().chain([encoder.finish()]));
             state.belt.recall();

@@ -100,8 +100,9 @@ impl Launch<Reduce<'_>> for WgpuBackend {
         }
         let (outputs, parts) = (count(OP, "elements", out_view.numel())?, n.div_ceil(part));
         let _alone = self.queue.transfer();
-        let space = self.queue.staging(OP, u64::from(outputs) * u64::from(parts) * 4)?; // [parts, outputs]
-        let (space, flat) = ((self.space(&space), DType::F32), Layout::contiguous(*shape)?);
+        let bytes = u64::from(outputs) * u64::from(parts) * 4; // [parts, outputs]
+        let space = self.queue.staging(OP, bytes)?;
+        let (space, flat) = ((self.space(OP, &space, bytes)?, DType::F32), Layout::contiguous(*shape)?);
         let space_slot = Slot::new(&space.0, &flat);
         let of_parts = if function == ReduceOp::Mean { ReduceOp::Sum } else { function };
         let lines = Lines { x, out: space, lattice: lattice(x_slot, space_slot)?, n, step };

@@ -58,8 +58,9 @@ impl Launch<ScatterAdd<'_>> for WgpuBackend {
         };
         let params_bytes = bytemuck::bytes_of(&params);
         let _alone = self.queue.transfer();
-        let space = self.queue.staging(OP, 4 * u64::from(params.limit))?;
-        let from = self.space(&space);
+        let bytes = 4 * u64::from(params.limit);
+        let space = self.queue.staging(OP, bytes)?;
+        let from = self.space(OP, &space, bytes)?;
         for (find, count) in [(0, params.limit), (1, lattice.count())] {
             self.queue.dispatch(&Dispatch {
                 op: OP,

@@ -1,6 +1,6 @@
 //! What goes wrong on a device comes out as a typed error: no panic, no hang.
 
-use kernels::ops::{Copy, Download, Fill, Gather, Matmul, Upload};
+use kernels::ops::{Copy, Download, Fill, Gather, Matmul, ScatterAdd, Upload};
 use kernels::weight::{Bits, Quant, QuantScheme};
 use kernels::{Backend, Buffer, DType, Error, Layout, Memory, Op, Result, Weight};
 use kernels_wgpu::WgpuBackend;
@@ -94,6 +94,24 @@ fn a_weight_beyond_one_binding_is_refused_and_the_next_is_not() {
         other => panic!("{other:?}"),
     }
     gpu.pack(&weight(32)).unwrap();
+}
+
+#[test]
+fn work_space_beyond_one_binding_is_refused() {
+    let gpu = open();
+    let binding = gpu.device().limits().max_storage_buffer_binding_size;
+    if binding > 1 << 30 {
+        return; // too large for a test
+    }
+    // A word for each row, of which an element of 16 bits is half.
+    let rows = binding as usize / 4 + 1;
+    let mut out = gpu.alloc(DType::Bf16, rows).unwrap();
+    let (x, index) = (gpu.alloc(DType::Bf16, 1).unwrap(), gpu.alloc(DType::U32, 1).unwrap());
+    let (x, index, out) = (x.view([1, 1]).unwrap(), index.view([1]).unwrap(), out.view_mut([rows, 1]).unwrap());
+    match (ScatterAdd { x, index, out }).run(&gpu).err() {
+        Some(Error::Limit { op: "scatter_add", limit, got, .. }) => assert!(limit <= binding && got > binding),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
