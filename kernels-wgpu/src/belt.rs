@@ -7,7 +7,7 @@ use wgpu::{Buffer, BufferDescriptor, BufferUsages, Device, MapMode};
 
 /// Bytes of a chunk: the parameters of a full submission, and as much of uploads.
 const CHUNK_BYTES: u64 = 256 << 10;
-/// Most chunks, whose number is that of submissions on their way at once.
+/// Most chunks; one submission may hold several.
 const MOST: usize = 32;
 /// Where parts of a mapped buffer may begin.
 const ALIGN_BYTES: u64 = wgpu::MAP_ALIGNMENT;

@@ -33,13 +33,15 @@
 //! is not shipped. They add in an order of their own, so that a row of a batch would not have the bits it has alone: a path to be
 //! asked for, not to be chosen.
 //!
-//! Where the same ops on the same buffers come again, nothing is made on the device ([`WgpuBackend::made`] counts): pipelines and bind groups are kept, a buffer is
-//! bound whole, so that views of it share bind groups, buffers that are dropped are given out again, zeroed (up to 64 MiB of them),
-//! and uploads of up to 256 KiB go through chunks of memory that come back. What wgpu itself takes for larger uploads is not counted.
+//! Where the same ops on the same buffers come again, nothing is made on the device ([`WgpuBackend::made`] counts): pipelines and
+//! bind groups are kept, a buffer is bound whole, so that views of it share bind groups, buffers that are dropped are given out again,
+//! zeroed (up to 64 MiB of them), and uploads of up to 256 KiB go through chunks of memory that come back. What wgpu itself takes for
+//! larger uploads, and for all of them while every chunk is on its way, is not counted.
 //!
 //! Which tile a product is computed in depends on its size, by a seeded table for the class of device, or by measurement:
 //! [`WgpuBackend::tune`] (`cargo xtask doctor --tune`) times the tiles on the device and keeps the choices on disk. No choice changes a
-//! bit of a result: every tile adds the terms of an output in the same chain.
+//! bit of a result: every tile adds the terms of an output in the same chain. That is by design, and is not asked of the device again
+//! when it is measured.
 //!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
 //! `SIZEWISE_WGPU` forces paths, for tests, by words separated by commas:

@@ -1,4 +1,5 @@
-//! Tiles of products by measurement: which was fastest on this device, by kind and size of the product.
+//! Tiles of products by measurement: which was fastest on this device, by kind and size of the product. Each kind is measured in one
+//! form, f32 or int8 per channel, and its other forms go by that.
 
 use crate::product::{Family, Tile};
 

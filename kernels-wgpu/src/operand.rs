@@ -20,7 +20,7 @@ pub(crate) struct Operand<'a> {
 }
 
 impl<'a> Operand<'a> {
-    /// A buffer of this backend's own, all of it, which is at most one binding.
+    /// A buffer of this backend's own, all of it, which callers cut to one binding where it may be more.
     pub fn whole(buffer: &'a wgpu::Buffer) -> Self {
         Operand { buffer, offset_bytes: 0, size_bytes: buffer.size(), first: 0 }
     }

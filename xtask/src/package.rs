@@ -14,8 +14,8 @@ use crate::{cargo, test};
 /// Make a folder to be copied to a GPU machine that has a driver and no Rust: programs, kernels and a script
 ///
 /// There, `./run.sh` checks the kernels against the reference, repeats some under compute-sanitizer where that is installed, measures
-/// them, a decoder of GPT-2's size, and PyTorch on the same shapes where that is installed, and leaves `results.tgz`, which `cargo xtask import-results` takes in here. The programs need a Linux whose C library is no
-/// older than this machine's.
+/// them, a decoder of GPT-2's size, and PyTorch on the same shapes where that is installed, and leaves `results.tgz`, which
+/// `cargo xtask import-results` takes in here. The programs need a Linux whose C library is no older than this machine's.
 #[derive(clap::Args)]
 pub struct Args {
     /// Backend to be tested
