@@ -190,6 +190,31 @@ pub(crate) struct Sums {
     pub result: Option<Plain>,
 }
 
+/// What will be read after this tile, fetched to L2 while it computes: memory would idle otherwise.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    start: *const f32,
+    lines: usize,
+}
+
+impl Ahead {
+    /// Nothing.
+    pub const NONE: Self = Ahead { start: std::ptr::null(), lines: 0 };
+
+    /// Part `part` of `parts` about equal ones of a slice.
+    pub fn part(of: &[f32], part: usize, parts: usize) -> Self {
+        let lines = size_of_val(of).div_ceil(LINE_BYTES).div_ceil(parts.max(1));
+        Ahead { start: of.as_ptr().wrapping_byte_add(part * lines * LINE_BYTES), lines }
+    }
+}
+
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
+
+/// Units between the fetches of what lies ahead: few enough that each time only a few lines are asked for, which is as many as wait
+/// beside the tile's own.
+const FETCH_UNITS: usize = 16;
+
 /// sums[i, j] (+)= Σ a[i, k] · b[k, j] over the rows of `units`, one chain of products added in rising k.
 ///
 /// # Safety
@@ -201,9 +226,11 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
     units: Range<usize>,
     a: A,
     b: B,
+    ahead: Ahead,
     sums: Sums,
 ) {
     let (s, lanes) = (p.simd(), P::S::LANES);
+    let (mut fetch, each) = (ahead.start, ahead.lines.div_ceil(units.len().div_ceil(FETCH_UNITS).max(1)));
     let mut sum = [[s.zero(); NV]; MR];
     // SAFETY: all accesses are those the contract of this function grants.
     unsafe {
@@ -214,20 +241,26 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
                 }
             }
         }
-        for at in units {
-            if lanes < 16 && MR * NV == 12 && add_by_halves(p, a, b, at, &mut sum) {
-                continue;
+        for first in units.clone().step_by(FETCH_UNITS) {
+            for _ in 0..each {
+                s.prefetch_l2(fetch);
+                fetch = fetch.wrapping_byte_add(LINE_BYTES);
             }
-            let (k, count) = b.span(at);
-            let unit = b.unit::<NV>(s, at);
-            for_rows!(b, s, unit, count, |place, row| {
-                for (i, sum) in sum.iter_mut().enumerate() {
-                    let x = s.splat(a.at::<MR>(i, k + place));
-                    for (v, &w) in sum.iter_mut().zip(&row) {
-                        *v = p.add(x, w, *v);
-                    }
+            for at in first..(first + FETCH_UNITS).min(units.end) {
+                if lanes < 16 && MR * NV == 12 && add_by_halves(p, a, b, at, &mut sum) {
+                    continue;
                 }
-            });
+                let (k, count) = b.span(at);
+                let unit = b.unit::<NV>(s, at);
+                for_rows!(b, s, unit, count, |place, row| {
+                    for (i, sum) in sum.iter_mut().enumerate() {
+                        let x = s.splat(a.at::<MR>(i, k + place));
+                        for (v, &w) in sum.iter_mut().zip(&row) {
+                            *v = p.add(x, w, *v);
+                        }
+                    }
+                });
+            }
         }
         if let Some(Plain { start, row_stride, tail }) = sums.result {
             for (i, row) in sum.iter().enumerate() {
@@ -295,19 +328,20 @@ pub(crate) unsafe fn run_vectors<P: Products, A: LeftTile, B: Strip<P::S>, const
     units: Range<usize>,
     a: A,
     b: B,
+    ahead: Ahead,
     sums: Sums,
 ) {
     // SAFETY: the contract of `run`, passed on with the row count as a constant.
     unsafe {
         match rows {
-            1 => tile::<P, A, B, 1, NV>(p, units, a, b, sums),
-            2 => tile::<P, A, B, 2, NV>(p, units, a, b, sums),
-            3 => tile::<P, A, B, 3, NV>(p, units, a, b, sums),
-            4 => tile::<P, A, B, 4, NV>(p, units, a, b, sums),
-            5 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 5, NV>(p, units, a, b, sums),
-            6 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 6, NV>(p, units, a, b, sums),
-            7 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 7, NV>(p, units, a, b, sums),
-            8 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 8, NV>(p, units, a, b, sums),
+            1 => tile::<P, A, B, 1, NV>(p, units, a, b, ahead, sums),
+            2 => tile::<P, A, B, 2, NV>(p, units, a, b, ahead, sums),
+            3 => tile::<P, A, B, 3, NV>(p, units, a, b, ahead, sums),
+            4 => tile::<P, A, B, 4, NV>(p, units, a, b, ahead, sums),
+            5 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 5, NV>(p, units, a, b, ahead, sums),
+            6 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 6, NV>(p, units, a, b, ahead, sums),
+            7 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 7, NV>(p, units, a, b, ahead, sums),
+            8 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 8, NV>(p, units, a, b, ahead, sums),
             _ => debug_assert!(false, "a tile of {rows} rows"),
         }
     }
@@ -325,15 +359,16 @@ pub(crate) unsafe fn run<P: Products, A: LeftTile, B: Strip<P::S>>(
     units: Range<usize>,
     a: A,
     b: B,
+    ahead: Ahead,
     sums: Sums,
 ) {
     const { assert!(MAX_NV == 3) };
     // SAFETY: same contract, with the vector count as a constant.
     unsafe {
         match vectors {
-            1 => run_vectors::<P, A, B, 1>(p, rows, units, a, b, sums),
-            2 => run_vectors::<P, A, B, 2>(p, rows, units, a, b, sums),
-            3 => run_vectors::<P, A, B, 3>(p, rows, units, a, b, sums),
+            1 => run_vectors::<P, A, B, 1>(p, rows, units, a, b, ahead, sums),
+            2 => run_vectors::<P, A, B, 2>(p, rows, units, a, b, ahead, sums),
+            3 => run_vectors::<P, A, B, 3>(p, rows, units, a, b, ahead, sums),
             _ => debug_assert!(false, "a tile of {vectors} vectors"),
         }
     }
@@ -350,16 +385,17 @@ pub(crate) unsafe fn run_panel(
     depth: usize,
     a: PackedLeft,
     panel: *const f32,
+    ahead: Ahead,
     sums: Sums,
 ) {
     products_fn! {
-        fn checked(p, size: (usize, usize), depth: usize, a: PackedLeft, panel: *const f32, sums: Sums) {
+        fn checked(p, size: (usize, usize), depth: usize, a: PackedLeft, panel: *const f32, ahead: Ahead, sums: Sums) {
             let rows = DenseRows { start: panel, stride: size.1 * P::S::LANES };
             // SAFETY: the contract of `run_panel`, the only caller.
-            unsafe { run(p, size, 0..depth, a, rows, sums) }
+            unsafe { run(p, size, 0..depth, a, rows, ahead, sums) }
         }
     }
-    checked(isa, pairs, size, depth, a, panel, sums);
+    checked(isa, pairs, size, depth, a, panel, ahead, sums);
 }
 
 /// [`run_panel`] for rows of f32 where they lie, `row_stride` elements apart and side by side along K.
@@ -373,16 +409,17 @@ pub(crate) unsafe fn run_panel_in_place(
     a: *const f32,
     row_stride: usize,
     panel: *const f32,
+    ahead: Ahead,
     sums: Sums,
 ) {
     simd_fn! {
-        fn checked(s, size: (usize, usize), depth: usize, a: *const f32, row_stride: usize, panel: *const f32, sums: Sums) {
+        fn checked(s, size: (usize, usize), depth: usize, a: *const f32, row_stride: usize, panel: *const f32, ahead: Ahead, sums: Sums) {
             let (a, rows) = (RowsLeft::new(a, row_stride, 1), DenseRows { start: panel, stride: size.1 * S::LANES });
             // SAFETY: the contract of `run_panel_in_place`, the only caller.
-            unsafe { run(s, size, 0..depth, a, rows, sums) }
+            unsafe { run(s, size, 0..depth, a, rows, ahead, sums) }
         }
     }
-    checked(isa, size, depth, a, row_stride, panel, sums);
+    checked(isa, size, depth, a, row_stride, panel, ahead, sums);
 }
 
 /// Writes the rows of `units` in f32 to a panel whose rows are `vectors` vectors.
@@ -440,9 +477,9 @@ pub(crate) unsafe fn run_rows<S: Simd, A: LeftTile, B: Strip<S>, const MR: usize
     // SAFETY: same contract, with both sizes as constants.
     unsafe {
         match vectors {
-            1 => tile::<S, A, B, MR, 1>(s, units, a, b, sums),
-            2 => tile::<S, A, B, MR, 2>(s, units, a, b, sums),
-            3 => tile::<S, A, B, MR, 3>(s, units, a, b, sums),
+            1 => tile::<S, A, B, MR, 1>(s, units, a, b, Ahead::NONE, sums),
+            2 => tile::<S, A, B, MR, 2>(s, units, a, b, Ahead::NONE, sums),
+            3 => tile::<S, A, B, MR, 3>(s, units, a, b, Ahead::NONE, sums),
             _ => debug_assert!(false, "a tile of {vectors} vectors"),
         }
     }

@@ -22,7 +22,7 @@ use crate::simd::{Bf16Pairs, Isa, Simd};
 use crate::threads::{Parts, Pool, SERIAL_WORK};
 use blocking::{Cuts, KC, Strips, TASK_STRIPS, lanes, mr, nr};
 use kernels::{DType, Element, Result};
-use micro::{Before, PackedLeft, Sums, run_panel, run_panel_in_place};
+use micro::{Ahead, Before, PackedLeft, Sums, run_panel, run_panel_in_place};
 use pack::Strided;
 use std::ops::Range;
 
@@ -60,6 +60,11 @@ pub(crate) trait Right: Sync {
     /// Rows `k`, from one panel's begin to its end, of a strip as elements [k.len(), width]: where they lie, or in `room`, which holds
     /// as many.
     fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32];
+
+    /// Rows `k` of a strip, if they are stored as [`Right::panel`] gives them and so may be fetched before they are asked for.
+    fn stored_panel(&self, _isa: Isa, _strip: &Strip, _k: Range<usize>) -> &[f32] {
+        &[]
+    }
 
     /// The token of their products if elements are pairs of bf16; those of the left factor are the same.
     fn pairs(&self) -> Option<Bf16Pairs> {
@@ -250,7 +255,10 @@ impl Block<'_> {
             // SAFETY: no two running tasks share a slot.
             let own = unsafe { scratch.part(slot * floats, floats) };
             let done = self.multiply_few(right, group.clone(), own);
-            self.multiply_group(right, rows, done..group.end, own);
+            // The task that most likely comes next on this thread.
+            let next = if rows.end < self.rows.len() { group.start } else { group.end };
+            let next = next..(next + strips_per_task).min(strips.end);
+            self.multiply_group(right, rows, done..group.end, next, own);
         });
     }
 
@@ -276,8 +284,9 @@ impl Block<'_> {
         start
     }
 
-    /// `rows` of the block with a group of strips, panel by panel: the sums wait in `own` until the last.
-    fn multiply_group(&self, right: &dyn Right, rows: Range<usize>, group: Range<usize>, own: &mut [f32]) {
+    /// `rows` of the block with a group of strips, panel by panel: the sums wait in `own` until the last. The strips `next` are those
+    /// to be read after these.
+    fn multiply_group(&self, right: &dyn Right, rows: Range<usize>, group: Range<usize>, next: Range<usize>, own: &mut [f32]) {
         let (lanes, depth) = (lanes(self.isa), self.size.k);
         let (room, sums) = own.split_at_mut(self.cuts.panel_floats());
         let mut start = 0;
@@ -295,12 +304,19 @@ impl Block<'_> {
                 let (own, rest) = left.split_at_mut(own);
                 (*panel, left) = (right.panel(self.isa, &strip, k.clone(), own), rest);
             }
-            for first in rows.clone().step_by(mr(lanes)) {
+            let (coming, begin) = if k.end < depth { (group.clone(), k.end) } else { (next.clone(), 0) };
+            let mut ahead: [&[f32]; TASK_STRIPS] = [&[]; TASK_STRIPS];
+            for (panel, at) in ahead.iter_mut().zip(coming) {
+                *panel = right.stored_panel(self.isa, &self.strip(at), begin..right.panel_end(begin, depth));
+            }
+            let tiles = rows.len().div_ceil(mr(lanes));
+            for (number, first) in rows.clone().step_by(mr(lanes)).enumerate() {
                 let tile = first..(first + mr(lanes)).min(rows.end);
-                for ((at, panel), sums) in group.clone().zip(panels).zip(sums.chunks_mut(rows.len() * nr(lanes))) {
+                let each = group.clone().zip(panels).zip(ahead);
+                for (((at, panel), ahead), sums) in each.zip(sums.chunks_mut(rows.len() * nr(lanes))) {
                     let strip = self.strip(at);
                     let sums = &mut sums[(first - rows.start) * strip.vectors * lanes..];
-                    self.multiply_tile(tile.clone(), k.clone(), &strip, panel, sums);
+                    self.multiply_tile(tile.clone(), k.clone(), &strip, panel, Ahead::part(ahead, number, tiles), sums);
                 }
             }
             start = k.end;
@@ -315,7 +331,7 @@ impl Block<'_> {
     ///
     /// # Panics
     /// If the panel or the sums are too short.
-    fn multiply_tile(&self, tile: Range<usize>, k: Range<usize>, strip: &Strip, panel: &[f32], sums: &mut [f32]) {
+    fn multiply_tile(&self, tile: Range<usize>, k: Range<usize>, strip: &Strip, panel: &[f32], ahead: Ahead, sums: &mut [f32]) {
         let lanes = lanes(self.isa);
         let (count, width) = (tile.len(), strip.vectors * lanes);
         assert!(count <= mr(lanes) && tile.end <= self.rows.len() && k.end <= self.size.k && panel.len() >= k.len() * width);
@@ -331,12 +347,12 @@ impl Block<'_> {
                 let packed = &packed[self.rows.len() * k.start..][tile.start * k.len()..tile.end * k.len()];
                 // SAFETY: the tile holds `count` ≤ MR rows of this depth; panel and sums have been measured; a plain result has these
                 // rows and columns.
-                unsafe { run_panel(self.isa, self.pairs, size, k.len(), PackedLeft(packed.as_ptr()), panel, to) }
+                unsafe { run_panel(self.isa, self.pairs, size, k.len(), PackedLeft(packed.as_ptr()), panel, ahead, to) }
             }
             LeftBlock::InPlace(rows) => {
                 let start = rows.at(tile.start, k.start);
                 // SAFETY: the factor has these rows to the full depth, side by side along k; the rest as above.
-                unsafe { run_panel_in_place(self.isa, size, k.len(), start, rows.row_stride, panel, to) }
+                unsafe { run_panel_in_place(self.isa, size, k.len(), start, rows.row_stride, panel, ahead, to) }
             }
         }
         if last && result.is_none() {
@@ -389,7 +405,10 @@ impl Right for MadePanels<'_> {
     fn panel_end(&self, start: usize, depth: usize) -> usize {
         self.of.panel_end(start, depth)
     }
-    fn panel<'a>(&'a self, _: Isa, strip: &Strip, k: Range<usize>, _: &'a mut [f32]) -> &'a [f32] {
+    fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, _: &'a mut [f32]) -> &'a [f32] {
+        self.stored_panel(isa, strip, k)
+    }
+    fn stored_panel(&self, _: Isa, strip: &Strip, k: Range<usize>) -> &[f32] {
         let width = strip.vectors * self.lanes;
         let start = (strip.index - self.first) * nr(self.lanes) * self.depth;
         &self.panels[start + k.start * width..start + k.end * width]

@@ -1,7 +1,7 @@
 //! Products too small to pack: the micro-kernel reads both factors where they lie.
 
 use super::blocking::{NV, mr, nr};
-use super::micro::{Before, DenseRows, RowsLeft, ShortRows, Sums, run, run_vectors};
+use super::micro::{Ahead, Before, DenseRows, RowsLeft, ShortRows, Sums, run, run_vectors};
 use super::pack::Strided;
 use super::{Epilogue, Size};
 use crate::simd::{Isa, simd_fn};
@@ -104,10 +104,10 @@ pub(crate) unsafe fn multiply_small(
                     unsafe {
                         if columns.len() < S::LANES {
                             let strip = ShortRows { start: first, stride: right.row_stride, columns: columns.len() };
-                            run_vectors::<S, _, _, 1>(s, rows.len(), 0..size.k, tile, strip, sums);
+                            run_vectors::<S, _, _, 1>(s, rows.len(), 0..size.k, tile, strip, Ahead::NONE, sums);
                         } else {
                             let strip = DenseRows { start: first, stride: right.row_stride };
-                            run(s, (rows.len(), vectors), 0..size.k, tile, strip, sums);
+                            run(s, (rows.len(), vectors), 0..size.k, tile, strip, Ahead::NONE, sums);
                         }
                     }
                     if result.is_none() {

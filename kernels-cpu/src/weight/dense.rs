@@ -54,6 +54,9 @@ impl<T: Float> DenseStrips<T> {
 /// A strip of f32 is a panel as it lies.
 impl Right for DenseStrips<f32> {
     fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, _: &'a mut [f32]) -> &'a [f32] {
+        self.stored_panel(isa, strip, k)
+    }
+    fn stored_panel(&self, isa: Isa, strip: &Strip, k: Range<usize>) -> &[f32] {
         let width = strip.vectors * lanes(isa);
         &self.strips_at(strip.index, lanes(isa))[k.start * width..k.end * width]
     }

@@ -47,6 +47,9 @@ impl Right for InPairs<'_> {
     fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32] {
         self.pairs.panel(isa, strip, k, room)
     }
+    fn stored_panel(&self, isa: Isa, strip: &Strip, k: Range<usize>) -> &[f32] {
+        self.pairs.stored_panel(isa, strip, k)
+    }
     fn pairs(&self) -> Option<Bf16Pairs> {
         Some(self.token)
     }
