@@ -44,6 +44,9 @@ const SHARED_BYTES: usize = 16 << 20;
 /// Most rows of a task: each panel is read once for as many.
 const TASK_ROWS: usize = 512;
 
+/// Rows that a task keeps when rows are cut so that tasks keep TASK_STRIPS strips.
+const KEPT_ROWS: usize = 64;
+
 /// Most strips of a task: each costs 96 KiB of panel and as much of sums, and saves reading the rows once. For few rows they are as
 /// many streams, which keep the memory busy.
 pub(crate) const TASK_STRIPS: usize = 4;
@@ -102,7 +105,14 @@ impl Cuts {
         let wanted = if slots > 1 { 8 * slots } else { 1 };
         let tiles = block_rows.div_ceil(mr);
         let most_rows = TASK_ROWS / mr;
-        let row_cuts = tiles.div_ceil(most_rows).max((2 * slots).div_ceil(strips).min(if slots > 1 { tiles } else { 1 }));
+        let mut row_cuts = tiles.div_ceil(most_rows);
+        if slots > 1 {
+            // Panels that a task makes for itself had better serve all rows.
+            let kept = if makes_panels && !shares { 1 } else { tiles * mr / KEPT_ROWS };
+            let to_share_rows = (wanted * TASK_STRIPS).div_ceil(shared_strips).min(kept);
+            let to_work_at_all = (2 * slots).div_ceil(strips).min(tiles);
+            row_cuts = row_cuts.max(to_share_rows).max(to_work_at_all);
+        }
         let task_strips = (shared_strips * row_cuts / wanted).clamp(1, TASK_STRIPS);
         let makes_panels = makes_panels && !shares;
         Cuts {
