@@ -2,6 +2,7 @@
 
 use crate::CpuBackend;
 use crate::gemm::Epilogue;
+use crate::gemm::ahead::Ahead;
 use crate::gemm::blocking::{Strips, lanes, nr};
 use crate::gemm::integer::direct::{self, Direct, sum_direct};
 use crate::gemm::integer::rows::{RowLayout, Rows};
@@ -107,10 +108,10 @@ fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> 
                 let rows = from..last.min(from + panel.chunk);
                 let width = vectors * lanes;
                 let sums = &mut sums[..rows.len() * width];
-                let stream = from == first;
+                let (stream, share) = (from == first, (from - first..rows.end - first, last - first));
                 let at = offset + (block_start + rows.start) * row_stride + start;
                 let soon = (epilogue.out.as_ptr().wrapping_add(at).cast_const().cast(), row_stride.wrapping_mul(4));
-                let work = Work { cpu, weight, packed: &packed, rows: rows.clone(), stream, soon, start, vectors, width };
+                let work = Work { cpu, weight, packed: &packed, rows: rows.clone(), stream, share, soon, start, vectors, width };
                 with_code!(weight.kind, C => work.sum::<C>(panel, room, partial, sums));
                 epilogue.finish(cpu.isa, block_start + rows.start..block_start + rows.end, strips.columns(strip), sums, vectors);
             }
@@ -164,6 +165,8 @@ struct Work<'a> {
     rows: Range<usize>,
     /// Whether they are the first with this strip, which then comes from memory.
     stream: bool,
+    /// These rows among all that meet the strip in this task.
+    share: (Range<usize>, usize),
     /// Where their results will be stored, and bytes from row to row.
     soon: (*const u8, usize),
     /// First column of the strip, vectors of a row of it, and their lanes.
@@ -208,6 +211,9 @@ impl Work<'_> {
             for done in (0..steps).step_by(piece.max(1)) {
                 let (some, words) = (piece.min(steps - done), self.weight.words(self.start, width, step + done));
                 let last = done + some == steps;
+                // The next piece, or that of the next strip, lies behind this one.
+                let len = some * C::WORDS * width;
+                let ahead = Ahead::new(words.as_ptr().wrapping_add(len), len).share(self.share.0.clone(), self.share.1);
                 let tile = Tile {
                     x: self.packed.words(self.rows.start),
                     x_stride: self.packed.stride,
@@ -220,6 +226,7 @@ impl Work<'_> {
                     resume: (done > 0).then_some(partial.as_ptr()),
                     codes: words.as_ptr(),
                     stream: self.stream,
+                    ahead,
                     width,
                     steps: some,
                     steps_per_group: groups.steps_per_group.min(piece),

@@ -7,6 +7,7 @@ pub(crate) mod direct;
 pub(crate) mod rows;
 pub(crate) mod tile;
 
+use super::ahead::Ahead;
 use super::blocking::{Strips, lanes, mc};
 use super::pack::Strided;
 use crate::CpuBackend;
@@ -81,6 +82,7 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                             resume: None,
                             codes: codes.as_ptr().cast(),
                             stream: false,
+                            ahead: Ahead::NONE,
                             width,
                             steps,
                             steps_per_group: steps,

@@ -2,6 +2,7 @@
 //!
 //! Elements have 32 bits: they are f32, or pairs of bf16 along K where [`Products`] are of those; then K counts pairs.
 
+use super::ahead::Ahead;
 use super::blocking::{NV as MAX_NV, mr as max_mr};
 use super::{Plain, one_nan};
 use crate::simd::{Bf16Pairs, Float, Isa, Products, Simd, prefetch, products_fn, simd_fn};
@@ -190,27 +191,6 @@ pub(crate) struct Sums {
     pub result: Option<Plain>,
 }
 
-/// What will be read after this tile, fetched to L2 while it computes: memory would idle otherwise.
-#[derive(Clone, Copy)]
-pub(crate) struct Ahead {
-    start: *const f32,
-    lines: usize,
-}
-
-impl Ahead {
-    /// Nothing.
-    pub const NONE: Self = Ahead { start: std::ptr::null(), lines: 0 };
-
-    /// Part `part` of `parts` about equal ones of a slice.
-    pub fn part(of: &[f32], part: usize, parts: usize) -> Self {
-        let lines = size_of_val(of).div_ceil(LINE_BYTES).div_ceil(parts.max(1));
-        Ahead { start: of.as_ptr().wrapping_byte_add(part * lines * LINE_BYTES), lines }
-    }
-}
-
-/// Bytes of a cache line.
-const LINE_BYTES: usize = 64;
-
 /// Units between the fetches of what lies ahead: few enough that each time only a few lines are asked for, which is as many as wait
 /// beside the tile's own.
 const FETCH_UNITS: usize = 16;
@@ -226,11 +206,11 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
     units: Range<usize>,
     a: A,
     b: B,
-    ahead: Ahead,
+    mut ahead: Ahead,
     sums: Sums,
 ) {
     let (s, lanes) = (p.simd(), P::S::LANES);
-    let (mut fetch, each) = (ahead.start, ahead.lines.div_ceil(units.len().div_ceil(FETCH_UNITS).max(1)));
+    let each = ahead.each(units.len().div_ceil(FETCH_UNITS));
     let mut sum = [[s.zero(); NV]; MR];
     // SAFETY: all accesses are those the contract of this function grants.
     unsafe {
@@ -242,10 +222,7 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
             }
         }
         for first in units.clone().step_by(FETCH_UNITS) {
-            for _ in 0..each {
-                s.prefetch_l2(fetch);
-                fetch = fetch.wrapping_byte_add(LINE_BYTES);
-            }
+            ahead.fetch(s, each);
             for at in first..(first + FETCH_UNITS).min(units.end) {
                 if lanes < 16 && MR * NV == 12 && add_by_halves(p, a, b, at, &mut sum) {
                     continue;

@@ -7,6 +7,7 @@
 //! Factors and epilogue are trait objects, met once per panel or tile: the kernels below them are compiled once per instruction
 //! set, not once per combination of element types.
 
+pub(crate) mod ahead;
 pub(crate) mod blocking;
 pub(crate) mod integer;
 pub(crate) mod micro;
@@ -20,9 +21,10 @@ pub(crate) use small::{is_small, multiply_small, small_parts};
 use crate::CpuBackend;
 use crate::simd::{Bf16Pairs, Isa, Simd};
 use crate::threads::{Parts, Pool, SERIAL_WORK};
+use ahead::Ahead;
 use blocking::{Cuts, KC, Strips, TASK_STRIPS, lanes, mr, nr};
 use kernels::{DType, Element, Result};
-use micro::{Ahead, Before, PackedLeft, Sums, run_panel, run_panel_in_place};
+use micro::{Before, PackedLeft, Sums, run_panel, run_panel_in_place};
 use pack::Strided;
 use std::ops::Range;
 
@@ -309,14 +311,15 @@ impl Block<'_> {
             for (panel, at) in ahead.iter_mut().zip(coming) {
                 *panel = right.stored_panel(self.isa, &self.strip(at), begin..right.panel_end(begin, depth));
             }
-            let tiles = rows.len().div_ceil(mr(lanes));
-            for (number, first) in rows.clone().step_by(mr(lanes)).enumerate() {
+            for first in rows.clone().step_by(mr(lanes)) {
                 let tile = first..(first + mr(lanes)).min(rows.end);
                 let each = group.clone().zip(panels).zip(ahead);
                 for (((at, panel), ahead), sums) in each.zip(sums.chunks_mut(rows.len() * nr(lanes))) {
                     let strip = self.strip(at);
                     let sums = &mut sums[(first - rows.start) * strip.vectors * lanes..];
-                    self.multiply_tile(tile.clone(), k.clone(), &strip, panel, Ahead::part(ahead, number, tiles), sums);
+                    let ahead = Ahead::new(ahead.as_ptr(), ahead.len());
+                    let ahead = ahead.share(tile.start - rows.start..tile.end - rows.start, rows.len());
+                    self.multiply_tile(tile.clone(), k.clone(), &strip, panel, ahead, sums);
                 }
             }
             start = k.end;

@@ -1,7 +1,8 @@
 //! Products too small to pack: the micro-kernel reads both factors where they lie.
 
+use super::ahead::Ahead;
 use super::blocking::{NV, mr, nr};
-use super::micro::{Ahead, Before, DenseRows, RowsLeft, ShortRows, Sums, run, run_vectors};
+use super::micro::{Before, DenseRows, RowsLeft, ShortRows, Sums, run, run_vectors};
 use super::pack::Strided;
 use super::{Epilogue, Size};
 use crate::simd::{Isa, simd_fn};

@@ -9,6 +9,7 @@
 //! [`super::direct`]'s.
 
 use super::rows::tile_height;
+use crate::gemm::ahead::Ahead;
 use crate::simd::dot::{Dot, dot_fn};
 use crate::simd::{Simd, prefetch, simd_fn};
 use crate::weight::code::{Bytes, Code};
@@ -52,8 +53,10 @@ pub(crate) struct Tile {
     pub resume: Option<*const f32>,
     /// Words of the codes, rows of `width`.
     pub codes: *const f32,
-    /// Whether the first rows find them in memory, not in L1.
+    /// Whether these are the first rows to meet them. If they are a single tile, codes come from memory as they are read.
     pub stream: bool,
+    /// What will be read next: fetched by all tiles but such a single one.
+    pub ahead: Ahead,
     pub width: usize,
     /// Steps of codes, and steps of a group.
     pub steps: usize,
@@ -73,7 +76,6 @@ impl Tile {
     fn from_row(self, row: usize) -> Self {
         Tile {
             resume: self.resume.map(|sums| sums.wrapping_add(row * self.width)),
-            stream: self.stream && row == 0,
             soon: (self.soon.0.wrapping_add(row * self.soon.1), self.soon.1),
             out: self.out.wrapping_add(row * self.width),
             ..self
@@ -130,12 +132,15 @@ dot_fn! {
     pub(crate) unsafe fn sum_tile[C: Code](d, rows: usize, vectors: usize, tile: Tile) {
         let long = D::S::LANES >= 16 && tile.steps_per_group.min(tile.steps) >= LONG_QUADS;
         let most = if !C::PLAIN { 2 } else if long { 8 } else { 4 };
+        let stream = tile.stream && tile_height(rows).min(most) == rows;
+        let tile = Tile { stream, ahead: if stream { Ahead::NONE } else { tile.ahead }, ..tile };
         let mut row = 0;
         while row < rows {
             let height = tile_height(rows - row);
             let mr = height.min(most);
             for i in (0..height).step_by(mr) {
-                let (left, tile) = (tile.left(row, height, i), tile.from_row(row + i));
+                let ahead = tile.ahead.share(row + i..row + i + mr, rows);
+                let (left, tile) = (tile.left(row, height, i), Tile { ahead, ..tile.from_row(row + i) });
                 // SAFETY: same contract; the rows are cut as their tiles are.
                 unsafe {
                     match mr {
@@ -201,6 +206,7 @@ unsafe fn sums<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left: Le
         }
         for group in 0..groups {
             let mut exact = [[s.int(0); NV]; MR];
+            let tile = Tile { ahead: tile.ahead.share(group..group + 1, groups), ..tile };
             sum_group::<D, C, MR, NV>(d, left, tile, group, &mut exact);
             if MR == 8 {
                 if tile.add || group > 0 {
@@ -262,6 +268,8 @@ unsafe fn equal_groups<D: Dot, const QUADS: usize, const ZEROS: bool, const MINI
     let (mut codes, mut x, mut starts, mut sums) = (tile.codes, left.words, left.starts, left.sums);
     let (mut zeros, mut minima) = (zeros.unwrap_or(scales), minima.unwrap_or(scales));
     let mut totals = [[s.zero(); 3]; 4];
+    let mut ahead = tile.ahead;
+    let each = ahead.each(tile.steps / QUADS);
     // SAFETY: all accesses are those the contract of `sum_tile` grants.
     unsafe {
         if tile.add {
@@ -280,6 +288,7 @@ unsafe fn equal_groups<D: Dot, const QUADS: usize, const ZEROS: bool, const MINI
                     (0..3 * QUADS)
                         .for_each(|line| prefetch(codes.wrapping_add(line * D::S::LANES).wrapping_byte_add(AHEAD_BYTES)));
                 }
+                ahead.fetch(s, each);
                 for quad in 0..QUADS {
                     add_quad::<D, Bytes, 4, 3, 0>(d, width, codes.add(quad * width), x.add(quad * left.step), &mut exact);
                 }
@@ -384,7 +393,8 @@ unsafe fn sum_group<D: Dot, C: Code, const MR: usize, const NV: usize>(
         // One row alone would be a chain of few accumulators: two sets of them.
         let mut other = [[s.int(0); NV]; MR];
         let mut left_steps = steps;
-        let (mut soon, mut lines) = (tile.soon.0, 0);
+        let (mut soon, mut lines, mut ahead) = (tile.soon.0, 0, tile.ahead);
+        let each = ahead.each(left_steps / 4);
         while C::QUADS <= 2 && left_steps >= 4 {
             if MR == 8 && lines < MR * SOON_LINES {
                 // One line at a time: all at once they would keep the codes waiting.
@@ -393,6 +403,9 @@ unsafe fn sum_group<D: Dot, C: Code, const MR: usize, const NV: usize>(
                 if lines % SOON_LINES == 0 {
                     soon = soon.wrapping_add(tile.soon.1);
                 }
+            }
+            if MR >= 4 {
+                ahead.fetch(s, each);
             }
             add_step::<D, C, MR, NV, 0>(d, tile, at, step, exact, &mut other);
             at = (at.0.add(C::WORDS * tile.width), at.1.add(C::QUADS * step));
