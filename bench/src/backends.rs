@@ -142,12 +142,15 @@ pub fn tune(name: &str, told: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
     if name != "wgpu" {
         return Ok(false);
     }
-    kernels_wgpu::WgpuBackend::tune(None, &mut |choice| {
-        let kernels_wgpu::Choice { product, m, n, tile, seconds, seeded, seeded_seconds } = choice;
-        let kept = format!("{product} m={m} n={n}: {tile}, {:.1} µs", seconds * 1e6);
-        match tile == seeded {
-            true => told(&kept),
-            false => told(&format!("{kept} instead of {seeded}, {:.1} µs", seeded_seconds * 1e6)),
+    use kernels_wgpu::{Choice, LeftOut, Tuned};
+    kernels_wgpu::WgpuBackend::tune(None, &mut |tuned| match tuned {
+        Tuned::LeftOut(LeftOut { product, tile, why }) => told(&format!("LEFT OUT for {product}: {tile}, {why}")),
+        Tuned::Chosen(Choice { product, m, n, tile, seconds, seeded, seeded_seconds }) => {
+            let kept = format!("{product} m={m} n={n}: {tile}, {:.1} µs", seconds * 1e6);
+            match tile == seeded {
+                true => told(&kept),
+                false => told(&format!("{kept} instead of {seeded}, {:.1} µs", seeded_seconds * 1e6)),
+            }
         }
     })?;
     Ok(true)
