@@ -3,7 +3,7 @@
 use crate::belt::Belt;
 use crate::bindings::Bindings;
 use crate::fault::Faults;
-use crate::memory::{Counters, KERNELS, READBACK, Storage};
+use crate::memory::{Counters, KERNELS, READBACK, Storage, VECTOR_BYTES};
 use crate::operand::Operand;
 use crate::pipeline::{CONSTANTS, Pipelines, Shader};
 use crate::pipeline_cache::Compilations;
@@ -279,7 +279,8 @@ impl Queue {
         if let Some(kept) = slot(&mut self.state()).as_ref().filter(|kept| kept.buffer.size() >= bytes) {
             return Ok(kept.clone());
         }
-        let grown = bytes.next_power_of_two().min(self.limits.max_buffer_size).max(bytes);
+        let most = self.limits.max_buffer_size / VECTOR_BYTES * VECTOR_BYTES;
+        let grown = bytes.checked_next_power_of_two().unwrap_or(bytes).min(most).max(bytes);
         let fresh = Arc::new(self.allocate(op, grown, usage)?);
         Ok(slot(&mut self.state()).insert(fresh).clone())
     }
