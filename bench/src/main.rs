@@ -29,11 +29,11 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Some(Command::Compare { before, after }) => compare_runs(&before, &after),
-        Some(Command::Doctor { backend, tune }) => {
-            if tune {
-                doctor::tune(&backend);
-            }
-            Ok(doctor::run(&open_all(&backend, &backends::Choice::default())))
+        Some(Command::Doctor { backend, tune, device }) => {
+            let choice = backends::Choice { device, ..backends::Choice::default() };
+            let tuned = if tune { doctor::tune(&backend, &choice) } else { ExitCode::SUCCESS };
+            let looked = doctor::run(&open_all(&backend, &choice));
+            Ok(if tuned == ExitCode::SUCCESS { looked } else { tuned })
         }
         Some(Command::Ops { backend }) => print_ops(&backend),
         Some(Command::Performance { run }) => print_performance(&run),

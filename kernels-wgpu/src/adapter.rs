@@ -136,7 +136,7 @@ pub(crate) fn open_within(adapter: &Adapter, limits: Limits, forced: &str, cache
     let info = DeviceInfo {
         name: about.name,
         driver: format!("{} {}", about.driver, about.driver_info).trim().to_owned(),
-        features: if measured.is_some() { format!("{interface}, measured tiles") } else { interface },
+        features: if tuning.measured == Measured::default() { interface } else { format!("{interface}, measured tiles") },
         software: class.software,
         ..DeviceInfo::default()
     };

@@ -39,7 +39,7 @@ impl WgpuBackend {
             wrong.extend(what.map(|what| Wrong { op, what }));
         }
         self.refuse(&wrong);
-        self.cache.store(KEPT, &written(&self.tuning, &wrong));
+        self.cache.keep(KEPT, &written(&self.tuning, &wrong));
         Ok(wrong)
     }
 
@@ -147,12 +147,12 @@ mod tests {
         let adapter = adapter(None).unwrap_or_else(|error| panic!("{error}"));
         let opened = || open(&adapter, "", Cache::new(Some(folder.path().to_owned()), &adapter.get_info(), "")).unwrap();
         let seeded = opened();
-        seeded.cache.store(KEPT, &written(&seeded.tuning, &[Wrong { op: "copy", what: "by this verdict".into() }]));
+        seeded.cache.store(KEPT, &written(&seeded.tuning, &[Wrong { op: "copy", what: "by this verdict".into() }])).unwrap();
         let refused = |on: &WgpuBackend| on.queue.faults().enter("copy").is_err();
         assert!(refused(&opened().tested().unwrap()));
         let mut tiles = Measured::default();
         tiles.set(Family::Matmul, 8, 64, Tile::Middle);
-        seeded.cache.store(tune::KEPT, &tiles.written());
+        seeded.cache.store(tune::KEPT, &tiles.written()).unwrap();
         assert!(!refused(&opened().tested().unwrap()));
     }
 }

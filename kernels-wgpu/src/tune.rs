@@ -1,15 +1,16 @@
 //! Measuring which tiles are fastest on a device. Every tile is to give the same bits (see `wgsl/product.wgsl`), so that the choice
 //! is one of speed alone; a tile that does not, on this device, is left out before it is timed.
 
-use crate::WgpuBackend;
 use crate::adapter::{adapter, forced, open};
-use crate::cache::Cache;
+use crate::cache::{self, Cache, Unkept};
 use crate::measured::{COLUMNS, Measured, ROWS};
 use crate::product::{Family, Tile};
 use crate::specimen::Specimen;
-use crate::tuning::Tuning;
-use kernels::{Memory, Result};
+use crate::tuning::{Tuning, VARIABLE};
+use crate::{NAME, WgpuBackend};
+use kernels::{Error, Memory, Result};
 use std::time::Instant;
+use wgpu::Adapter;
 
 /// Under which the choices are kept.
 pub(crate) const KEPT: &str = "tuning";
@@ -202,19 +203,43 @@ impl WgpuBackend {
     /// kind of product. Takes about a minute, most of it for compiling.
     ///
     /// # Errors
-    /// Those of [`WgpuBackend::new`].
+    /// Those of [`WgpuBackend::new`]. Before anything is measured, `Value` where the environment forces a tile, as there is none left
+    /// to choose, and `Unavailable` where choices cannot be kept on disk.
     pub fn tune(device: Option<&str>, told: &mut dyn FnMut(&Tuned)) -> Result<()> {
         let (adapter, forced) = (adapter(device)?, forced());
         let cache = Cache::of(&adapter.get_info(), &forced);
-        let tuning = open(&adapter, &forced, Cache::none())?.tuning;
-        let in_tile = |tile: Tile| {
-            let words = format!("{forced},{}", tile.name());
-            open(&adapter, &words, Cache::of(&adapter.get_info(), &words))
-        };
         let sizes: Vec<(u32, u32)> = ROWS.iter().flat_map(|m| COLUMNS.map(|n| (*m, n))).collect();
-        cache.store(KEPT, &measured(&tuning, &Family::ALL, &sizes, &in_tile, told).written());
-        Ok(())
+        tune(&adapter, &forced, &cache, (&Family::ALL, &sizes), told)
     }
+}
+
+/// As [`WgpuBackend::tune`], of products of these kinds and sizes.
+fn tune(
+    adapter: &Adapter,
+    forced: &str,
+    cache: &Cache,
+    (families, sizes): (&[Family], &[(u32, u32)]),
+    told: &mut dyn FnMut(&Tuned),
+) -> Result<()> {
+    // What is compiled for the sake of measuring is not kept.
+    let open = |words: &str| open(adapter, words, Cache::none());
+    let tuning = open(forced)?.tuning;
+    if tuning.tile.is_some() {
+        let wanted = "no word that forces a tile, as none is left to choose by measurement";
+        return Err(Error::Value { op: "tune", arg: VARIABLE, wanted, got: forced.to_owned() });
+    }
+    cache.check().map_err(unkept)?;
+    let in_tile = |tile: Tile| open(&format!("{forced},{}", tile.name()));
+    cache.store(KEPT, &measured(&tuning, families, sizes, &in_tile, told).written()).map_err(unkept)
+}
+
+fn unkept(why: Unkept) -> Error {
+    let reason = match why {
+        Unkept::Off => "tiles that are measured are to be kept nowhere".to_owned(),
+        Unkept::Failed(why) => why,
+    };
+    let remedy = format!("name a folder that can be written by {}", cache::VARIABLE);
+    Error::Unavailable { backend: NAME, reason, remedy }
 }
 
 /// The fastest tiles of these products, on devices that `open` opens for each kind of product, each in the tile it is given.
@@ -233,7 +258,9 @@ fn measured(
         let choices = field.choices(tuning, sizes);
         field.left_out.into_iter().for_each(|(_, out)| told(&Tuned::LeftOut(out)));
         for (tile, choice) in choices {
-            measured.set(family, choice.m, choice.n, tile);
+            if choice.tile != choice.seeded {
+                measured.set(family, choice.m, choice.n, tile);
+            }
             told(&Tuned::Chosen(choice));
         }
     }
@@ -313,7 +340,7 @@ mod tests {
             for family in Family::ALL {
                 measured.set(family, m as u32, n as u32, tile);
             }
-            seeded.cache.store(KEPT, &measured.written());
+            seeded.cache.store(KEPT, &measured.written()).unwrap();
             let tuned = opened("", folder.path());
             assert!(tuned.info().features.contains("measured tiles"), "{}", tuned.info().features);
             assert_eq!(Tile::of(&tuned.tuning, Family::Matmul, m as u32, n as u32, 1), tile);
@@ -364,7 +391,41 @@ mod tests {
                 .iter()
                 .any(|choice| choice.2 == Tile::Large.name() || (choice.0, choice.2) == ("matmul", Tile::Middle.name()))
         );
-        assert!(measured.tile(Family::LinearInt8, 8, 64).is_some_and(|tile| tile != Tile::Large));
+        let kept = |(family, m, n)| measured.tile(family, m, n);
+        let all = [(Family::Matmul, 8, 64), (Family::Matmul, 32, 64), (Family::LinearInt8, 8, 64), (Family::LinearInt8, 32, 64)];
+        for (of, choice) in all.into_iter().zip(&chosen) {
+            let seeded = Tile::of(&seeded.tuning, of.0, of.1, of.2, 1);
+            assert_eq!(kept(of).map_or(seeded.name(), Tile::name), choice.2);
+            assert_ne!(kept(of), Some(seeded), "only what departs from the seeded choice is kept");
+        }
+    }
+
+    #[test]
+    fn measuring_leaves_one_file_or_says_at_once_why_it_cannot() {
+        let folder = tempfile::tempdir().unwrap();
+        let adapter = adapter(None).unwrap_or_else(|error| panic!("{error}"));
+        let tune = |at: Option<&Path>, words: &str| {
+            let cache = Cache::new(at.map(Path::to_owned), &adapter.get_info(), words);
+            let mut choices = 0;
+            let kept = tune(&adapter, words, &cache, (&[Family::Matmul], &[(8, 64)]), &mut |_| choices += 1);
+            (kept, choices)
+        };
+        let file = folder.path().join("file");
+        std::fs::write(&file, b"").unwrap();
+        assert!(matches!(tune(Some(folder.path()), "tile-32"), (Err(Error::Value { arg: VARIABLE, .. }), 0)));
+        assert!(matches!(tune(None, ""), (Err(Error::Unavailable { .. }), 0)));
+        assert!(matches!(tune(Some(&file), ""), (Err(Error::Unavailable { reason, .. }), 0) if reason.contains("kept")));
+        std::fs::remove_file(file).unwrap();
+        assert_eq!(tune(Some(folder.path()), "small"), (Ok(()), 1));
+        let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(files.len() == 1 && files[0].extension().is_some_and(|kind| kind == KEPT), "{files:?}");
+    }
+
+    #[test]
+    fn tiles_are_said_to_be_measured_where_one_departs_from_the_seeded() {
+        let folder = tempfile::tempdir().unwrap();
+        opened("", folder.path()).cache.store(KEPT, &Measured::default().written()).unwrap();
+        assert!(!opened("", folder.path()).info().features.contains("measured"));
     }
 
     #[test]
@@ -375,14 +436,14 @@ mod tests {
         assert!(!measured(""));
         let mut choices = Measured::default();
         choices.set(Family::Matmul, 512, 64, Tile::Middle);
-        seeded.cache.store(KEPT, &choices.written());
+        seeded.cache.store(KEPT, &choices.written()).unwrap();
         assert!(measured(""));
         // Choices are of the paths that were forced as they were made.
         assert!(!measured("tile-32"));
         // Whole, but no tile there is.
-        seeded.cache.store(KEPT, b"matmul 512 64 tile-7\n");
+        seeded.cache.store(KEPT, b"matmul 512 64 tile-7\n").unwrap();
         assert!(!measured(""));
-        seeded.cache.store(KEPT, &choices.written());
+        seeded.cache.store(KEPT, &choices.written()).unwrap();
         let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
         let kept: Vec<_> = files.filter(|path| path.extension().is_some_and(|kind| kind == KEPT)).collect();
         let [file] = &kept[..] else { panic!("{kept:?}") };
