@@ -36,7 +36,9 @@
 //! Where the same ops on the same buffers come again, nothing is made on the device ([`WgpuBackend::made`] counts): pipelines and
 //! bind groups are kept, a buffer is bound whole, so that views of it share bind groups, buffers that are dropped are given out again,
 //! zeroed (up to 64 MiB of them), and uploads of up to 256 KiB go through chunks of memory that come back. What wgpu itself takes for
-//! larger uploads, and for all of them while every chunk is on its way, is not counted.
+//! larger uploads, and for all of them while every chunk is on its way, is not counted. Where the device has no memory left, all that
+//! is kept is let go of, with a wait, and asked for once more before the call gives [`OutOfMemory`](kernels::Error::OutOfMemory), after
+//! which the next may succeed.
 //!
 //! Which tile a product is computed in depends on its size, by a seeded table for the class of device, or by measurement:
 //! [`WgpuBackend::tune`] (`cargo xtask doctor --tune`) times the tiles on the device and keeps the choices on disk. No choice changes a
@@ -100,6 +102,7 @@ mod report;
 mod rms_norm;
 mod rms_norm_backward;
 mod rope;
+mod scarcity;
 mod scatter_add;
 mod self_test;
 mod sgd;

@@ -1,11 +1,11 @@
 //! Device memory: zeroed buffers of whole words, counted.
 
+use crate::WgpuBackend;
 use crate::queue::Queue;
-use crate::{NAME, WgpuBackend};
 use kernels::{Backend, Buffer, DType, Error, Memory, MemoryStats, Packed, Result, Weight};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use wgpu::{BufferDescriptor, BufferUsages, ErrorFilter};
+use wgpu::{BufferDescriptor, BufferUsages};
 
 /// Counters of one backend, shared with its buffers.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,8 @@ struct Counts {
     own: AtomicU64,
     bind_groups: AtomicU64,
     pipelines: AtomicU64,
+    /// How often the device will seem to have no memory left, for tests.
+    refusals: AtomicU64,
     /// Buffers that are no longer in use and that the queue has not yet been told of.
     dropped: Mutex<Vec<wgpu::Buffer>>,
 }
@@ -67,6 +69,18 @@ impl Counters {
         std::mem::take(&mut self.0.dropped.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether a test wants memory to be out this time.
+    pub fn refuses(&self) -> bool {
+        let refusals = &self.0.refusals;
+        refusals.load(Relaxed) > 0 && refusals.fetch_sub(1, Relaxed) > 0
+    }
+
+    /// The device is to seem to have no memory left so often.
+    #[cfg(test)]
+    pub fn refuse(&self, times: u64) {
+        self.0.refusals.store(times, Relaxed);
+    }
+
     /// A call is about to wait for the device.
     pub fn waited(&self) {
         self.0.waits.fetch_add(1, Relaxed);
@@ -106,16 +120,12 @@ impl Queue {
             return Err(Error::Limit { op, what: "bytes of one buffer", limit, got: size });
         }
         self.faults().check()?;
-        let kept = if usage == KERNELS { self.kept_before(size) } else { None };
+        let kept = if usage == KERNELS { self.kept_before(size)? } else { None };
         let buffer = match kept {
             Some(buffer) => buffer,
             None => {
-                let exhausted = self.device().push_error_scope(ErrorFilter::OutOfMemory);
                 let descriptor = BufferDescriptor { label: Some(op), size, usage, mapped_at_creation: false };
-                let buffer = self.device().create_buffer(&descriptor);
-                if pollster::block_on(exhausted.pop()).is_some() {
-                    return Err(Error::OutOfMemory { backend: NAME, wanted_bytes: bytes });
-                }
+                let buffer = self.make(&descriptor)?;
                 self.counters().0.allocations.fetch_add(1, Relaxed);
                 buffer
             }

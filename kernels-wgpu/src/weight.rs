@@ -136,7 +136,7 @@ pub(crate) fn pack(on: &WgpuBackend, weight: &Weight) -> Result<Packed> {
         return Err(Error::Limit { op: OP, what: "bytes a kernel can bind of one weight", limit, got });
     }
     let storage = on.queue.allocate(OP, bytes.len() as u64, KERNELS)?;
-    on.queue.write(&storage.buffer, 0, &bytes);
+    on.queue.write(&storage.buffer, 0, &bytes)?;
     on.queue.faults().check()?;
     let size = storage.buffer.size();
     Ok(Packed::new(on.id(), weight, size, PackedWeight { storage, form }))
