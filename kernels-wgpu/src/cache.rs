@@ -1,4 +1,4 @@
-//! What is kept on disk between runs, for one device, driver and state of these sources: compiled pipelines, the verdict of the
+//! What is kept on disk between runs, for one device, driver, version of wgpu and state of these sources: compiled pipelines, the verdict of the
 //! self-test, and measured tiles. A file that is damaged or of something else is left aside, with a notice.
 
 use std::fs::{self, File};
@@ -199,6 +199,17 @@ mod tests {
         fs::copy(&path, cache(folder.path(), "b").path(folder.path(), "tuning")).unwrap();
         fs::copy(&path, of.path(folder.path(), "pipelines")).unwrap();
         assert_eq!((of.load("pipelines"), cache(folder.path(), "b").load("tuning")), (None, None));
+    }
+
+    #[test]
+    fn what_is_kept_is_of_these_versions_of_what_compiles_kernels() {
+        let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap();
+        for name in ["wgpu", "wgpu-core", "wgpu-hal", "naga"] {
+            let (_, from) = lock.split_once(&format!("name = \"{name}\"\nversion = \"")).unwrap();
+            let (version, _) = from.split_once('"').unwrap();
+            let sources = env!("SIZEWISE_WGPU_SOURCES");
+            assert!(sources.split(' ').any(|of| of == format!("{name}-{version}")), "{name} {version}: {sources}");
+        }
     }
 
     #[test]

@@ -27,6 +27,10 @@ const SLOTS: usize = 256;
 /// Writes of this size do not wait for the next submission.
 const LARGE_WRITE_BYTES: usize = 1 << 20;
 
+/// Buffers let go of before the next submission whose bind groups are forgotten at once, and bytes of them.
+const MOST_GONE: usize = 64;
+const MOST_GONE_BYTES: u64 = 16 << 20;
+
 /// One run of a shader.
 pub(crate) struct Dispatch<'a> {
     /// Op it is part of.
@@ -68,8 +72,10 @@ struct State {
     bindings: Bindings,
     pool: Pool,
     belt: Belt,
-    /// Buffers zeroed since the last submission.
-    zeroed: usize,
+    /// Let go of, but for their bind groups.
+    gone: Vec<wgpu::Buffer>,
+    /// Buffers zeroed and copied to since the last submission.
+    transfers: usize,
     /// Parameters of the dispatches gathered, a slot each.
     params: Vec<u8>,
     /// Where they go when submitted.
@@ -121,11 +127,14 @@ impl Queue {
 
     /// Puts buffers that were dropped into the pool, and lets go of those that it has no room for and of their bind groups.
     fn collect(&self, state: &mut State) {
-        let mut gone = Vec::new();
+        let State { pool, gone, bindings, .. } = state;
         for buffer in self.counters.take_dropped() {
-            if buffer.usage() == KERNELS { state.pool.keep(buffer, &mut gone) } else { gone.push(buffer) }
+            if buffer.usage() == KERNELS { pool.keep(buffer, gone) } else { gone.push(buffer) }
         }
-        state.bindings.forget(gone);
+        // Finding bind groups takes a walk over all: many buffers share one.
+        if gone.len() >= MOST_GONE || gone.iter().map(wgpu::Buffer::size).sum::<u64>() >= MOST_GONE_BYTES {
+            bindings.forget(std::mem::take(gone));
+        }
     }
 
     /// A buffer of exactly this size from the pool, to be zero once all that is queued is done.
@@ -135,14 +144,16 @@ impl Queue {
     pub fn kept_before(&self, size_bytes: u64) -> Result<Option<wgpu::Buffer>> {
         let mut state = self.state();
         self.collect(&mut state);
-        // A program that only allocates would otherwise queue without end.
-        if state.zeroed == SLOTS {
-            self.submit(&mut state)?;
-        }
+        self.bound_transfers(&mut state)?;
         let Some(buffer) = state.pool.take(size_bytes) else { return Ok(None) };
-        state.zeroed += 1;
+        state.transfers += 1;
         self.encoder(&mut state).clear_buffer(&buffer, 0, None);
         Ok(Some(buffer))
+    }
+
+    /// To be called before a transfer is queued: a program that does nothing else would otherwise queue without end.
+    fn bound_transfers(&self, state: &mut State) -> Result<()> {
+        if state.transfers == SLOTS { self.submit(state) } else { Ok(()) }
     }
 
     /// A new buffer.
@@ -174,8 +185,8 @@ impl Queue {
     fn relieve(&self, state: &mut State) -> Result<()> {
         self.submit(state)?;
         (state.staging, state.readback) = (None, None);
-        let mut gone = state.pool.empty();
-        gone.extend(self.counters.take_dropped());
+        let mut gone = std::mem::take(&mut state.gone);
+        gone.extend(state.pool.empty().into_iter().chain(self.counters.take_dropped()));
         state.bindings.forget(gone);
         self.poll()
     }
@@ -183,13 +194,23 @@ impl Queue {
     /// Where commands between compute passes go.
     fn encoder<'s>(&self, state: &'s mut State) -> &'s mut CommandEncoder {
         state.pass = None;
-        state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()))
+        self.opened(&mut state.encoder)
+    }
+
+    fn opened<'s>(&self, encoder: &'s mut Option<CommandEncoder>) -> &'s mut CommandEncoder {
+        encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()))
     }
 
     /// Bind groups kept.
     #[cfg(test)]
     pub fn bindings(&self) -> usize {
         self.state().bindings.len()
+    }
+
+    /// Transfers queued since the last submission.
+    #[cfg(test)]
+    pub fn transfers(&self) -> usize {
+        self.state().transfers
     }
 
     /// Buffers kept to be given out again.
@@ -225,8 +246,7 @@ impl Queue {
         let pipeline = (shader, constants, compiled);
         let bindings = state.bindings.get((&self.device, &self.counters), pipeline, (slots, SLOT_BYTES as u64), operands);
         let pass = state.pass.get_or_insert_with(|| {
-            let encoder =
-                state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
+            let encoder = self.opened(&mut state.encoder);
             encoder.begin_compute_pass(&ComputePassDescriptor::default()).forget_lifetime()
         });
         pass.set_pipeline(&compiled.pipeline);
@@ -263,12 +283,13 @@ impl Queue {
     fn send(&self, state: &mut State, params: Option<CommandBuffer>) {
         state.pass = None;
         if let Some(encoder) = state.encoder.take() {
-            state.zeroed = 0;
+            state.transfers = 0;
             state.belt.close();
             self.queue.submit(params.into_iter().chain([encoder.finish()]));
             state.belt.recall();
         }
         self.collect(state);
+        state.bindings.forget(std::mem::take(&mut state.gone));
     }
 
     /// What brings the parameters of the dispatches gathered to where they read them, before the rest of the next submission.
@@ -323,7 +344,9 @@ impl Queue {
     pub fn write(&self, to: &wgpu::Buffer, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
         let mut state = self.state();
         let state = &mut *state;
+        self.bound_transfers(state)?;
         if let Some((chunk, at)) = self.staged(state, bytes)? {
+            state.transfers += 1;
             let size = (bytes.len() as u64).next_multiple_of(4);
             self.encoder(state).copy_buffer_to_buffer(&chunk, at, to, offset_bytes, size);
             return Ok(());
@@ -460,6 +483,44 @@ fn fold(op: &'static str, groups: u64) -> Result<[u32; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::WgpuBackend;
+    use kernels::ops::{Copy, Download, Upload};
+    use kernels::{Buffer, DType, Memory, Op};
+
+    fn open() -> WgpuBackend {
+        WgpuBackend::new(None).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn a_program_that_only_uploads_is_submitted_from_time_to_time() {
+        let gpu = open();
+        let mut x = gpu.alloc(DType::U32, 4).unwrap();
+        let mut most = 0;
+        for value in 0..2 * SLOTS as u32 + 9 {
+            Upload::new(&[value; 4], x.view_mut([4]).unwrap()).run(&gpu).unwrap();
+            most = most.max(gpu.queue.transfers());
+        }
+        assert_eq!((most, gpu.queue.transfers()), (SLOTS, 9));
+        let mut host = [0u32; 4];
+        Download::new(x.view([4]).unwrap(), &mut host).run(&gpu).unwrap();
+        assert_eq!(host, [2 * SLOTS as u32 + 8; 4]);
+    }
+
+    #[test]
+    fn bind_groups_of_buffers_let_go_of_are_forgotten_many_at_a_time() {
+        let gpu = open();
+        let (x, mut out) = (gpu.alloc(DType::F32, 4).unwrap(), gpu.alloc(DType::F32, 4).unwrap());
+        Copy { x: x.view([4]).unwrap(), out: out.view_mut([4]).unwrap() }.run(&gpu).unwrap();
+        drop(x);
+        gpu.sync().unwrap();
+        assert_eq!((gpu.queue.pooled(), gpu.queue.bindings()), (1, 1));
+        // As many as the pool has room for, so that the first goes.
+        drop((0..1024).map(|_| gpu.alloc(DType::F32, 8).unwrap()).collect::<Vec<Buffer>>());
+        gpu.alloc(DType::F32, 16).unwrap();
+        assert_eq!((gpu.queue.pooled(), gpu.queue.bindings()), (1024, 1));
+        gpu.sync().unwrap();
+        assert_eq!(gpu.queue.bindings(), 0);
+    }
 
     #[test]
     fn workgroups_are_folded_within_the_limits_of_a_dispatch() {
