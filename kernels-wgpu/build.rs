@@ -1,13 +1,15 @@
-//! A number for the sources of the kernels: what was measured or tested with other sources is not trusted.
+//! What the kernels of this build are made of, as text: their sources, and the versions of wgpu that compile them. What was
+//! measured, tested or compiled with others is not trusted.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=src");
     let mut hash = 0xcbf2_9ce4_8422_2325;
     add(Path::new("src"), &mut hash)?;
-    println!("cargo:rustc-env=SIZEWISE_WGPU_SOURCES={}-{hash:016x}", env::var("CARGO_PKG_VERSION").unwrap_or_default());
+    let own = env::var("CARGO_PKG_VERSION").unwrap_or_default();
+    println!("cargo:rustc-env=SIZEWISE_WGPU_SOURCES={own}-{hash:016x}{}", compilers());
     Ok(())
 }
 
@@ -25,4 +27,32 @@ fn add(folder: &Path, hash: &mut u64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Names and versions of wgpu's crates, by the lock file of what is built: above the folder of build outputs, else above this crate.
+fn compilers() -> String {
+    let starts = ["OUT_DIR", "CARGO_MANIFEST_DIR"].map(|name| PathBuf::from(env::var_os(name).unwrap_or_default()));
+    let files = starts.iter().flat_map(|start| start.ancestors()).map(|folder| folder.join("Cargo.lock"));
+    for file in files {
+        let versions = fs::read_to_string(&file).map(|text| locked(&text)).unwrap_or_default();
+        if !versions.is_empty() {
+            println!("cargo:rerun-if-changed={}", file.display());
+            return versions;
+        }
+    }
+    println!("cargo:warning=no Cargo.lock names wgpu: after an update of it, remove what sizewise keeps on disk by hand");
+    String::new()
+}
+
+fn locked(text: &str) -> String {
+    let mut versions = String::new();
+    let mut name = "";
+    for line in text.lines() {
+        let value = |key: &str| line.strip_prefix(key)?.strip_prefix(" = \"")?.strip_suffix('"');
+        name = value("name").unwrap_or(name);
+        if let Some(version) = value("version").filter(|_| name.starts_with("wgpu") || name.starts_with("naga")) {
+            versions += &format!(" {name}-{version}");
+        }
+    }
+    versions
 }

@@ -133,33 +133,36 @@ pub fn test_again(_on: &dyn Backend) -> kernels::Result<()> {
 }
 
 /// Measures on a device what its backend chooses by measurement, and keeps it where later openings find it; `told` hears of each
-/// choice. Whether the backend has any.
+/// choice, and of what is left out. Whether the backend has any.
 ///
 /// # Errors
 /// Those of opening it; a fault of the device.
 #[cfg(feature = "wgpu")]
-pub fn tune(name: &str, told: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
+pub fn tune(name: &str, choice: &Choice, told: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
     if name != "wgpu" {
         return Ok(false);
     }
-    kernels_wgpu::WgpuBackend::tune(None, &mut |choice| {
-        let kernels_wgpu::Choice { product, m, n, tile, seconds, seeded, seeded_seconds } = choice;
-        let kept = format!("{product} m={m} n={n}: {tile}, {:.1} µs", seconds * 1e6);
-        match tile == seeded {
-            true => told(&kept),
-            false => told(&format!("{kept} instead of {seeded}, {:.1} µs", seeded_seconds * 1e6)),
+    use kernels_wgpu::{LeftOut, Tuned};
+    kernels_wgpu::WgpuBackend::tune(choice.device.as_deref(), &mut |tuned| match tuned {
+        Tuned::LeftOut(LeftOut { product, tile, why }) => told(&format!("LEFT OUT for {product}: {tile}, {why}")),
+        Tuned::Chosen(kernels_wgpu::Choice { product, m, n, tile, seconds, seeded, seeded_seconds }) => {
+            let kept = format!("{product} m={m} n={n}: {tile}, {:.1} µs", seconds * 1e6);
+            match tile == seeded {
+                true => told(&kept),
+                false => told(&format!("{kept} instead of {seeded}, {:.1} µs", seeded_seconds * 1e6)),
+            }
         }
     })?;
     Ok(true)
 }
 
-/// Measures what a backend chooses by measurement; no backend of this program chooses so.
+/// Measures what a backend chooses by measurement; the one that does is not in this program.
 ///
 /// # Errors
-/// None.
+/// [`OpenError::NotCompiled`].
 #[cfg(not(feature = "wgpu"))]
-pub fn tune(_name: &str, _told: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
-    Ok(false)
+pub fn tune(name: &str, _choice: &Choice, _told: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
+    if name == "wgpu" { Err(OpenError::NotCompiled("wgpu")) } else { Ok(false) }
 }
 
 /// The support table of a backend. A software device will do for it, and cuda needs none.

@@ -48,6 +48,9 @@ pub enum Command {
         /// First measure which kernels are fastest on the device, and keep that for later runs
         #[arg(long)]
         tune: bool,
+        /// Device to look at where a backend has several: its number or part of its name
+        #[arg(long, value_name = "DEVICE")]
+        device: Option<String>,
     },
     /// Print the support table of the backends as markdown
     Ops {

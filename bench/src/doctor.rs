@@ -1,22 +1,28 @@
 //! `doctor`: which backends work on this machine, and whether they compute right.
 
-use crate::backends::{self, test_again};
+use crate::backends::{self, Choice, test_again};
 use crate::check::self_test;
 use crate::kernels::Opened;
 use kernels::conformance::Outcome;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Measures what backends choose by measurement, and prints each choice as it is made.
-pub fn tune(names: &[String]) {
+/// Measures what backends choose by measurement, and prints what they tell of it. Fails if one has choices to make and they are not
+/// kept.
+pub fn tune(names: &[String], choice: &Choice) -> ExitCode {
+    let mut failed = false;
     for name in names {
         let start = Instant::now();
-        match backends::tune(name, &mut |choice| println!("{name}: {choice}")) {
+        match backends::tune(name, choice, &mut |told| println!("{name}: {told}")) {
             Ok(true) => println!("{name}: kept for later runs, after {:.0} s\n", start.elapsed().as_secs_f64()),
             Ok(false) => println!("{name}: chooses nothing by measurement\n"),
-            Err(error) => println!("{name}: nothing measured\n  {error}\n"),
+            Err(error) => {
+                failed = true;
+                println!("{name}: no choice is kept\n  {error}\n");
+            }
         }
     }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Prints what each backend says of itself and the result of a short self-test of its device. Fails if a usable device computes

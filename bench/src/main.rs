@@ -29,11 +29,11 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Some(Command::Compare { before, after }) => compare_runs(&before, &after),
-        Some(Command::Doctor { backend, tune }) => {
-            if tune {
-                doctor::tune(&backend);
-            }
-            Ok(doctor::run(&open_all(&backend, &backends::Choice::default())))
+        Some(Command::Doctor { backend, tune, device }) => {
+            let choice = backends::Choice { device, ..backends::Choice::default() };
+            let tuned = if tune { doctor::tune(&backend, &choice) } else { ExitCode::SUCCESS };
+            let looked = doctor::run(&open_all(&backend, &choice));
+            Ok(if tuned == ExitCode::SUCCESS { looked } else { tuned })
         }
         Some(Command::Ops { backend }) => print_ops(&backend),
         Some(Command::Performance { run }) => print_performance(&run),
@@ -136,13 +136,16 @@ fn start(args: &Bench, opened: &[Opened], depth: Depth, what: What) -> Result<Ru
     let dir = RunDir::create(&root, now, machine.commit.as_deref())?;
     let command: Vec<String> = std::env::args().skip(1).collect();
     let report = Report::new(format!("cargo xtask bench {}", command.join(" ")).trim(), &utc_stamp(now), machine);
-    let expected = match (what, depth) {
+    let seconds = match (what, depth) {
         (What::Kernels, Depth::Quick) => 30,
         (_, Depth::Quick) => 150,
         (What::Kernels, Depth::Full) => 150,
         (_, Depth::Full) => 1500,
     };
-    Ok(Run::new(report, depth, args.seed, Progress::start(Duration::from_secs(expected)), dir, &STOP))
+    // A processor that stands for a GPU takes many times as long, by how many depends on its driver.
+    let slow = infos().any(|on| on.name() != "cpu" && on.info().software);
+    let expected = (!slow).then(|| Duration::from_secs(seconds));
+    Ok(Run::new(report, depth, args.seed, Progress::start(expected), dir, &STOP))
 }
 
 fn compare_runs(before: &Path, after: &Path) -> Outcome {

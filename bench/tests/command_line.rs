@@ -33,6 +33,14 @@ fn a_backend_that_cannot_be_had_ends_with_the_remedy() {
 }
 
 #[test]
+fn a_doctor_whose_tuning_keeps_nothing_fails_whatever_works_otherwise() {
+    let output = call(&["doctor", "--backend", "cpu,wgpu", "--tune", "--device", "no such adapter"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("wgpu: no choice is kept") && said.contains("groups of ops right"), "{said}");
+}
+
+#[test]
 fn a_mistake_in_a_table_is_named_by_line_and_column() {
     let folder = tempfile::tempdir().unwrap();
     let cases: [(&str, &[u8], &str); 7] = [

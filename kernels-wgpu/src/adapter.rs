@@ -12,7 +12,7 @@ use crate::tuning::{Class, Tuning, VARIABLE};
 use crate::{NAME, WgpuBackend};
 use kernels::{DeviceId, DeviceInfo, Error, Result};
 use std::sync::Arc;
-use wgpu::{Adapter, Backends, DeviceDescriptor, DeviceType, Features, Instance, InstanceDescriptor, MemoryHints};
+use wgpu::{Adapter, Backends, DeviceDescriptor, DeviceType, Features, Instance, InstanceDescriptor, Limits, MemoryHints};
 
 const REMEDY: &str = "install a GPU driver with Vulkan (Linux), use macOS for Metal or Windows for DX12; without a GPU a software \
                       driver does: Debian and Ubuntu `apt-get install mesa-vulkan-drivers libvulkan1`, Fedora `dnf install \
@@ -96,8 +96,15 @@ fn rank(kind: DeviceType) -> u8 {
 /// # Errors
 /// `Unavailable`; `Value` for words that force nothing.
 pub(crate) fn open(adapter: &Adapter, forced: &str, cache: Cache) -> Result<WgpuBackend> {
+    open_within(adapter, adapter.limits(), forced, cache)
+}
+
+/// As [`open`], asking for these limits only.
+///
+/// # Errors
+/// Those of [`open`].
+pub(crate) fn open_within(adapter: &Adapter, limits: Limits, forced: &str, cache: Cache) -> Result<WgpuBackend> {
     let about = adapter.get_info();
-    let limits = adapter.limits();
     let features = adapter.features() & (Features::SUBGROUP | Features::PIPELINE_CACHE);
     let descriptor = DeviceDescriptor {
         required_features: features,
@@ -129,7 +136,7 @@ pub(crate) fn open(adapter: &Adapter, forced: &str, cache: Cache) -> Result<Wgpu
     let info = DeviceInfo {
         name: about.name,
         driver: format!("{} {}", about.driver, about.driver_info).trim().to_owned(),
-        features: if measured.is_some() { format!("{interface}, measured tiles") } else { interface },
+        features: if tuning.measured == Measured::default() { interface } else { format!("{interface}, measured tiles") },
         software: class.software,
         ..DeviceInfo::default()
     };

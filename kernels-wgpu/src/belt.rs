@@ -2,15 +2,26 @@
 //! it has.
 
 use crate::memory::Counters;
+use crate::scarcity::within_memory;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use wgpu::{Buffer, BufferDescriptor, BufferUsages, Device, MapMode};
 
 /// Bytes of a chunk: the parameters of a full submission, and as much of uploads.
-const CHUNK_BYTES: u64 = 256 << 10;
+pub(crate) const CHUNK_BYTES: u64 = 256 << 10;
 /// Most chunks; one submission may hold several.
 const MOST: usize = 32;
 /// Where parts of a mapped buffer may begin.
 const ALIGN_BYTES: u64 = wgpu::MAP_ALIGNMENT;
+
+/// Where bytes have been put.
+pub(crate) enum Staged {
+    /// In this chunk, from this byte on.
+    At(Buffer, u64),
+    /// Nowhere: they are too many, or all chunks are on their way.
+    Elsewhere,
+    /// Nowhere: the device has no memory for a chunk.
+    Scarce,
+}
 
 pub(crate) struct Belt {
     /// Being written, and the bytes of it in use.
@@ -30,22 +41,24 @@ impl Default for Belt {
 }
 
 impl Belt {
-    /// Puts bytes, zeros up to a whole word behind them, where the device can copy them from in the next submission: the chunk and
-    /// the first byte in it. None if they are too many, or all chunks are on their way.
-    pub fn stage(&mut self, device: &Device, counters: &Counters, bytes: &[u8]) -> Option<(&Buffer, u64)> {
+    /// Puts bytes, zeros up to a whole word behind them, where the device can copy them from in the next submission.
+    pub fn stage(&mut self, device: &Device, counters: &Counters, bytes: &[u8]) -> Staged {
         let size = (bytes.len() as u64).next_multiple_of(4);
         if size > CHUNK_BYTES {
-            return None;
+            return Staged::Elsewhere;
         }
         if self.open.as_ref().is_some_and(|(_, used)| used + size > CHUNK_BYTES) {
             self.close();
         }
-        if self.open.is_none() {
-            self.open = Some((self.chunk(device, counters)?, 0));
-        }
-        let (chunk, used) = self.open.as_mut()?;
-        let at = *used;
-        let mut range = chunk.get_mapped_range_mut(at..at + size).ok()?;
+        let (chunk, at) = match self.open.take() {
+            Some(open) => open,
+            None if self.all_under_way() => return Staged::Elsewhere,
+            None => match self.chunk(device, counters) {
+                Some(chunk) => (chunk, 0),
+                None => return Staged::Scarce,
+            },
+        };
+        let Ok(mut range) = chunk.get_mapped_range_mut(at..at + size) else { return Staged::Elsewhere };
         let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
         range.slice(..words.len()).copy_from_slice(words);
         if !rest.is_empty() {
@@ -53,23 +66,27 @@ impl Belt {
             last[..rest.len()].copy_from_slice(rest);
             range.slice(words.len()..).copy_from_slice(&last);
         }
-        *used = (at + size).next_multiple_of(ALIGN_BYTES);
-        Some((&*chunk, at))
+        drop(range);
+        self.open = Some((chunk.clone(), (at + size).next_multiple_of(ALIGN_BYTES)));
+        Staged::At(chunk, at)
     }
 
-    fn chunk(&mut self, device: &Device, counters: &Counters) -> Option<Buffer> {
+    fn all_under_way(&mut self) -> bool {
         self.free.extend(self.back.1.try_iter());
+        self.free.is_empty() && self.made == MOST
+    }
+
+    /// One that is free, or a new one where the device has memory for it.
+    fn chunk(&mut self, device: &Device, counters: &Counters) -> Option<Buffer> {
         if let Some(chunk) = self.free.pop() {
             return Some(chunk);
         }
-        if self.made == MOST {
-            return None;
-        }
-        self.made += 1;
-        counters.made_own();
         let usage = BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC;
         let descriptor = BufferDescriptor { label: Some("upload"), size: CHUNK_BYTES, usage, mapped_at_creation: true };
-        Some(device.create_buffer(&descriptor))
+        let chunk = within_memory(device, counters, || device.create_buffer(&descriptor))?;
+        self.made += 1;
+        counters.made_own();
+        Some(chunk)
     }
 
     /// To be called before a submission that copies from here.

@@ -1,9 +1,10 @@
-//! What is kept on disk between runs, for one device, driver and state of these sources: compiled pipelines, the verdict of the
+//! What is kept on disk between runs, for one device, driver, version of wgpu and state of these sources: compiled pipelines, the verdict of the
 //! self-test, and measured tiles. A file that is damaged or of something else is left aside, with a notice.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 use wgpu::AdapterInfo;
 
 /// Environment variable that names the folder; `off` for none.
@@ -13,6 +14,21 @@ const MAGIC: &[u8; 16] = b"sizewise-cache1\n";
 const HASH: usize = blake3::OUT_LEN;
 /// Largest file that is read.
 const MOST_BYTES: u64 = 64 << 20;
+
+/// Why something is not stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unkept {
+    /// Nothing is to be.
+    Off,
+    /// Nothing can be.
+    Failed(String),
+}
+
+impl Unkept {
+    fn failed(folder: &Path, error: &io::Error) -> Self {
+        Unkept::Failed(format!("nothing can be kept in {}: {error}", folder.display()))
+    }
+}
 
 /// A folder, and what its files are about.
 #[derive(Clone, Debug)]
@@ -79,12 +95,31 @@ impl Cache {
         Ok(content.to_vec())
     }
 
-    /// Keeps something in place of what was stored before; readers see either whole.
-    pub fn store(&self, what: &str, content: &[u8]) {
-        let Some(folder) = &self.folder else { return };
-        let write = || -> io::Result<()> {
+    /// A file to be kept, whose name is not yet given.
+    fn begun(&self) -> Result<(&Path, NamedTempFile), Unkept> {
+        let folder = self.folder.as_deref().ok_or(Unkept::Off)?;
+        let begin = || {
             fs::create_dir_all(folder)?;
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            NamedTempFile::new_in(folder)
+        };
+        Ok((folder, begin().map_err(|error| Unkept::failed(folder, &error))?))
+    }
+
+    /// Whether anything can be stored.
+    ///
+    /// # Errors
+    /// Those of [`Cache::store`].
+    pub fn check(&self) -> Result<(), Unkept> {
+        self.begun().map(drop)
+    }
+
+    /// Puts something in place of what was stored before; readers see either whole.
+    ///
+    /// # Errors
+    /// `Off` where nothing is to be kept, `Failed` where nothing can be.
+    pub fn store(&self, what: &str, content: &[u8]) -> Result<(), Unkept> {
+        let (folder, mut file) = self.begun()?;
+        let write = || -> io::Result<()> {
             file.write_all(MAGIC)?;
             file.write_all(self.key.as_bytes())?;
             file.write_all(self.checksum(what, content).as_bytes())?;
@@ -92,8 +127,13 @@ impl Cache {
             file.persist(self.path(folder, what))?;
             Ok(())
         };
-        if let Err(error) = write() {
-            notice(&format!("nothing can be kept in {}: {error}; {VARIABLE}=off stops trying", folder.display()));
+        write().map_err(|error| Unkept::failed(folder, &error))
+    }
+
+    /// As [`Cache::store`], for what later runs can do without: a failure is a notice.
+    pub fn keep(&self, what: &str, content: &[u8]) {
+        if let Err(Unkept::Failed(why)) = self.store(what, content) {
+            notice(&format!("{why}; {VARIABLE}=off stops trying"));
         }
     }
 }
@@ -133,8 +173,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let of = cache(folder.path(), "a");
         assert_eq!(of.load("tuning"), None);
-        of.store("tuning", b"before");
-        of.store("tuning", b"large");
+        of.store("tuning", b"before").unwrap();
+        of.store("tuning", b"large").unwrap();
+        of.check().unwrap();
         assert_eq!(of.load("tuning").as_deref(), Some(&b"large"[..]));
         assert_eq!(of.load("pipelines"), None);
         assert_eq!(cache(folder.path(), "b").load("tuning"), None);
@@ -158,9 +199,30 @@ mod tests {
         fs::copy(&path, cache(folder.path(), "b").path(folder.path(), "tuning")).unwrap();
         fs::copy(&path, of.path(folder.path(), "pipelines")).unwrap();
         assert_eq!((of.load("pipelines"), cache(folder.path(), "b").load("tuning")), (None, None));
-        // A folder that cannot be written is no error.
-        fs::write(folder.path().join("file"), b"").unwrap();
-        cache(&folder.path().join("file"), "a").store("tuning", b"large");
+    }
+
+    #[test]
+    fn what_is_kept_is_of_these_versions_of_what_compiles_kernels() {
+        let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap();
+        for name in ["wgpu", "wgpu-core", "wgpu-hal", "naga"] {
+            let (_, from) = lock.split_once(&format!("name = \"{name}\"\nversion = \"")).unwrap();
+            let (version, _) = from.split_once('"').unwrap();
+            let sources = env!("SIZEWISE_WGPU_SOURCES");
+            assert!(sources.split(' ').any(|of| of == format!("{name}-{version}")), "{name} {version}: {sources}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_kept_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, b"").unwrap();
+        let unwritable = cache(&file, "a");
+        let failed = |kept: Result<(), Unkept>| matches!(kept, Err(Unkept::Failed(why)) if why.contains(file.to_str().unwrap()));
+        assert!(failed(unwritable.check()) && failed(unwritable.store("tuning", b"large")));
+        assert_eq!((Cache::none().check(), Cache::none().store("tuning", b"large")), (Err(Unkept::Off), Err(Unkept::Off)));
+        unwritable.keep("tuning", b"large");
+        assert_eq!(unwritable.load("tuning"), None);
     }
 
     #[test]

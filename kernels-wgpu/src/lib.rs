@@ -36,12 +36,14 @@
 //! Where the same ops on the same buffers come again, nothing is made on the device ([`WgpuBackend::made`] counts): pipelines and
 //! bind groups are kept, a buffer is bound whole, so that views of it share bind groups, buffers that are dropped are given out again,
 //! zeroed (up to 64 MiB of them), and uploads of up to 256 KiB go through chunks of memory that come back. What wgpu itself takes for
-//! larger uploads, and for all of them while every chunk is on its way, is not counted.
+//! larger uploads, and for all of them while every chunk is on its way, is not counted. Where the device has no memory left, all that
+//! is kept is let go of, with a wait, and asked for once more before the call gives [`OutOfMemory`](kernels::Error::OutOfMemory), after
+//! which the next may succeed.
 //!
 //! Which tile a product is computed in depends on its size, by a seeded table for the class of device, or by measurement:
 //! [`WgpuBackend::tune`] (`cargo xtask doctor --tune`) times the tiles on the device and keeps the choices on disk. No choice changes a
-//! bit of a result: every tile adds the terms of an output in the same chain. That is by design, and is not asked of the device again
-//! when it is measured.
+//! bit of a result: every tile adds the terms of an output in the same chain. That is by design, and is asked of the device before a
+//! tile is timed: one whose bits differ from the seeded one's is left out, and told of.
 //!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
 //! `SIZEWISE_WGPU` forces paths, for tests, by words separated by commas:
@@ -56,8 +58,8 @@
 //! | `break-OP` | none: the op of this name does nothing, so that the self-test finds it |
 //!
 //! [`WgpuBackend::self_test`] asks every op for a known answer and quarantines those that fail;
-//! [`WgpuBackend::tested`] does so once for a device, driver and version and keeps the verdict, so that opening costs nothing after
-//! the first time. Verdicts, measured tiles and compiled pipelines are kept in `sizewise` in the user's folder of caches (`XDG_CACHE_HOME`,
+//! [`WgpuBackend::tested`] does so once for a device, driver, version and choice of tiles and keeps the verdict, so that opening costs
+//! nothing after the first time. Verdicts, measured tiles and compiled pipelines are kept in `sizewise` in the user's folder of caches (`XDG_CACHE_HOME`,
 //! `LOCALAPPDATA` or `~/.cache`); `SIZEWISE_CACHE` names another folder, or is `off`.
 
 mod adamw;
@@ -100,11 +102,13 @@ mod report;
 mod rms_norm;
 mod rms_norm_backward;
 mod rope;
+mod scarcity;
 mod scatter_add;
 mod self_test;
 mod sgd;
 mod softmax;
 mod softmax_backward;
+mod specimen;
 mod trials;
 mod tune;
 mod tuning;
@@ -120,7 +124,7 @@ pub use memory::Made;
 use queue::Queue;
 use rope::Frequencies;
 pub use self_test::Wrong;
-pub use tune::Choice;
+pub use tune::{Choice, LeftOut, Tuned};
 use tuning::Tuning;
 
 pub(crate) const NAME: &str = "wgpu";

@@ -1,11 +1,11 @@
 //! Device memory: zeroed buffers of whole words, counted.
 
+use crate::WgpuBackend;
 use crate::queue::Queue;
-use crate::{NAME, WgpuBackend};
 use kernels::{Backend, Buffer, DType, Error, Memory, MemoryStats, Packed, Result, Weight};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use wgpu::{BufferDescriptor, BufferUsages, ErrorFilter};
+use wgpu::{BufferDescriptor, BufferUsages};
 
 /// Counters of one backend, shared with its buffers.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,8 @@ struct Counts {
     own: AtomicU64,
     bind_groups: AtomicU64,
     pipelines: AtomicU64,
+    /// How often the device will seem to have no memory left, for tests.
+    refusals: AtomicU64,
     /// Buffers that are no longer in use and that the queue has not yet been told of.
     dropped: Mutex<Vec<wgpu::Buffer>>,
 }
@@ -67,6 +69,18 @@ impl Counters {
         std::mem::take(&mut self.0.dropped.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether a test wants memory to be out this time.
+    pub fn refuses(&self) -> bool {
+        let refusals = &self.0.refusals;
+        refusals.load(Relaxed) > 0 && refusals.fetch_sub(1, Relaxed) > 0
+    }
+
+    /// The device is to seem to have no memory left so often.
+    #[cfg(test)]
+    pub fn refuse(&self, times: u64) {
+        self.0.refusals.store(times, Relaxed);
+    }
+
     /// A call is about to wait for the device.
     pub fn waited(&self) {
         self.0.waits.fetch_add(1, Relaxed);
@@ -101,21 +115,17 @@ impl Queue {
     /// `Limit`, `OutOfMemory`, or the fault of an earlier call.
     pub fn allocate(&self, op: &'static str, bytes: u64, usage: BufferUsages) -> Result<Storage> {
         let limit = self.limits().max_buffer_size;
-        if bytes > limit {
-            return Err(Error::Limit { op, what: "bytes of one buffer", limit, got: bytes });
+        let size = bytes.checked_next_multiple_of(VECTOR_BYTES).unwrap_or(u64::MAX).max(VECTOR_BYTES);
+        if size > limit {
+            return Err(Error::Limit { op, what: "bytes of one buffer", limit, got: size });
         }
         self.faults().check()?;
-        let size = bytes.next_multiple_of(VECTOR_BYTES).max(VECTOR_BYTES);
-        let kept = if usage == KERNELS { self.kept_before(size) } else { None };
+        let kept = if usage == KERNELS { self.kept_before(size)? } else { None };
         let buffer = match kept {
             Some(buffer) => buffer,
             None => {
-                let exhausted = self.device().push_error_scope(ErrorFilter::OutOfMemory);
                 let descriptor = BufferDescriptor { label: Some(op), size, usage, mapped_at_creation: false };
-                let buffer = self.device().create_buffer(&descriptor);
-                if pollster::block_on(exhausted.pop()).is_some() {
-                    return Err(Error::OutOfMemory { backend: NAME, wanted_bytes: bytes });
-                }
+                let buffer = self.make(&descriptor)?;
                 self.counters().0.allocations.fetch_add(1, Relaxed);
                 buffer
             }
@@ -162,5 +172,64 @@ impl Memory for WgpuBackend {
             allocations: counts.allocations.load(Relaxed),
             waits: counts.waits.load(Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::{adapter, open_within};
+    use crate::cache::Cache;
+    use kernels::Op;
+    use kernels::ops::{Download, Upload};
+    use wgpu::Limits;
+
+    /// Bytes of the largest buffer: no whole vectors, and no power of two.
+    const MOST: u64 = (1 << 20) + 39;
+
+    fn small() -> WgpuBackend {
+        let adapter = adapter(None).unwrap_or_else(|error| panic!("{error}"));
+        let limits = Limits { max_buffer_size: MOST, max_storage_buffer_binding_size: MOST - 3, ..adapter.limits() };
+        open_within(&adapter, limits, "", Cache::none()).unwrap()
+    }
+
+    #[test]
+    fn what_rounding_takes_beyond_the_largest_buffer_is_refused_and_no_fault() {
+        let gpu = small();
+        for bytes in [MOST - 6, MOST, MOST + 1, u64::MAX] {
+            match gpu.queue.allocate("alloc", bytes, KERNELS).err() {
+                Some(Error::Limit { op: "alloc", limit, got, .. }) => assert!(limit == MOST && got > MOST, "{bytes}: {got}"),
+                other => panic!("{bytes}: {other:?}"),
+            }
+        }
+        gpu.sync().unwrap();
+        assert_eq!(gpu.memory_stats().live_bytes, 0);
+    }
+
+    /// What transfers keep grows by powers of two, of which the next is too large here.
+    #[test]
+    fn transfers_of_nearly_the_largest_buffer_go_through() {
+        let gpu = small();
+        let len = (MOST as usize / 16) * 16;
+        let mut x = gpu.alloc(DType::U8, len).unwrap();
+        // Off the start of a word, and up to within one.
+        let data: Vec<u8> = (0..len - 2).map(|i| (i * 7) as u8).collect();
+        Upload::new(&data, x.view_mut([len]).unwrap().narrow(0, 1, len - 2).unwrap()).run(&gpu).unwrap();
+        let mut host = vec![0u8; len - 2];
+        Download::new(x.view([len]).unwrap().narrow(0, 1, len - 2).unwrap(), &mut host).run(&gpu).unwrap();
+        assert!(host == data);
+        for bytes in [MOST, u64::MAX - 3] {
+            assert!(matches!(gpu.queue.staging("copy", bytes), Err(Error::Limit { op: "copy", limit: MOST, .. })));
+        }
+        gpu.sync().unwrap();
+    }
+
+    #[test]
+    fn a_weight_that_rounding_takes_beyond_a_binding_is_refused_and_no_fault() {
+        let gpu = small();
+        let weight = |k: usize| Weight::dense(1, k, kernels::weight::Values::F32(vec![1.0; k])).unwrap();
+        let most = (MOST as usize - 3) / 4;
+        assert!(matches!(gpu.pack(&weight(most)), Err(Error::Limit { op: "pack", .. })));
+        gpu.pack(&weight(most / 4 * 4)).unwrap();
     }
 }

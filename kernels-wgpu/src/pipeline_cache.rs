@@ -39,7 +39,7 @@ impl Compilations {
 impl Drop for Compilations {
     fn drop(&mut self) {
         if let Some(bytes) = self.compiled.as_ref().and_then(PipelineCache::get_data).filter(|bytes| *bytes != self.loaded) {
-            self.cache.store(KEPT, &bytes);
+            self.cache.keep(KEPT, &bytes);
         }
     }
 }

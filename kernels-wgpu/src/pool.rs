@@ -30,6 +30,18 @@ impl Pool {
         }
     }
 
+    /// All that were kept.
+    pub fn empty(&mut self) -> Vec<Buffer> {
+        self.bytes = 0;
+        self.kept.drain(..).collect()
+    }
+
+    /// Buffers kept.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
     /// The buffer of exactly this size that was kept last: steps that drop in the reverse of the order they allocate in get each
     /// buffer for what it was before.
     pub fn take(&mut self, size_bytes: u64) -> Option<Buffer> {

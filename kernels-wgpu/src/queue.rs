@@ -1,14 +1,16 @@
 //! The queue: dispatches gathered into few submissions, transfers, and the only wait.
 
-use crate::belt::Belt;
+use crate::NAME;
+use crate::belt::{Belt, CHUNK_BYTES, Staged};
 use crate::bindings::Bindings;
 use crate::fault::Faults;
-use crate::memory::{Counters, KERNELS, READBACK, Storage};
+use crate::memory::{Counters, KERNELS, READBACK, Storage, VECTOR_BYTES};
 use crate::operand::Operand;
 use crate::pipeline::{CONSTANTS, Pipelines, Shader};
 use crate::pipeline_cache::Compilations;
 use crate::pool::Pool;
 use crate::report::Report;
+use crate::scarcity::within_memory;
 use kernels::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wgpu::{
@@ -24,6 +26,10 @@ const SLOT_BYTES: usize = 512;
 const SLOTS: usize = 256;
 /// Writes of this size do not wait for the next submission.
 const LARGE_WRITE_BYTES: usize = 1 << 20;
+
+/// Buffers let go of before the next submission whose bind groups are forgotten at once, and bytes of them.
+const MOST_GONE: usize = 64;
+const MOST_GONE_BYTES: u64 = 16 << 20;
 
 /// One run of a shader.
 pub(crate) struct Dispatch<'a> {
@@ -66,8 +72,10 @@ struct State {
     bindings: Bindings,
     pool: Pool,
     belt: Belt,
-    /// Buffers zeroed since the last submission.
-    zeroed: usize,
+    /// Let go of, but for their bind groups.
+    gone: Vec<wgpu::Buffer>,
+    /// Buffers zeroed and copied to since the last submission.
+    transfers: usize,
     /// Parameters of the dispatches gathered, a slot each.
     params: Vec<u8>,
     /// Where they go when submitted.
@@ -119,37 +127,96 @@ impl Queue {
 
     /// Puts buffers that were dropped into the pool, and lets go of those that it has no room for and of their bind groups.
     fn collect(&self, state: &mut State) {
-        let mut gone = Vec::new();
+        let State { pool, gone, bindings, .. } = state;
         for buffer in self.counters.take_dropped() {
-            if buffer.usage() == KERNELS { state.pool.keep(buffer, &mut gone) } else { gone.push(buffer) }
+            if buffer.usage() == KERNELS { pool.keep(buffer, gone) } else { gone.push(buffer) }
         }
-        state.bindings.forget(gone);
+        // Finding bind groups takes a walk over all: many buffers share one.
+        if gone.len() >= MOST_GONE || gone.iter().map(wgpu::Buffer::size).sum::<u64>() >= MOST_GONE_BYTES {
+            bindings.forget(std::mem::take(gone));
+        }
     }
 
     /// A buffer of exactly this size from the pool, to be zero once all that is queued is done.
-    pub fn kept_before(&self, size_bytes: u64) -> Option<wgpu::Buffer> {
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn kept_before(&self, size_bytes: u64) -> Result<Option<wgpu::Buffer>> {
         let mut state = self.state();
         self.collect(&mut state);
-        let buffer = state.pool.take(size_bytes)?;
-        // A program that only allocates would otherwise queue without end.
-        if state.zeroed == SLOTS {
-            self.submit(&mut state);
-        }
-        state.zeroed += 1;
+        self.bound_transfers(&mut state)?;
+        let Some(buffer) = state.pool.take(size_bytes) else { return Ok(None) };
+        state.transfers += 1;
         self.encoder(&mut state).clear_buffer(&buffer, 0, None);
-        Some(buffer)
+        Ok(Some(buffer))
+    }
+
+    /// To be called before a transfer is queued: a program that does nothing else would otherwise queue without end.
+    fn bound_transfers(&self, state: &mut State) -> Result<()> {
+        if state.transfers == SLOTS { self.submit(state) } else { Ok(()) }
+    }
+
+    /// A new buffer.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn make(&self, descriptor: &BufferDescriptor<'_>) -> Result<wgpu::Buffer> {
+        self.made(&mut self.state(), descriptor)
+    }
+
+    fn made(&self, state: &mut State, descriptor: &BufferDescriptor<'_>) -> Result<wgpu::Buffer> {
+        let make = || within_memory(&self.device, &self.counters, || self.device.create_buffer(descriptor));
+        self.insist(state, descriptor.size, |_| make())
+    }
+
+    /// What an attempt gives that may find no memory on the device: then all that is kept is let go of, and there is a second one.
+    ///
+    /// # Errors
+    /// `OutOfMemory`; a fault of the wait between.
+    fn insist<T>(&self, state: &mut State, wanted_bytes: u64, attempt: impl Fn(&mut State) -> Option<T>) -> Result<T> {
+        if let Some(got) = attempt(state) {
+            return Ok(got);
+        }
+        self.relieve(state)?;
+        attempt(state).ok_or(Error::OutOfMemory { backend: NAME, wanted_bytes })
+    }
+
+    /// Lets go of all that is kept to be used again, once the device is done with it.
+    fn relieve(&self, state: &mut State) -> Result<()> {
+        self.submit(state)?;
+        (state.staging, state.readback) = (None, None);
+        let mut gone = std::mem::take(&mut state.gone);
+        gone.extend(state.pool.empty().into_iter().chain(self.counters.take_dropped()));
+        state.bindings.forget(gone);
+        self.poll()
     }
 
     /// Where commands between compute passes go.
     fn encoder<'s>(&self, state: &'s mut State) -> &'s mut CommandEncoder {
         state.pass = None;
-        state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()))
+        self.opened(&mut state.encoder)
+    }
+
+    fn opened<'s>(&self, encoder: &'s mut Option<CommandEncoder>) -> &'s mut CommandEncoder {
+        encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()))
     }
 
     /// Bind groups kept.
     #[cfg(test)]
     pub fn bindings(&self) -> usize {
         self.state().bindings.len()
+    }
+
+    /// Transfers queued since the last submission.
+    #[cfg(test)]
+    pub fn transfers(&self) -> usize {
+        self.state().transfers
+    }
+
+    /// Buffers kept to be given out again.
+    #[cfg(test)]
+    pub fn pooled(&self) -> usize {
+        self.state().pool.len()
     }
 
     /// Held by a transfer from its first use of [`Queue::staging`] to its last.
@@ -160,7 +227,7 @@ impl Queue {
     /// Queues a dispatch.
     ///
     /// # Errors
-    /// `Limit` for more workgroups than 32 bits count; the first fault so far.
+    /// `Limit` for more workgroups than 32 bits count; `OutOfMemory`; the first fault so far.
     pub fn dispatch(&self, dispatch: &Dispatch<'_>) -> Result<()> {
         if dispatch.groups == 0 || self.broken == Some(dispatch.op) {
             return self.faults.check();
@@ -169,17 +236,9 @@ impl Queue {
         let mut state = self.state();
         let state = &mut *state;
         if state.params.len() == SLOTS * SLOT_BYTES {
-            self.submit(state);
+            self.submit(state)?;
         }
-        let slots = state.slots.get_or_insert_with(|| {
-            self.counters.made_own();
-            self.device.create_buffer(&BufferDescriptor {
-                label: Some("params"),
-                size: (SLOTS * SLOT_BYTES) as u64,
-                usage: BufferUsages::UNIFORM | BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
-        });
+        let slots = &self.slots(state)?;
         state.awaits_report |= dispatch.operands.iter().any(|of| *of.buffer == self.report.buffer);
         let &Dispatch { shader, constants, operands, .. } = dispatch;
         let from = (&self.device, self.compilations.get(), &self.counters);
@@ -187,8 +246,7 @@ impl Queue {
         let pipeline = (shader, constants, compiled);
         let bindings = state.bindings.get((&self.device, &self.counters), pipeline, (slots, SLOT_BYTES as u64), operands);
         let pass = state.pass.get_or_insert_with(|| {
-            let encoder =
-                state.encoder.get_or_insert_with(|| self.device.create_command_encoder(&CommandEncoderDescriptor::default()));
+            let encoder = self.opened(&mut state.encoder);
             encoder.begin_compute_pass(&ComputePassDescriptor::default()).forget_lifetime()
         });
         pass.set_pipeline(&compiled.pipeline);
@@ -200,57 +258,115 @@ impl Queue {
         self.faults.check()
     }
 
+    /// Where the parameters of dispatches lie on the device.
+    fn slots(&self, state: &mut State) -> Result<wgpu::Buffer> {
+        if let Some(slots) = &state.slots {
+            return Ok(slots.clone());
+        }
+        let (size, usage) = ((SLOTS * SLOT_BYTES) as u64, BufferUsages::UNIFORM | BufferUsages::COPY_DST);
+        let slots = self.made(state, &BufferDescriptor { label: Some("params"), size, usage, mapped_at_creation: false })?;
+        self.counters.made_own();
+        Ok(state.slots.insert(slots).clone())
+    }
+
     /// Hands what is gathered to the device.
-    fn submit(&self, state: &mut State) {
+    ///
+    /// # Errors
+    /// `OutOfMemory`, after which it is still gathered.
+    fn submit(&self, state: &mut State) -> Result<()> {
+        let params = self.parameters(state)?;
+        self.send(state, params);
+        Ok(())
+    }
+
+    /// Hands what is gathered to the device, its [parameters](Queue::parameters) first.
+    fn send(&self, state: &mut State, params: Option<CommandBuffer>) {
         state.pass = None;
         if let Some(encoder) = state.encoder.take() {
-            // What was copied to the device by `write` is in `encoder`; parameters go before all of it.
-            let params = self.parameters(state);
-            state.params.clear();
-            state.zeroed = 0;
+            state.transfers = 0;
             state.belt.close();
             self.queue.submit(params.into_iter().chain([encoder.finish()]));
             state.belt.recall();
         }
         self.collect(state);
+        state.bindings.forget(std::mem::take(&mut state.gone));
     }
 
-    /// What brings the parameters of the dispatches gathered to where they read them.
-    fn parameters(&self, state: &mut State) -> Option<CommandBuffer> {
-        let slots = state.slots.as_ref().filter(|_| !state.params.is_empty())?;
-        let Some((chunk, at)) = state.belt.stage(&self.device, &self.counters, &state.params) else {
-            self.queue.write_buffer(slots, 0, &state.params);
-            return None;
+    /// What brings the parameters of the dispatches gathered to where they read them, before the rest of the next submission.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, after which they are still gathered.
+    fn parameters(&self, state: &mut State) -> Result<Option<CommandBuffer>> {
+        state.pass = None;
+        if state.params.is_empty() {
+            return Ok(None);
+        }
+        // Put aside meanwhile, so that making room for them submits nothing without them.
+        let (gathered, mut params) = (state.encoder.take(), std::mem::take(&mut state.params));
+        let brought = self.bring(state, &params);
+        if brought.is_ok() {
+            params.clear();
+        }
+        (state.encoder, state.params) = (gathered, params);
+        brought
+    }
+
+    fn bring(&self, state: &mut State, params: &[u8]) -> Result<Option<CommandBuffer>> {
+        let slots = &self.slots(state)?;
+        let Some((chunk, at)) = self.staged(state, params)? else {
+            self.put(state, slots, 0, params)?;
+            return Ok(None);
         };
         let mut encoder = self.device.create_command_encoder(&CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(chunk, at, slots, 0, state.params.len() as u64);
-        Some(encoder.finish())
+        encoder.copy_buffer_to_buffer(&chunk, at, slots, 0, params.len() as u64);
+        Ok(Some(encoder.finish()))
+    }
+
+    /// Chunk of the belt, and first byte in it, where bytes are to be copied from by the next submission. None if they cannot be.
+    fn staged(&self, state: &mut State, bytes: &[u8]) -> Result<Option<(wgpu::Buffer, u64)>> {
+        self.insist(state, CHUNK_BYTES, |state| match state.belt.stage(&self.device, &self.counters, bytes) {
+            Staged::At(chunk, at) => Some(Some((chunk, at))),
+            Staged::Elsewhere => Some(None),
+            Staged::Scarce => None,
+        })
+    }
+
+    /// Copies whole words from the host, before the next submission.
+    fn put(&self, state: &mut State, to: &wgpu::Buffer, offset_bytes: u64, words: &[u8]) -> Result<()> {
+        let write = || within_memory(&self.device, &self.counters, || self.queue.write_buffer(to, offset_bytes, words));
+        self.insist(state, words.len() as u64, |_| write())
     }
 
     /// Copies bytes from the host, after all that is queued. Where they end within a word, the rest of the word becomes zero.
-    pub fn write(&self, to: &wgpu::Buffer, offset_bytes: u64, bytes: &[u8]) {
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn write(&self, to: &wgpu::Buffer, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
         let mut state = self.state();
         let state = &mut *state;
-        self.encoder(state);
-        if let (Some((chunk, at)), Some(encoder)) = (state.belt.stage(&self.device, &self.counters, bytes), &mut state.encoder) {
+        self.bound_transfers(state)?;
+        if let Some((chunk, at)) = self.staged(state, bytes)? {
+            state.transfers += 1;
             let size = (bytes.len() as u64).next_multiple_of(4);
-            return encoder.copy_buffer_to_buffer(chunk, at, to, offset_bytes, size);
+            self.encoder(state).copy_buffer_to_buffer(&chunk, at, to, offset_bytes, size);
+            return Ok(());
         }
         // Writes reach the device before the commands of the next submission, so the commands gathered so far must go first.
-        self.submit(state);
+        self.submit(state)?;
         let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
         if !words.is_empty() {
-            self.queue.write_buffer(to, offset_bytes, words);
+            self.put(state, to, offset_bytes, words)?;
         }
         if !rest.is_empty() {
             let mut last = [0u8; 4];
             last[..rest.len()].copy_from_slice(rest);
-            self.queue.write_buffer(to, offset_bytes + words.len() as u64, &last);
+            self.put(state, to, offset_bytes + words.len() as u64, &last)?;
         }
         // Large ones start at once, so that the host's copies do not pile up.
         if bytes.len() >= LARGE_WRITE_BYTES {
             self.queue.submit([]);
         }
+        Ok(())
     }
 
     /// Work space of at least `bytes` bytes. Its content is the caller's while it holds [`Queue::transfer`].
@@ -279,7 +395,8 @@ impl Queue {
         if let Some(kept) = slot(&mut self.state()).as_ref().filter(|kept| kept.buffer.size() >= bytes) {
             return Ok(kept.clone());
         }
-        let grown = bytes.next_power_of_two().min(self.limits.max_buffer_size).max(bytes);
+        let most = self.limits.max_buffer_size / VECTOR_BYTES * VECTOR_BYTES;
+        let grown = bytes.checked_next_power_of_two().unwrap_or(bytes).min(most).max(bytes);
         let fresh = Arc::new(self.allocate(op, grown, usage)?);
         Ok(slot(&mut self.state()).insert(fresh).clone())
     }
@@ -295,13 +412,14 @@ impl Queue {
         // Held to the end: the buffer read from is shared.
         let mut state = self.state();
         let state = &mut *state;
+        let params = self.parameters(state)?;
         let awaited = std::mem::take(&mut state.awaits_report);
         let encoder = self.encoder(state);
         encoder.copy_buffer_to_buffer(from, offset_bytes, &readback.buffer, 0, size);
         if awaited {
             self.report.collect(encoder);
         }
-        self.submit(state);
+        self.send(state, params);
         if awaited {
             self.report.map();
         }
@@ -330,13 +448,14 @@ impl Queue {
     pub fn wait(&self) -> Result<()> {
         let mut state = self.state();
         let state = &mut *state;
+        let params = self.parameters(state)?;
         if !std::mem::take(&mut state.awaits_report) {
-            self.submit(state);
+            self.send(state, params);
             return self.poll();
         }
         // Held to the end: the memory the report is read from is shared.
         self.report.collect(self.encoder(state));
-        self.submit(state);
+        self.send(state, params);
         self.report.map();
         self.poll()?;
         self.report.result(&self.faults)
@@ -364,6 +483,44 @@ fn fold(op: &'static str, groups: u64) -> Result<[u32; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::WgpuBackend;
+    use kernels::ops::{Copy, Download, Upload};
+    use kernels::{Buffer, DType, Memory, Op};
+
+    fn open() -> WgpuBackend {
+        WgpuBackend::new(None).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn a_program_that_only_uploads_is_submitted_from_time_to_time() {
+        let gpu = open();
+        let mut x = gpu.alloc(DType::U32, 4).unwrap();
+        let mut most = 0;
+        for value in 0..2 * SLOTS as u32 + 9 {
+            Upload::new(&[value; 4], x.view_mut([4]).unwrap()).run(&gpu).unwrap();
+            most = most.max(gpu.queue.transfers());
+        }
+        assert_eq!((most, gpu.queue.transfers()), (SLOTS, 9));
+        let mut host = [0u32; 4];
+        Download::new(x.view([4]).unwrap(), &mut host).run(&gpu).unwrap();
+        assert_eq!(host, [2 * SLOTS as u32 + 8; 4]);
+    }
+
+    #[test]
+    fn bind_groups_of_buffers_let_go_of_are_forgotten_many_at_a_time() {
+        let gpu = open();
+        let (x, mut out) = (gpu.alloc(DType::F32, 4).unwrap(), gpu.alloc(DType::F32, 4).unwrap());
+        Copy { x: x.view([4]).unwrap(), out: out.view_mut([4]).unwrap() }.run(&gpu).unwrap();
+        drop(x);
+        gpu.sync().unwrap();
+        assert_eq!((gpu.queue.pooled(), gpu.queue.bindings()), (1, 1));
+        // As many as the pool has room for, so that the first goes.
+        drop((0..1024).map(|_| gpu.alloc(DType::F32, 8).unwrap()).collect::<Vec<Buffer>>());
+        gpu.alloc(DType::F32, 16).unwrap();
+        assert_eq!((gpu.queue.pooled(), gpu.queue.bindings()), (1024, 1));
+        gpu.sync().unwrap();
+        assert_eq!(gpu.queue.bindings(), 0);
+    }
 
     #[test]
     fn workgroups_are_folded_within_the_limits_of_a_dispatch() {

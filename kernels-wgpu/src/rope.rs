@@ -58,7 +58,7 @@ impl WgpuBackend {
         let table = frequencies(theta, half);
         let bytes = bytemuck::cast_slice(&table);
         let storage = Arc::new(self.queue.allocate(Rope::NAME, bytes.len() as u64, KERNELS)?);
-        self.queue.write(&storage.buffer, 0, bytes);
+        self.queue.write(&storage.buffer, 0, bytes)?;
         if tables.len() == TABLES {
             tables.remove(0);
         }

@@ -3,6 +3,7 @@
 use crate::WgpuBackend;
 use crate::cache::notice;
 use crate::trials::{Answer, Desk, TRIALS};
+use crate::tuning::Tuning;
 use kernels::{Error, OP_NAMES, Result};
 
 /// Largest error of an answer, relative to it and 1: far above roundings, far below what a wrong kernel gives.
@@ -38,7 +39,7 @@ impl WgpuBackend {
             wrong.extend(what.map(|what| Wrong { op, what }));
         }
         self.refuse(&wrong);
-        self.cache.store(KEPT, &written(&wrong));
+        self.cache.keep(KEPT, &written(&self.tuning, &wrong));
         Ok(wrong)
     }
 
@@ -47,7 +48,7 @@ impl WgpuBackend {
     /// # Errors
     /// Those of [`WgpuBackend::self_test`].
     pub fn tested(self) -> Result<Self> {
-        match self.cache.load(KEPT).and_then(|text| read(&text)) {
+        match self.cache.load(KEPT).and_then(|text| read(&self.tuning, &text)) {
             Some(wrong) => self.refuse(&wrong),
             None => {
                 self.self_test()?;
@@ -75,23 +76,40 @@ fn differs(answer: &Answer) -> Option<String> {
     Some(format!("value {at} of {} is {} instead of {}", got.len(), got[at], wanted[at]))
 }
 
-/// A line each.
-fn written(wrong: &[Wrong]) -> Vec<u8> {
-    wrong.iter().map(|Wrong { op, what }| format!("{op} {}\n", what.replace('\n', " "))).collect::<String>().into_bytes()
+/// A line for the tiles that were measured, whose verdict it is, and one for each op that is wrong.
+fn written(tuning: &Tuning, wrong: &[Wrong]) -> Vec<u8> {
+    let line = |Wrong { op, what }: &Wrong| format!("{op} {}\n", what.replace('\n', " "));
+    format!("{}\n{}", tiles(tuning), wrong.iter().map(line).collect::<String>()).into_bytes()
 }
 
-fn read(text: &[u8]) -> Option<Vec<Wrong>> {
+/// The verdict, if it is one on these tiles.
+fn read(tuning: &Tuning, text: &[u8]) -> Option<Vec<Wrong>> {
     let line = |line: &str| {
         let (name, what) = line.split_once(' ')?;
         let op = OP_NAMES.iter().find(|op| **op == name)?;
         Some(Wrong { op, what: what.to_owned() })
     };
-    std::str::from_utf8(text).ok()?.lines().map(line).collect()
+    let mut lines = std::str::from_utf8(text).ok()?.lines();
+    if lines.next()? != tiles(tuning) {
+        return None;
+    }
+    lines.map(line).collect()
+}
+
+fn tiles(tuning: &Tuning) -> String {
+    format!("tiles {}", blake3::hash(&tuning.measured.written()).to_hex())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::{adapter, open};
+    use crate::cache::Cache;
+    use crate::measured::Measured;
+    use crate::product::{Family, Tile};
+    use crate::tune;
+    use crate::tuning::Class;
+    use wgpu::Limits;
 
     #[test]
     fn every_op_has_a_problem() {
@@ -108,12 +126,33 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_comes_back_as_it_was_kept() {
+    fn a_verdict_comes_back_as_it_was_kept_for_the_tiles_it_is_about() {
+        let seeded = Tuning::new(&Limits::default(), Class::default(), "").unwrap();
+        let mut tuned = seeded;
+        tuned.measured.set(Family::Matmul, 8, 64, Tile::Middle);
         let wrong = vec![Wrong { op: "softmax", what: "value 1 of 2".into() }];
-        assert_eq!(read(&written(&wrong)), Some(wrong));
-        assert_eq!(read(&written(&[])), Some(Vec::new()));
-        assert_eq!(read(b"no_such_op wrong\n"), None);
-        assert_eq!(read(b"softmax\n"), None);
-        assert_eq!(read(b"\xff"), None);
+        let kept = written(&seeded, &wrong);
+        assert_eq!((read(&seeded, &kept), read(&tuned, &kept)), (Some(wrong), None));
+        assert_eq!(read(&tuned, &written(&tuned, &[])), Some(Vec::new()));
+        for text in ["no_such_op wrong\n", "softmax\n"] {
+            assert_eq!(read(&seeded, format!("{}\n{text}", tiles(&seeded)).as_bytes()), None);
+        }
+        assert_eq!((read(&seeded, b""), read(&seeded, b"softmax wrong\n"), read(&seeded, b"\xff")), (None, None, None));
+    }
+
+    /// A verdict on other tiles does not let these run.
+    #[test]
+    fn a_device_is_tested_again_once_tiles_were_measured() {
+        let folder = tempfile::tempdir().unwrap();
+        let adapter = adapter(None).unwrap_or_else(|error| panic!("{error}"));
+        let opened = || open(&adapter, "", Cache::new(Some(folder.path().to_owned()), &adapter.get_info(), "")).unwrap();
+        let seeded = opened();
+        seeded.cache.store(KEPT, &written(&seeded.tuning, &[Wrong { op: "copy", what: "by this verdict".into() }])).unwrap();
+        let refused = |on: &WgpuBackend| on.queue.faults().enter("copy").is_err();
+        assert!(refused(&opened().tested().unwrap()));
+        let mut tiles = Measured::default();
+        tiles.set(Family::Matmul, 8, 64, Tile::Middle);
+        seeded.cache.store(tune::KEPT, &tiles.written()).unwrap();
+        assert!(!refused(&opened().tested().unwrap()));
     }
 }

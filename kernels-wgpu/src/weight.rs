@@ -1,7 +1,7 @@
 //! Weights as the kernels of linear layers read them: as they are stored, section after section in one buffer.
 
 use crate::WgpuBackend;
-use crate::memory::{KERNELS, Storage};
+use crate::memory::{KERNELS, Storage, VECTOR_BYTES};
 use crate::operand::{Operand, count};
 use kernels::weight::{Bits, BlockFormat, Pattern, Sparse, SparseValues, Values, Zero};
 use kernels::{Backend, DType, Error, Packed, Result, Weight};
@@ -131,11 +131,12 @@ pub(crate) fn pack(on: &WgpuBackend, weight: &Weight) -> Result<Packed> {
         Weight::Sparse(of) => sparse(&mut sections, of)?,
     };
     let bytes = sections.0;
-    if bytes.len() as u64 > limit {
-        return Err(Error::Limit { op: OP, what: "bytes a kernel can bind of one weight", limit, got: bytes.len() as u64 });
+    let got = (bytes.len() as u64).next_multiple_of(VECTOR_BYTES);
+    if got > limit {
+        return Err(Error::Limit { op: OP, what: "bytes a kernel can bind of one weight", limit, got });
     }
     let storage = on.queue.allocate(OP, bytes.len() as u64, KERNELS)?;
-    on.queue.write(&storage.buffer, 0, &bytes);
+    on.queue.write(&storage.buffer, 0, &bytes)?;
     on.queue.faults().check()?;
     let size = storage.buffer.size();
     Ok(Packed::new(on.id(), weight, size, PackedWeight { storage, form }))

@@ -72,6 +72,21 @@ fn a_forest_on_a_device_says_what_it_says_on_the_host() {
 }
 
 #[test]
+fn a_block_of_rows_on_a_device_is_bounded_by_classes_where_they_are_more_than_columns() {
+    let (classes, rows) = (64, 70_000);
+    let table = Table::new(classes, 1, (0..classes).map(|row| row as f32).collect()).unwrap();
+    let labels: Vec<u32> = (0..classes as u32).collect();
+    let forest = Forest::fit(&table, &labels, classes, ForestConfig { trees: 1, ..plain_tree() }).unwrap();
+    let cpu: Arc<dyn Backend> = Arc::new(kernels_cpu::CpuBackend::builder().build().unwrap());
+    let placed = forest.place(&cpu).unwrap();
+    let inputs = Inputs::Table(Table::new(rows, 1, (0..rows).map(|row| (row % classes) as f32).collect()).unwrap());
+    let before = cpu.memory_stats().live_bytes;
+    assert_eq!(placed.predict_proba(&inputs).unwrap(), forest.predict_proba(&inputs).unwrap());
+    // 4 MiB of probabilities, and as many rows of a column.
+    assert!(cpu.memory_stats().peak_bytes - before <= (4 << 20) + (4 << 20) / classes as u64);
+}
+
+#[test]
 fn digits_are_told_apart_as_well_as_by_the_peer() {
     let task = digits().unwrap();
     let forest = Forest::fit(task.train.inputs.table().unwrap(), &task.train.labels, 10, ForestConfig::default()).unwrap();

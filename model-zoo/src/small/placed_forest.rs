@@ -9,8 +9,13 @@ use kernels::ops::{Download, Forest as Judge, Upload};
 use kernels::{Backend, Buffer, DType, Element, Op};
 use std::sync::Arc;
 
-/// Most numbers of a block of rows that goes to the device at once (4 MiB).
+/// Most numbers of a block of rows, of its columns or of its classes, that is on the device at once (4 MiB).
 const BLOCK_ELEMENTS: usize = 1 << 20;
+
+/// Rows of a block whose rows have at most so many numbers.
+fn block_rows(of_a_row: usize) -> usize {
+    (BLOCK_ELEMENTS / of_a_row.max(1)).max(1)
+}
 
 /// Trees on a device. Gives what [`Forest`] gives on the host, to the bit.
 pub struct PlacedForest {
@@ -84,7 +89,7 @@ impl Classify for PlacedForest {
             return Err(Error::config("inputs", format!("fitted on {} columns, got {}", self.cols, table.cols)));
         }
         let (on, cols, classes) = (&*self.on, self.cols, self.classes);
-        let block = (BLOCK_ELEMENTS / cols.max(1)).clamp(1, table.rows.max(1));
+        let block = block_rows(cols.max(classes)).min(table.rows.max(1));
         let (mut x, mut out) = (on.alloc(DType::F32, block * cols)?, on.alloc(DType::F32, block * classes)?);
         let mut probabilities = vec![0f32; table.rows * classes];
         for (index, probabilities) in probabilities.chunks_mut((block * classes).max(1)).enumerate() {
