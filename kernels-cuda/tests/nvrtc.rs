@@ -13,6 +13,7 @@ const CLAIMS: &[(&str, &[&str])] = &[
     ("linear", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "LDSM", "LDGSTS"]),
     ("linear_coded", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 "]),
     ("linear_int8", &["IMMA.16832.S8.S8"]),
+    ("linear_two_of_four", &["HMMA.SP.16832.F32.BF16", "HMMA.SP.16832.F32 ", "LDSM", "LDGSTS"]),
     ("matmul", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "IMMA.16832.S8.S8", "LDSM", "LDGSTS"]),
 ];
 
