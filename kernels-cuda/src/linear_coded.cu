@@ -56,7 +56,7 @@ template <class T>
 DEVICE float plain_sum(const CodedParams& p, unsigned row, unsigned column) {
     const T* x = reinterpret_cast<const T*>(p.x) + row * p.x_row;
     float sum = 0.0f;
-    for (unsigned l = 0; l < p.k; l += 4) {
+    ROLLED for (unsigned l = 0; l < p.k; l += 4) {
         float w[4];
         four_weights(p, column, l, w);
         UNROLL for (unsigned i = 0; i < 4; i++) sum = fmaf(widen(x[l + i]), w[i], sum);
@@ -64,10 +64,10 @@ DEVICE float plain_sum(const CodedParams& p, unsigned row, unsigned column) {
     return sum;
 }
 
-template <class T, unsigned FORM>
+DEVICE bool is_inside(const CodedParams& p, unsigned row, unsigned column) { return row < p.rows && column < p.columns; }
+
+template <class T>
 DEVICE void finish(const CodedParams& p, float sum, unsigned row, unsigned column) {
-    if (row >= p.rows || column >= p.columns) return;
-    if (has_minima(FORM) && sum != sum) sum = plain_sum<T>(p, row, column);
     Layer<T> layer = {p.bias, p.bias_step, p.activation};
     reinterpret_cast<T*>(p.out)[row * p.out_row + column] = layer(sum, T{}, column);
 }
@@ -104,7 +104,10 @@ DEVICE void linear_few(const CodedParams& p) {
     unsigned row = threadIdx.x / 16, column = threadIdx.x % 16;
     float total = 0.0f;
     for (unsigned part = 0; part * p.part < p.k; part++) total += shared.sums[part][row][column];
-    finish<T, FORM>(p, total, row, 16 * tile + column);
+    column += 16 * tile;
+    if (!is_inside(p, row, column)) return;
+    if (has_minima(FORM) && total != total) total = plain_sum<T>(p, row, column);
+    finish<T>(p, total, row, column);
 }
 
 // 128 columns, 16 a warp, by 64 rows.
@@ -154,8 +157,19 @@ DEVICE void linear_many(const CodedParams& p) {
         }
     }
     copy_wait<0>();
-    UNROLL for (int t = 0; t < TILES; t++) {
-        UNROLL for (int i = 0; i < 4; i++) finish<T, FORM>(p, total[t][i], row + 8 * t + 2 * q + i % 2, 16 * tile + g + i / 2 * 8);
+    auto row_of = [&](unsigned i) { return row + i / 4 * 8 + 2 * q + i % 2; };
+    auto column_of = [&](unsigned i) { return 16 * tile + g + i / 2 % 2 * 8; };
+    static_assert(4 * TILES == 32, "a bit for each result");
+    unsigned again = 0;
+    UNROLL for (unsigned i = 0; i < 4 * TILES; i++) {
+        if (!is_inside(p, row_of(i), column_of(i))) continue;
+        float sum = total[i / 4][i % 4];
+        if (has_minima(FORM) && sum != sum) again |= 1u << i;
+        finish<T>(p, sum, row_of(i), column_of(i));
+    }
+    // Seldom any, and long: written once.
+    ROLLED for (unsigned i = 0; i < 4 * TILES; i++) {
+        if (again >> i & 1) finish<T>(p, plain_sum<T>(p, row_of(i), column_of(i)), row_of(i), column_of(i));
     }
 }
 
