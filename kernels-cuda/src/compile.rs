@@ -115,7 +115,7 @@ fn kernels_used(log: &str) -> Vec<KernelUse> {
 }
 
 const REMEDY: &str =
-    "install NVRTC 12.4 or newer: `pip install nvidia-cuda-nvrtc` and its folder in LD_LIBRARY_PATH, or the CUDA toolkit";
+    "install NVRTC 12.5 or newer: `pip install nvidia-cuda-nvrtc` and its folder in LD_LIBRARY_PATH, or the CUDA toolkit";
 
 /// Options of every compilation. Subnormals are kept, divisions and roots correctly rounded: NVRTC's defaults, said aloud.
 const OPTIONS: [&str; 7] = [

@@ -51,6 +51,7 @@ mod linear;
 mod linear_coded;
 mod linear_int8;
 mod linear_sparse;
+mod linear_two_of_four;
 mod matmul;
 mod quantize;
 mod random;

@@ -5,7 +5,7 @@
 // not depend on the others. Tiles (`product.cuh` with the weight on the left, `tile.cuh` with x there) walk through the parts; where
 // rows are few, a block makes 16 or 32 columns, each warp one part of them, and the weight is read once.
 #include "coded.cuh"
-#include "layer.cuh"
+#include "few.cuh"
 #include "tile.cuh"
 
 template <class T>
@@ -18,24 +18,16 @@ DEVICE void linear_halves(const ProductParams& p) {
     });
 }
 
-// Two neighbouring elements of a row of x from l on, 0 beyond its end.
-template <class T>
-DEVICE unsigned two_inputs(const ProductParams& p, const T* row, unsigned l) {
-    if (p.right_way == ALONG && l + 2 <= p.k) return *reinterpret_cast<const unsigned*>(row + l);
-    unsigned two = l < p.k ? row[l].bits : 0;
-    return l + 1 < p.k ? two | static_cast<unsigned>(row[l + 1].bits) << 16 : two;
-}
-
 // Sixteen columns by up to sixteen rows: each warp streams its part of the weight through memory of its own.
 template <class T>
 DEVICE void linear_few_halves(const ProductParams& p) {
     constexpr unsigned DEPTH = 32, RING = 4;
     struct Shared {
         alignas(16) unsigned char weight[PARTS][RING][16 * ROW_BYTES];
-        float sums[PARTS][FEW_ROWS][16];
+        FewSums sums;
     };
     SHARED(Shared, shared);
-    unsigned lane = threadIdx.x % WARP_SIZE, warp = threadIdx.x / WARP_SIZE, g = lane / 4, q = lane % 4, row = blockIdx.x * 16;
+    unsigned lane = threadIdx.x % WARP_SIZE, warp = threadIdx.x / WARP_SIZE, row = blockIdx.x * 16;
     const T* w = reinterpret_cast<const T*>(p.left);
     unsigned begin = min(warp * p.part, p.k), end = min(begin + p.part, p.k), steps = (end - begin + DEPTH - 1) / DEPTH;
     auto start = [&](unsigned step) {
@@ -49,36 +41,26 @@ DEVICE void linear_few_halves(const ProductParams& p) {
         }
         copy_commit();
     };
-    const T* x = reinterpret_cast<const T*>(p.right);
     float sum[2][4] = {};
     UNROLL for (unsigned step = 0; step < RING - 1; step++) start(step);
     for (unsigned step = 0; step < steps; step++) {
-        unsigned b[2][2][2] = {};
-        UNROLL for (unsigned t = 0; t < 2; t++) {
-            if (8 * t + g >= p.columns) continue;
-            UNROLL for (unsigned i = 0; i < 4; i++) {
-                b[t][i / 2][i % 2] = two_inputs(p, x + (8 * t + g) * p.right_row, begin + step * DEPTH + 8 * i + 2 * q);
-            }
-        }
+        unsigned b[2][4];
+        read_few<T>(p, b, begin + step * DEPTH);
         copy_wait<RING - 2>();
         __syncwarp();
         unsigned a[2][4];
         read_sixteen<16, false>(a, shared.weight[warp][step % RING], 0);
         UNROLL for (unsigned half = 0; half < 2; half++) {
-            multiply_add<T>(sum[0], a[half], b[0][half]);
-            if (p.columns > 8) multiply_add<T>(sum[1], a[half], b[1][half]);
+            UNROLL for (unsigned t = 0; t < 2; t++) {
+                if (t == 1 && p.columns <= 8) continue;
+                multiply_add<T>(sum[t], a[half], {b[t][2 * half], b[t][2 * half + 1]});
+            }
         }
         __syncwarp();
         start(step + RING - 1);
     }
     copy_wait<0>();
-    UNROLL for (unsigned i = 0; i < 8; i++) shared.sums[warp][i / 4 * 8 + 2 * q + i % 2][i / 2 % 2 * 8 + g] = sum[i / 4][i % 4];
-    __syncthreads();
-    unsigned column = threadIdx.x / 16, feature = row + threadIdx.x % 16;
-    if (column >= p.columns || feature >= p.rows) return;
-    float total = 0.0f;
-    for (unsigned part = 0; part * p.part < p.k; part++) total += shared.sums[part][column][threadIdx.x % 16];
-    reinterpret_cast<T*>(p.out)[column * p.out_column + feature] = layer<T>(p)(total, T{}, feature);
+    store_few<T>(p, shared.sums, sum, [&](float total, unsigned feature) { return layer<T>(p)(total, T{}, feature); });
 }
 
 // A dense weight of other elements than x has numbers of its own among the forms.

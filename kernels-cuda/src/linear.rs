@@ -1,12 +1,12 @@
 //! Fully connected layer over any form of weight.
 
 use crate::lattice::count;
-use crate::params::{CodedParams, LinearParams, ProductParams, SparseParams};
+use crate::params::{CodedParams, LinearParams, ProductParams, SparseParams, TwoOfFourParams};
 use crate::product::{Matrix, Tile, ways};
 use crate::queue::Dispatch;
 use crate::source::{Source, by_float, source};
-use crate::weight::{CodedSections, Form, PackedWeight};
-use crate::{CudaBackend, NAME, linear_coded, linear_sparse};
+use crate::weight::{CodedSections, Form, PackedWeight, TWO_OF_FOUR};
+use crate::{CudaBackend, NAME, linear_coded, linear_sparse, linear_two_of_four};
 use kernels::ops::{Act, Linear};
 use kernels::{Checked, DType, Error, Launch, Op, Result, Support, View, WeightRef};
 
@@ -217,7 +217,41 @@ impl CudaBackend {
         })
     }
 
+    /// Products with the records of a 2:4 weight, on sparse tensor cores.
+    fn two_of_four(&self, layer: &Layer, dtype: DType, stored: SparseParams) -> Result<()> {
+        let out = layer.out.transposed();
+        let product = ProductParams {
+            left: stored.values,
+            right: layer.x.address,
+            right_row: layer.x.row,
+            right_step: 1,
+            out_row: out.row,
+            out_column: out.column,
+            rows: layer.columns,
+            columns: layer.rows,
+            right_way: layer.x_way(),
+            out_way: out.store_way(false, &[0; 4]),
+            ..layer.product()
+        };
+        let tile = Tile::of(self, product.rows, product.columns, 1);
+        let (tile, threads, blocks) = match layer.rows <= FEW_ROWS {
+            true => (None, 256, layer.columns.div_ceil(16).into()),
+            false => (Some(tile), tile.threads(layer.dtype), tile.blocks(product.rows, product.columns)),
+        };
+        self.queue.dispatch(&Dispatch {
+            op: OP,
+            source: &linear_two_of_four::SOURCE,
+            kernel: linear_two_of_four::kernel(layer.dtype, dtype, tile),
+            threads,
+            blocks,
+            params: bytemuck::bytes_of(&TwoOfFourParams { product, scales: stored.scales }),
+        })
+    }
+
     fn sparse(&self, layer: &Layer, dtype: DType, params: SparseParams) -> Result<()> {
+        if params.form == TWO_OF_FOUR && linear_two_of_four::takes(layer.dtype, dtype) {
+            return self.two_of_four(layer, dtype, params);
+        }
         let params = SparseParams {
             x: layer.x.address,
             bias: layer.bias,

@@ -2,64 +2,7 @@
 // and a group's sum is scaled in f32 as it ends. A tile of codes (`coded.cuh`) goes from memory to registers to mma.sync; x, where its
 // rows are many, through four stages in shared memory.
 #include "coded_tile.cuh"
-
-#ifdef __CUDACC_RTC__
-
-// a − b, two elements each.
-template <class T>
-DEVICE unsigned difference_of_pairs(unsigned a, unsigned b);
-template <>
-DEVICE unsigned difference_of_pairs<F16>(unsigned a, unsigned b) {
-    unsigned difference;
-    asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(difference) : "r"(a), "r"(b));
-    return difference;
-}
-template <>
-DEVICE unsigned difference_of_pairs<Bf16>(unsigned a, unsigned b) {
-    unsigned difference;
-    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(difference) : "r"(a), "r"(0x3F803F80u), "r"(b ^ 0x80008000u));
-    return difference;
-}
-
-#else
-
-template <class T>
-DEVICE unsigned difference_of_pairs(unsigned a, unsigned b) {
-    auto one = [](unsigned a, unsigned b) {
-        return narrow<T>(widen(T{static_cast<unsigned short>(a)}) - widen(T{static_cast<unsigned short>(b)})).bits;
-    };
-    return one(a & 0xFFFF, b & 0xFFFF) | static_cast<unsigned>(one(a >> 16, b >> 16)) << 16;
-}
-
-#endif
-
-// Four codes less a zero point, as two pairs of T. A code in the low bits of a fitting power of two is that power and the code.
-template <class T>
-struct Factors;
-template <>
-struct Factors<F16> {
-    static DEVICE void of(unsigned, unsigned four, unsigned zero, unsigned& first, unsigned& second) {
-        unsigned base = 0x64006400u | zero * 0x10001u;
-        first = difference_of_pairs<F16>(__byte_perm(four, 0x64646464u, 0x4140), base);
-        second = difference_of_pairs<F16>(__byte_perm(four, 0x64646464u, 0x4342), base);
-    }
-};
-template <>
-struct Factors<Bf16> {
-    static DEVICE void of(unsigned form, unsigned four, unsigned zero, unsigned& first, unsigned& second) {
-        if (!is_eight_bits(form)) {
-            unsigned base = 0x43004300u | zero * 0x10001u;
-            first = difference_of_pairs<Bf16>(__byte_perm(four, 0x43434343u, 0x4140), base);
-            second = difference_of_pairs<Bf16>(__byte_perm(four, 0x43434343u, 0x4342), base);
-            return;
-        }
-        // Eight bits are too many for that: by way of f32, whose upper halves are exact.
-        float base = __uint_as_float(0x4B000000u | zero), values[4];
-        UNROLL for (unsigned i = 0; i < 4; i++) values[i] = __uint_as_float(__byte_perm(four, 0x4B000000u, 0x7440 + i)) - base;
-        first = __byte_perm(__float_as_uint(values[0]), __float_as_uint(values[1]), 0x7632);
-        second = __byte_perm(__float_as_uint(values[2]), __float_as_uint(values[3]), 0x7632);
-    }
-};
+#include "factors.cuh"
 
 template <class T>
 constexpr unsigned ONES = 0x3F803F80u;
@@ -113,7 +56,7 @@ template <class T>
 DEVICE float plain_sum(const CodedParams& p, unsigned row, unsigned column) {
     const T* x = reinterpret_cast<const T*>(p.x) + row * p.x_row;
     float sum = 0.0f;
-    for (unsigned l = 0; l < p.k; l += 4) {
+    ROLLED for (unsigned l = 0; l < p.k; l += 4) {
         float w[4];
         four_weights(p, column, l, w);
         UNROLL for (unsigned i = 0; i < 4; i++) sum = fmaf(widen(x[l + i]), w[i], sum);
@@ -121,10 +64,10 @@ DEVICE float plain_sum(const CodedParams& p, unsigned row, unsigned column) {
     return sum;
 }
 
-template <class T, unsigned FORM>
+DEVICE bool is_inside(const CodedParams& p, unsigned row, unsigned column) { return row < p.rows && column < p.columns; }
+
+template <class T>
 DEVICE void finish(const CodedParams& p, float sum, unsigned row, unsigned column) {
-    if (row >= p.rows || column >= p.columns) return;
-    if (has_minima(FORM) && sum != sum) sum = plain_sum<T>(p, row, column);
     Layer<T> layer = {p.bias, p.bias_step, p.activation};
     reinterpret_cast<T*>(p.out)[row * p.out_row + column] = layer(sum, T{}, column);
 }
@@ -161,7 +104,10 @@ DEVICE void linear_few(const CodedParams& p) {
     unsigned row = threadIdx.x / 16, column = threadIdx.x % 16;
     float total = 0.0f;
     for (unsigned part = 0; part * p.part < p.k; part++) total += shared.sums[part][row][column];
-    finish<T, FORM>(p, total, row, 16 * tile + column);
+    column += 16 * tile;
+    if (!is_inside(p, row, column)) return;
+    if (has_minima(FORM) && total != total) total = plain_sum<T>(p, row, column);
+    finish<T>(p, total, row, column);
 }
 
 // 128 columns, 16 a warp, by 64 rows.
@@ -211,8 +157,19 @@ DEVICE void linear_many(const CodedParams& p) {
         }
     }
     copy_wait<0>();
-    UNROLL for (int t = 0; t < TILES; t++) {
-        UNROLL for (int i = 0; i < 4; i++) finish<T, FORM>(p, total[t][i], row + 8 * t + 2 * q + i % 2, 16 * tile + g + i / 2 * 8);
+    auto row_of = [&](unsigned i) { return row + i / 4 * 8 + 2 * q + i % 2; };
+    auto column_of = [&](unsigned i) { return 16 * tile + g + i / 2 % 2 * 8; };
+    static_assert(4 * TILES == 32, "a bit for each result");
+    unsigned again = 0;
+    UNROLL for (unsigned i = 0; i < 4 * TILES; i++) {
+        if (!is_inside(p, row_of(i), column_of(i))) continue;
+        float sum = total[i / 4][i % 4];
+        if (has_minima(FORM) && sum != sum) again |= 1u << i;
+        finish<T>(p, sum, row_of(i), column_of(i));
+    }
+    // Seldom any, and long: written once.
+    ROLLED for (unsigned i = 0; i < 4 * TILES; i++) {
+        if (again >> i & 1) finish<T>(p, plain_sum<T>(p, row_of(i), column_of(i)), row_of(i), column_of(i));
     }
 }
 

@@ -1,7 +1,8 @@
 // Linear layers over sparse weights: only what is stored is read, and only it contributes. A warp has a row of the weight and one row
-// of x or eight: its lanes take stored places in turn, and their sums meet in a fixed order, whatever the number of rows.
+// of x or eight: its lanes take stored places in turn, and their sums meet in a fixed order, whatever the number of rows. What sparse
+// tensor cores take is in `linear_two_of_four.cu`.
 #include "layer.cuh"
-#include "product.cuh"
+#include "two_of_four.cuh"
 
 // Forms; 1 is blocks.
 constexpr unsigned CSR = 0, TWO_OF_FOUR = 2, WARPS = 8;
@@ -20,9 +21,8 @@ DEVICE void each_stored(const SparseParams& p, unsigned n, Term term) {
     if (p.form == TWO_OF_FOUR) {
         unsigned fours = (p.k + 3) / 4;
         for (unsigned four = lane; four < fours; four += WARP_SIZE) {
-            Stride at = static_cast<Stride>(n) * fours + four;
-            unsigned places = reinterpret_cast<const unsigned char*>(p.places)[at];
-            Pair<W> pair = reinterpret_cast<const Pair<W>*>(values)[at];
+            unsigned places;
+            Pair<W> pair = pair_of<W>(p.values, p.k, n, four, places);
             UNROLL for (unsigned i = 0; i < 2; i++) {
                 unsigned column = 4 * four + (places >> 2 * i & 3);
                 if (column < p.k) term(column, stored(pair.at[i], scale));

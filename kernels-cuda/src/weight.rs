@@ -9,9 +9,12 @@ use kernels::{Backend, DType, Packed, Result, Weight};
 
 const OP: &str = "pack";
 
-/// Rows and inputs of a tile of codes.
+/// Rows and inputs of a tile of codes, and of a record of a 2:4 weight.
 const TILE_ROWS: usize = 16;
 const TILE_INPUTS: usize = 32;
+
+/// The form of 2:4 weights in `linear_sparse.cu`.
+pub(crate) const TWO_OF_FOUR: u32 = 2;
 
 /// How the values of a packed weight are found.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +23,7 @@ pub(crate) enum Form {
     Dense { dtype: DType, row: u64 },
     /// Integer codes, by their number in `coded.cuh`. Free groups have a size and a count.
     Coded { form: u32, group_size: u32, groups: u32, sections: CodedSections },
-    /// Stored values and their places, by their number in `linear_sparse.cu`.
+    /// Stored values and their places, by their number in `linear_sparse.cu`; those of 2:4 weights are together at `values`.
     Sparse { form: u32, dtype: DType, block: [u32; 2], row_starts: Address, places: Address, values: Address, scales: Address },
 }
 
@@ -162,6 +165,33 @@ fn blocks(sections: &mut Sections, blocks: &Blocks) -> Form {
     }
 }
 
+/// The records of a 2:4 weight, as `cu/two_of_four.cuh` has them.
+fn records(sparse: &Sparse, places: &[u8]) -> Vec<u8> {
+    let (k, bytes, size) = (sparse.k(), sparse.values().as_bytes(), sparse.values().dtype().size_bytes());
+    let (fours, along) = (k.div_ceil(4), k.div_ceil(TILE_INPUTS));
+    let values_bytes = TILE_ROWS * TILE_INPUTS / 2 * size;
+    let record_bytes = values_bytes + 4 * TILE_ROWS;
+    let mut all = vec![0; sparse.n().div_ceil(TILE_ROWS) * along * record_bytes];
+    for record in all.chunks_exact_mut(record_bytes) {
+        // Two places, as every four has them.
+        record[values_bytes..].fill(0b0100_0100);
+    }
+    for (at, &place) in places.iter().enumerate() {
+        let (row, four) = (at / fours, at % fours);
+        let record = (row / TILE_ROWS * along + four / 8) * record_bytes;
+        let (r, f) = (row % TILE_ROWS, four % 8);
+        for (i, offset) in [place & 3, place >> 2].into_iter().enumerate() {
+            if 4 * four + usize::from(offset) < k {
+                let to = record + (2 * (8 * r + f % 4 * 2 + f / 4) + i) * size;
+                all[to..to + size].copy_from_slice(&bytes[(2 * at + i) * size..][..size]);
+            }
+        }
+        let byte = record + values_bytes + 4 * (r % 8 * 2 + f / 4) + r / 8 * 2 + f % 4 / 2;
+        all[byte] = if f % 2 == 0 { all[byte] & 0xF0 | place } else { all[byte] & 0x0F | place << 4 };
+    }
+    all
+}
+
 fn sparse(sections: &mut Sections, sparse: &Sparse) -> Result<Form> {
     let words = |words: &[u32]| bytemuck::cast_slice::<u32, u8>(words).to_vec();
     let (form, block, row_starts, places) = match sparse.pattern() {
@@ -171,7 +201,11 @@ fn sparse(sections: &mut Sections, sparse: &Sparse) -> Result<Form> {
             let block = [count(OP, "rows of a block", *rows)?, count(OP, "columns of a block", *cols)?];
             (1, block, words(row_ptr), words(col))
         }
-        Pattern::TwoOfFour { places } => (2, [1, 1], Vec::new(), places.clone()),
+        Pattern::TwoOfFour { .. } => (TWO_OF_FOUR, [1, 1], Vec::new(), Vec::new()),
+    };
+    let values = match sparse.pattern() {
+        Pattern::TwoOfFour { places } => records(sparse, places),
+        _ => sparse.values().as_bytes().to_vec(),
     };
     Ok(Form::Sparse {
         form,
@@ -179,7 +213,7 @@ fn sparse(sections: &mut Sections, sparse: &Sparse) -> Result<Form> {
         block,
         row_starts: sections.add(&row_starts),
         places: sections.add(&places),
-        values: sections.add(sparse.values().as_bytes()),
+        values: sections.add(&values),
         scales: sections.add(bytemuck::cast_slice(sparse.values().scales().unwrap_or_default())),
     })
 }

@@ -13,6 +13,7 @@ const CLAIMS: &[(&str, &[&str])] = &[
     ("linear", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "LDSM", "LDGSTS"]),
     ("linear_coded", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 "]),
     ("linear_int8", &["IMMA.16832.S8.S8"]),
+    ("linear_two_of_four", &["HMMA.SP.16832.F32.BF16", "HMMA.SP.16832.F32 ", "LDSM", "LDGSTS"]),
     ("matmul", &["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "IMMA.16832.S8.S8", "LDSM", "LDGSTS"]),
 ];
 
@@ -57,12 +58,37 @@ fn check(source: &str, target: Target) -> Result<(), Failed> {
     }
 }
 
-/// A kernel that is compiled alone, as at its first use, is the one of the whole source, whichever macros have made it.
+/// What a section of an ELF file holds: machine code of a kernel is `.text.` and its name.
+fn section<'a>(elf: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
+    let number = |at: usize, size: usize| {
+        let bytes = elf.get(at..at.checked_add(size)?)?;
+        Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | usize::from(byte)))
+    };
+    let (table, size, count, names) = (number(0x28, 8)?, number(0x3A, 2)?, number(0x3C, 2)?, number(0x3E, 2)?);
+    let names = number(table + size * names + 0x18, 8)?;
+    (0..count).map(|i| table + size * i).find_map(|header| {
+        let name = elf.get(names + number(header, 4)?..)?.split(|&byte| byte == 0).next()?;
+        let (at, length) = (number(header + 0x18, 8)?, number(header + 0x20, 8)?);
+        if name == wanted.as_bytes() { elf.get(at..at.checked_add(length)?) } else { None }
+    })
+}
+
+/// A kernel that is compiled alone, as at its first use, is the one of the whole source, whichever macros have made it: with the same
+/// use of the device, and instruction by instruction.
 fn check_alone(source: &str, kernel: &str) -> Result<(), Failed> {
     let (whole, alone) = (compile(source, None, Target::ALL[1])?, compile(source, Some(kernel), Target::ALL[1])?);
     let of_whole: Vec<KernelUse> = whole.kernels.into_iter().filter(|of| of.kernel == kernel).collect();
     if of_whole.is_empty() || alone.kernels != of_whole {
         return Err(format!("alone {:?}, in the whole {of_whole:?}", alone.kernels).into());
+    }
+    let code = |of: &[u8]| section(of, &format!(".text.{kernel}")).filter(|code| !code.is_empty()).map(<[u8]>::to_vec);
+    match (code(&whole.cubin), code(&alone.cubin)) {
+        (Some(whole), Some(alone)) if whole == alone => {}
+        (whole, alone) => {
+            return Err(
+                format!("machine code of {:?} bytes, alone of {:?}", whole.map(|c| c.len()), alone.map(|c| c.len())).into()
+            );
+        }
     }
     match compile(source, Some("nobody"), Target::ALL[1]) {
         Err(why) if why.contains("there is no kernel nobody") => Ok(()),

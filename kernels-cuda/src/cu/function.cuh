@@ -29,9 +29,10 @@ constexpr unsigned ACT_NONE = 0, ACT_RELU = 1, ACT_GELU = 2, ACT_GELU_ERF = 3, A
 DEVICE float activate(unsigned act, float x) {
     switch (act) {
         case ACT_RELU: return relu(x);
-        case ACT_GELU: return gelu(x);
         case ACT_GELU_ERF: return gelu_erf(x);
-        case ACT_SILU: return silu(x);
+        // Both by the same lines.
+        case ACT_GELU:
+        case ACT_SILU: return x * sigmoid(act == ACT_GELU ? gelu_inner(x) : x);
         default: return x;
     }
 }

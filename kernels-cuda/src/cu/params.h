@@ -361,8 +361,9 @@ typedef struct {
 /** A linear layer over a packed sparse weight: which places are stored, and their values. */
 typedef struct {
     Address row_starts;
-    /** Columns, of blocks or of values; or places within four. */
+    /** Columns, of blocks or of values. */
     Address places;
+    /** Of 2:4 weights, records of values and places. */
     Address values;
     /** Of each row, in f32, where the values are codes of 8 bits. */
     Address scales;
@@ -411,5 +412,14 @@ typedef struct {
     unsigned classes;
     float scale;
 } ForestParams;
+
+/* 2:4 weights on tensor cores */
+
+/** The weight's records are `left`, x is `right`. */
+typedef struct {
+    ProductParams product;
+    /** Of each row of the weight, in f32, where its values are codes of 8 bits. */
+    Address scales;
+} TwoOfFourParams;
 
 #endif

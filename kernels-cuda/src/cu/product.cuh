@@ -164,46 +164,39 @@ struct alignas(2 * sizeof(T)) Pair {
     T at[2];
 };
 
-// Stores a result and its neighbour, of which the second may be outside: `finish(sum, former content, row)`.
-template <class Out, class Sum, class Finish>
-DEVICE void store_two(Out* to, Stride apart, bool both, bool together, Sum first, Sum second, unsigned row, unsigned row_apart,
-                      Finish finish) {
-    if (both && together) {
-        Pair<Out> pair = {};
-        if (finish.reads) pair = *reinterpret_cast<Pair<Out>*>(to);
-        pair.at[0] = finish(first, pair.at[0], row);
-        pair.at[1] = finish(second, pair.at[1], row + row_apart);
-        *reinterpret_cast<Pair<Out>*>(to) = pair;
-        return;
-    }
-    Out before = {};
-    if (finish.reads) before = to[0];
-    to[0] = finish(first, before, row);
-    if (!both) return;
-    if (finish.reads) before = to[apart];
-    to[apart] = finish(second, before, row + row_apart);
-}
-
-// Stores what a lane holds of 16 × 8 results from (row, column) on.
+// Stores what a lane holds of 16 × 8 results from (row, column) on, as `finish(sum, former content, row)`. That is written once for
+// all ways to store, as it may be long.
 template <class Out, class Sum, class Finish>
 DEVICE void store_results(const ProductParams& p, Stride first, unsigned row, unsigned column, const Sum (&d)[4], Finish finish) {
     unsigned lane = threadIdx.x % WARP_SIZE, g = lane / 4, q = lane % 4;
-    Out* out = reinterpret_cast<Out*>(p.out) + first;
+    bool down = p.out_way == COLUMN_PAIRS;
     UNROLL for (unsigned half = 0; half < 2; half++) {
         unsigned i = row + 8 * half + g, j = column + 2 * q;
-        Sum left = d[2 * half], right = d[2 * half + 1];
-        if (p.out_way == COLUMN_PAIRS) {
+        Sum sums[2] = {d[2 * half], d[2 * half + 1]};
+        if (down) {
             // Lanes of neighbouring rows exchange, so that each has two results of one column.
-            Sum other = __shfl_xor_sync(ALL_LANES, g % 2 ? left : right, 4u);
-            (g % 2 ? left : right) = other;
+            Sum other = __shfl_xor_sync(ALL_LANES, g % 2 ? sums[0] : sums[1], 4u);
+            (g % 2 ? sums[0] : sums[1]) = other;
             i -= g % 2;
             j += g % 2;
-            if (i < p.rows && j < p.columns) {
-                store_two(out + i * p.out_row + j * p.out_column, p.out_row, i + 1 < p.rows, true, left, right, i, 1u, finish);
-            }
-        } else if (i < p.rows && j < p.columns) {
-            bool together = p.out_way == ROW_PAIRS;
-            store_two(out + i * p.out_row + j * p.out_column, p.out_column, j + 1 < p.columns, together, left, right, i, 0u, finish);
+        }
+        if (i >= p.rows || j >= p.columns) continue;
+        Out* to = reinterpret_cast<Out*>(p.out) + first + i * p.out_row + j * p.out_column;
+        Out* next = to + (down ? p.out_row : p.out_column);
+        bool both = down ? i + 1 < p.rows : j + 1 < p.columns, together = both && p.out_way != ONE_BY_ONE;
+        Pair<Out> pair = {};
+        if (finish.reads && together) {
+            pair = *reinterpret_cast<Pair<Out>*>(to);
+        } else if (finish.reads) {
+            pair = {*to, both ? *next : Out{}};
+        }
+        pair.at[0] = finish(sums[0], pair.at[0], i);
+        if (both) pair.at[1] = finish(sums[1], pair.at[1], i + down);
+        if (together) {
+            *reinterpret_cast<Pair<Out>*>(to) = pair;
+        } else {
+            *to = pair.at[0];
+            if (both) *next = pair.at[1];
         }
     }
 }

@@ -6,6 +6,12 @@
 // with 8-bit ones
 //   a[16, 32]: {(g, 4q..4q+4), (g + 8, 4q..), (g, 4q + 16..), (g + 8, 4q + 16..)}  b[32, 8]: {(4q..4q+4, g), (4q + 16.., g)}
 // and of the result, d[16, 8]: {(g, 2q), (g, 2q + 1), (g + 8, 2q), (g + 8, 2q + 1)}.
+//
+// Of a sparse a[16, 32], of which every row has two of four neighbours, a lane holds the two, in their order, as of a dense [16, 16];
+//   b[32, 8]: {(2q..2q+2, g), (2q + 8.., g), (2q + 16.., g), (2q + 24.., g)}
+// and two lanes of the four with one g hold where they are: lane 4g + 2·selector + p of fours 4p..4p+4, of row g in the low half of a
+// word and of row g + 8 in the high one, four bits each: the first place, and the second, which is greater, times four
+// ("Matrix Fragments for sparse mma.m16n8k32 with .f16 and .bf16 types").
 #pragma once
 
 #include "element.cuh"
@@ -44,6 +50,21 @@ DEVICE void multiply_add_i8(int (&d)[4], const unsigned (&a)[4], const unsigned 
     asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                  : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+
+// d += a · b for a sparse `a`, which takes of a column of `b` what it has places for and leaves the rest unread. SELECTOR tells which
+// two lanes of four hold `places`.
+template <class T, int SELECTOR>
+DEVICE void multiply_add_sparse(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[4], unsigned places);
+#define SPARSE_PRODUCT(T, name)                                                                                                        \
+    template <>                                                                                                                        \
+    DEVICE void multiply_add_sparse<T, 0>(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[4], unsigned places) {            \
+        asm volatile("mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32." name "." name ".f32 "                               \
+                     "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9, %10, %11}, {%0, %1, %2, %3}, %12, 0x0;"                             \
+                     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                                                  \
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(b[2]), "r"(b[3]), "r"(places));           \
+    }
+SPARSE_PRODUCT(Bf16, "bf16")
+SPARSE_PRODUCT(F16, "f16")
 
 // Starts to copy 16 bytes, both ends aligned to 16, of which the first `valid` come from memory and the rest are zeros.
 DEVICE void copy_start(void* to, const void* from, unsigned valid) {
@@ -99,6 +120,33 @@ void multiply(Sum (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], unsig
     wait_warp();
 }
 
+// What a warp multiplies where `a` is sparse.
+struct SparseFragments {
+    unsigned a[4], b[4], places, unused[7];
+};
+
+template <class T>
+void multiply_sparse(float (&d)[4], const SparseFragments& mine, unsigned selector) {
+    auto& all = exchange(mine);
+    auto half = [](unsigned word, unsigned place) { return widen(T{static_cast<unsigned short>(word >> 16 * place)}); };
+    unsigned g = lane() / 4, q = lane() % 4;
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned row = g + i / 2 * 8, column = 2 * q + i % 2;
+        for (unsigned four = 0; four < 8; four++) {
+            unsigned pair = all[row % 8 * 4 + four % 4][0].a[row / 8 + four / 4 * 2];
+            unsigned places = all[row % 8 * 4 + 2 * selector + four / 4][0].places >> (row / 8 * 16 + four % 4 * 4);
+            unsigned two[2] = {places & 3, places >> 2 & 3};
+            if (two[0] >= two[1]) fault("places of a sparse operand that do not rise");
+            for (unsigned which = 0; which < 2; which++) {
+                unsigned input = 4 * four + two[which];
+                unsigned word = all[column * 4 + input % 8 / 2][0].b[input / 8];
+                d[i] += half(pair, which) * half(word, input % 2);
+            }
+        }
+    }
+    wait_warp();
+}
+
 }  // namespace emulation
 
 DEVICE void load_matrices(unsigned (&to)[4], const void* row) {
@@ -123,6 +171,10 @@ DEVICE void multiply_add_i8(int (&d)[4], const unsigned (&a)[4], const unsigned 
     emulation::multiply(d, a, b, 32, [](unsigned word, unsigned place) {
         return static_cast<int>(static_cast<signed char>(word >> 8 * place));
     });
+}
+template <class T, int SELECTOR>
+DEVICE void multiply_add_sparse(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[4], unsigned places) {
+    emulation::multiply_sparse<T>(d, {{a[0], a[1], a[2], a[3]}, {b[0], b[1], b[2], b[3]}, places, {}}, SELECTOR);
 }
 DEVICE void copy_start(void* to, const void* from, unsigned valid) {
     if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % 16) emulation::fault("a copy is not aligned to 16 bytes");

@@ -226,6 +226,108 @@ mod tests {
         }
     }
 
+    /// As in `emulation/planted.cu`.
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    #[repr(C)]
+    struct PlantedProduct {
+        a: Address,
+        b: Address,
+        out: Address,
+        places: Address,
+        selector: u32,
+        bf16: u32,
+    }
+
+    /// a[16, 16 of 32] · b[32, 8] by a sparse product, whose lanes have these words of places.
+    fn sparse_product(
+        a: &[f32; 256],
+        b: &[f32; 256],
+        places: &[u32; 32],
+        selector: u32,
+        bf16: bool,
+    ) -> Result<[f32; 128], Trouble> {
+        let device = Emulated::default();
+        let bits = |values: &[f32; 256]| {
+            values.map(|v| if bf16 { half::bf16::from_f32(v).to_bits() } else { half::f16::from_f32(v).to_bits() })
+        };
+        let upload = |bytes: &[u8]| {
+            let address = device.allocate(bytes.len())?;
+            // SAFETY: as large as the bytes.
+            unsafe { device.upload(address, bytes) }.map(|()| address)
+        };
+        let mut out = [0f32; 128];
+        let params = PlantedProduct {
+            a: upload(bytemuck::bytes_of(&bits(a)))?,
+            b: upload(bytemuck::bytes_of(&bits(b)))?,
+            out: upload(bytemuck::bytes_of(&out))?,
+            places: upload(bytemuck::bytes_of(places))?,
+            selector,
+            bf16: bf16.into(),
+        };
+        let launch = Launched { kernel: "planted_sparse_product", blocks: 1, threads: 32, params: bytemuck::bytes_of(&params) };
+        // SAFETY: the matrices are as large as the kernel takes them to be.
+        let result =
+            unsafe { device.launch(&launch).and_then(|()| device.download(params.out, bytemuck::bytes_of_mut(&mut out))) };
+        for address in [params.a, params.b, params.out, params.places] {
+            // SAFETY: allocated above.
+            unsafe { device.free(address) };
+        }
+        result.map(|()| out)
+    }
+
+    const PAIRS: [[usize; 2]; 6] = [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]];
+
+    #[test]
+    fn a_sparse_product_is_that_of_the_matrix_it_stands_for() {
+        let a: [f32; 256] = std::array::from_fn(|i| (i * 7 % 23) as f32 - 11.0);
+        let b: [f32; 256] = std::array::from_fn(|i| (i * 5 % 19) as f32 - 9.0);
+        // In six rounds every four of every row has each pair of places.
+        for (round, selector, bf16) in
+            (0..6).flat_map(|round| [(round, 0, true), (round, 1, true), (round, 0, false), (round, 1, false)])
+        {
+            let pair = |row: usize, four: usize| PAIRS[(row + 5 * four + round) % 6];
+            let mut matrix = [[0f64; 32]; 16];
+            for (row, four, i) in (0..256).map(|at| (at / 16, at % 16 / 2, at % 2)) {
+                matrix[row][4 * four + pair(row, four)[i]] = f64::from(a[row * 16 + 2 * four + i]);
+            }
+            // Lanes that are not selected have places that would fault.
+            let mut places = [0u32; 32];
+            for (row, four) in (0..128).map(|at| (at / 8, at % 8)) {
+                let [first, second] = pair(row, four);
+                let lane = 4 * (row % 8) + 2 * selector + four / 4;
+                places[lane] |= ((first + 4 * second) as u32) << (16 * (row / 8) + 4 * (four % 4));
+            }
+            let got = sparse_product(&a, &b, &places, selector as u32, bf16).unwrap();
+            for (at, &got) in got.iter().enumerate() {
+                let want: f64 = (0..32).map(|l| matrix[at / 8][l] * f64::from(b[l * 8 + at % 8])).sum();
+                assert_eq!(
+                    f64::from(got),
+                    want,
+                    "round {round}, selector {selector}, bf16 {bf16}, row {}, column {}",
+                    at / 8,
+                    at % 8
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_sparse_product_reads_what_it_has_places_for_and_wants_them_rising() {
+        let (a, mut b) = ([1f32; 256], [f32::NAN; 256]);
+        // Places 0 and 1 of every four, of which the others are no numbers.
+        (0..256).filter(|i| i / 8 % 4 < 2).for_each(|i| b[i] = 1.0);
+        assert_eq!(sparse_product(&a, &b, &[0x4444_4444; 32], 0, true), Ok([16.0; 128]));
+        for places in [0x0, 0x1, 0x5, 0xA, 0xB, 0xF] {
+            let mut words = [0x4444_4444; 32];
+            words[5] = 0x4444_4440 | places;
+            match sparse_product(&a, &b, &words, 0, true) {
+                Err(Trouble::Failed(what)) => assert!(what.contains("do not rise"), "{what}"),
+                other => panic!("{places:#x}: {other:?}"),
+            }
+            assert!(sparse_product(&a, &b, &words, 1, true).is_ok());
+        }
+    }
+
     #[test]
     fn what_does_not_fit_is_refused() {
         let device = Emulated::default();

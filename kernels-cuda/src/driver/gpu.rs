@@ -304,3 +304,48 @@ impl Device for Gpu {
         self.report.device
     }
 }
+
+#[cfg(all(test, feature = "emulation"))]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+    use std::process::Command;
+
+    /// Says what a process of this test is to do.
+    const INSIDE: &str = "SIZEWISE_CUDA_INSIDE";
+
+    /// Unloads a kernel's module while a graph has the kernel, or after that.
+    fn unload(while_used: bool) {
+        let gpu = Gpu::new(&CudaContext::new(0).unwrap()).unwrap();
+        // SAFETY: images and names that the stand-in has; the graph is never started. What is misused, the stand-in does not go on with.
+        unsafe {
+            let module = result::module::load_data(c"stand-in fill".as_ptr().cast()).unwrap();
+            let kernel = Function(result::module::get_function(module, c"fill_4".to_owned()).unwrap());
+            let params = crate::params::FillParams::default();
+            let launch = Launched { kernel, blocks: 1, threads: 256, params: bytemuck::bytes_of(&params) };
+            let graph = gpu.graph(&[launch]).unwrap();
+            if while_used {
+                result::module::unload(module).unwrap();
+            }
+            drop(graph);
+            result::module::unload(module).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_module_that_goes_before_its_graph_is_seen() {
+        const NAME: &str = "driver::gpu::tests::a_module_that_goes_before_its_graph_is_seen";
+        if let Ok(inside) = std::env::var(INSIDE) {
+            return unload(inside == "while used");
+        }
+        let folder = PathBuf::from(env!("SIZEWISE_CUDA_STAND_IN"));
+        let process = |inside: &str| {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args([NAME, "--exact", "--nocapture"]).env(INSIDE, inside).env("LD_LIBRARY_PATH", &folder).output().unwrap()
+        };
+        let [wrong, right] = ["while used", "afterwards"].map(process);
+        let said = String::from_utf8_lossy(&wrong.stderr);
+        assert!(wrong.status.code() == Some(97) && said.contains("unloaded while a graph has a kernel of it"), "{wrong:?}");
+        assert!(right.status.success(), "{right:?}");
+    }
+}

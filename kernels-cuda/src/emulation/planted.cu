@@ -1,4 +1,4 @@
-// Kernels with faults, which the emulation must catch (`driver/emulated.rs`).
+// Kernels with faults, which the emulation must catch, and one of an instruction (`driver/emulated.rs`).
 #include "tensor.cuh"
 
 constexpr unsigned PLANTED_THREADS = 64;
@@ -61,4 +61,41 @@ KERNEL(planted_copy, PlantedParams, PLANTED_THREADS) {
     if (p.fault != 1) copy_wait<0>();
     out[4 * threadIdx.x] = line.of[threadIdx.x][1];
     if (p.fault == 1) copy_wait<0>();
+}
+
+// A product of one warp with a sparse operand, from matrices whose rows have no gaps.
+typedef struct {
+    // [16, 16], [32, 8] and [16, 8]; the bits of F16 or Bf16, and f32.
+    Address a, b, out;
+    // A word of every lane.
+    Address places;
+    unsigned selector;
+    unsigned bf16;
+} PlantedProductParams;
+
+template <class T>
+DEVICE void planted_product(const PlantedProductParams& p) {
+    auto two = [](Address from, unsigned first, unsigned second) {
+        const unsigned short* bits = reinterpret_cast<const unsigned short*>(from);
+        return bits[first] | static_cast<unsigned>(bits[second]) << 16;
+    };
+    unsigned lane = threadIdx.x, g = lane / 4, q = lane % 4, a[4], b[4];
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned at = (g + i % 2 * 8) * 16 + 2 * q + i / 2 * 8, input = 8 * i + 2 * q;
+        a[i] = two(p.a, at, at + 1);
+        b[i] = two(p.b, input * 8 + g, (input + 1) * 8 + g);
+    }
+    unsigned places = reinterpret_cast<const unsigned*>(p.places)[lane];
+    float d[4] = {};
+    if (p.selector == 0) {
+        multiply_add_sparse<T, 0>(d, a, b, places);
+    } else {
+        multiply_add_sparse<T, 1>(d, a, b, places);
+    }
+    for (unsigned i = 0; i < 4; i++) reinterpret_cast<float*>(p.out)[(g + i / 2 * 8) * 8 + 2 * q + i % 2] = d[i];
+}
+
+KERNEL(planted_sparse_product, PlantedProductParams, WARP_SIZE) {
+    if (p.bf16) return planted_product<Bf16>(p);
+    planted_product<F16>(p);
 }

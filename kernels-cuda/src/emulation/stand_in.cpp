@@ -8,10 +8,12 @@
 //   STAND_IN_DEVICES     how many devices there are (1)
 //   STAND_IN_CAPABILITY  compute capability of all of them (90), and of the last one where there are several, 80
 //   STAND_IN_VERSION     of the driver (13000)
-//   STAND_IN_FAIL        CALL:N:CODE makes the N-th call of an entry point fail with a code; CALL may be `kernel`, which then fails
-//                        when it runs. What is left over is no fault after that.
+//   STAND_IN_FAIL        CALL:N:CODE makes the N-th call of an entry point fail with a code, and says so; CALL may be `kernel`, which
+//                        then fails when it runs. What is left over is no fault after that.
+//   STAND_IN_COUNT       set, makes the library tell at the end how often each entry point was called
 #include "emulation.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -152,6 +154,7 @@ struct Driver {
     std::string fail_call;
     int fail_at = 0;
     Result fail_with = SUCCESS;
+    std::map<std::string, unsigned> calls;
 
     Driver() {
         const char* text = getenv("STAND_IN_FAIL");
@@ -165,6 +168,9 @@ struct Driver {
     }
 
     ~Driver() {
+        if (getenv("STAND_IN_COUNT")) {
+            for (auto& [call, count] : calls) fprintf(stderr, "stand-in driver: %s was called %u times\n", call.c_str(), count);
+        }
         if (!fail_call.empty()) return;
         for (Context& context : contexts) demand(context.references == 0 || context.lost, "the process ends and a context is still there");
     }
@@ -175,7 +181,9 @@ thread_local Context* current;
 
 // Whether this call is the one that is to fail.
 Result planned(const char* call) {
+    driver.calls[call]++;
     if (driver.fail_call != call || --driver.fail_at != 0) return SUCCESS;
+    fprintf(stderr, "stand-in driver: %s fails as it was to\n", call);
     if (driver.fail_with >= ILLEGAL_ADDRESS && current) current->lost = driver.fail_with;
     return driver.fail_with;
 }
@@ -605,6 +613,15 @@ Result cuModuleGetFunction(void** handle, void* of, const char* name) {
 Result cuModuleUnload(void* handle) {
     ENTER_CONTEXT;
     auto* module = owned<Module>(handle, "a module");
+    auto is_of_module = [&](const Node* node) {
+        return std::find(module->functions.begin(), module->functions.end(), node->function) != module->functions.end();
+    };
+    for (Owned* other : current->owned) {
+        auto* ready = dynamic_cast<Ready*>(other);
+        Graph* graph = ready ? ready->made_of : dynamic_cast<Graph*>(other);
+        bool uses = driver.fail_call.empty() && graph && std::any_of(graph->nodes.begin(), graph->nodes.end(), is_of_module);
+        demand(!uses, "a module is unloaded while a graph has a kernel of it");
+    }
     for (Function* function : module->functions) destroy(function);
     destroy(module);
     return SUCCESS;
