@@ -355,6 +355,7 @@ pub(crate) unsafe fn run<P: Products, A: LeftTile, B: Strip<P::S>>(
 ///
 /// # Safety
 /// As for [`run`].
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
 pub(crate) unsafe fn run_panel(
     isa: Isa,
     pairs: Option<Bf16Pairs>,
@@ -379,6 +380,7 @@ pub(crate) unsafe fn run_panel(
 ///
 /// # Safety
 /// As for [`run`].
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
 pub(crate) unsafe fn run_panel_in_place(
     isa: Isa,
     size: (usize, usize),
