@@ -18,11 +18,11 @@ use regex::Regex;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Measures our kernels and those of faer, gemm, matrixmultiply, candle and OpenBLAS in turns, on the same shapes
+/// Measures our kernels and those of faer, gemm, matrixmultiply, candle, OpenBLAS and oneDNN in turns, on the same shapes
 ///
 /// Every figure stands beside its share of what this machine was measured to allow in the same run. The result goes to
 /// target/sizewise/peers.json, where the next report of the same commit takes it in. For the peers' best, build for this processor:
-/// RUSTFLAGS=-Ctarget-cpu=native.
+/// RUSTFLAGS=-Ctarget-cpu=native. oneDNN takes part where SIZEWISE_ONEDNN names its library (pip install onednn: libdnnl.so.3).
 #[derive(Parser)]
 #[command(name = "peers", bin_name = "cargo bench -p bench --features peers --bench peers --")]
 struct Args {

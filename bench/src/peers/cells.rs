@@ -6,6 +6,7 @@ use kernels::DType;
 use kernels::weight::BlockFormat;
 
 use super::dense::{self, Operands, Right};
+use super::onednn::{self, Product};
 use super::{Absent, Peer, candle};
 use crate::cases::{Case, INT8, Kind, Places, Storage};
 
@@ -99,17 +100,21 @@ pub fn cells(sizes: Sizes) -> Vec<Cell> {
 }
 
 impl Cell {
-    /// The peers that compute the same, and those that could not be had. None where no crate does: there is no int8 × int8
-    /// product in any, nor an attention that reads a bf16 cache.
+    /// The peers that compute the same, and those that could not be had. None where nobody does: there is no attention that reads a
+    /// bf16 cache.
     pub(super) fn peers(&self, threads: usize) -> Vec<Result<Peer, Absent>> {
         match (self.case.kind, self.case.dtype) {
             (Kind::Matmul { m, n, k }, DType::F32) => dense::peers(m, n, k, Right::Matrix, threads),
+            (Kind::Matmul { m, n, k }, DType::I8) => vec![onednn::peer(m, n, k, Right::Matrix, Product::Int8, threads)],
+            (Kind::LinearInt8 { m, n, k }, _) => vec![onednn::peer(m, n, k, Right::Weight, Product::Int8, threads)],
             (Kind::Matmul { m, n, k }, DType::Bf16) => {
-                vec![candle::matmul(&Operands::new(m, n, k, Right::Matrix), CandleDType::BF16)]
+                let candle = candle::matmul(&Operands::new(m, n, k, Right::Matrix), CandleDType::BF16);
+                vec![candle, onednn::peer(m, n, k, Right::Matrix, Product::Bf16, threads)]
             }
             (Kind::Linear { m, n, k, storage: Storage::Dense }, DType::F32) => dense::peers(m, n, k, Right::Weight, threads),
             (Kind::Linear { m, n, k, storage: Storage::Dense }, DType::Bf16) => {
-                vec![candle::matmul(&Operands::new(m, n, k, Right::Weight), CandleDType::BF16)]
+                let candle = candle::matmul(&Operands::new(m, n, k, Right::Weight), CandleDType::BF16);
+                vec![candle, onednn::peer(m, n, k, Right::Weight, Product::Bf16, threads)]
             }
             (Kind::DynamicInt8 { m, n, k, storage: Storage::Blocks(format) }, _) => {
                 let formats = FORMATS.iter().filter(|(ours, _)| *ours == format);

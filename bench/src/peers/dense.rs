@@ -1,7 +1,8 @@
-//! Dense f32 products: faer, gemm, matrixmultiply, candle, OpenBLAS.
+//! Dense f32 products: faer, gemm, matrixmultiply, candle, OpenBLAS, oneDNN.
 
 use std::rc::Rc;
 
+use super::onednn;
 use super::openblas::OpenBlas;
 use super::{Absent, Peer, candle, values};
 
@@ -61,6 +62,7 @@ pub(super) fn peers(m: usize, n: usize, k: usize, right: Right, threads: usize) 
             let call = move || openblas.sgemm(&operands, std::hint::black_box(&mut out));
             Peer { name, call: Box::new(call), work: None }
         }),
+        onednn::peer(m, n, k, right, onednn::Product::F32, threads),
     ]
 }
 

@@ -17,6 +17,17 @@ mod candle;
 mod cblas;
 mod cells;
 mod dense;
+#[allow(
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    dead_code,
+    non_camel_case_types,
+    non_snake_case,
+    unsafe_op_in_unsafe_fn,
+    reason = "written by bindgen"
+)]
+mod dnnl;
+mod onednn;
 mod openblas;
 mod run;
 
