@@ -92,7 +92,7 @@ fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> 
         // Few strips would leave threads idle: then the rows are cut as well.
         let few = slots > 1 && strips.count() < 2 * slots;
         let cuts = if few { (2 * slots).div_ceil(strips.count()).min(rows.len().div_ceil(8)) } else { 1 };
-        let rows_per_cut = rows.len().div_ceil(cuts).next_multiple_of(8);
+        let (of_rows, rows_per_cut) = (rows.len(), rows.len().div_ceil(cuts).next_multiple_of(8));
         cpu.pool.run_slots(slots, strips.count() * cuts, &|task, slot| {
             let (strip, first) = (task / cuts, task % cuts * rows_per_cut);
             let last = (first + rows_per_cut).min(rows.len());
@@ -108,10 +108,11 @@ fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> 
                 let rows = from..last.min(from + panel.chunk);
                 let width = vectors * lanes;
                 let sums = &mut sums[..rows.len() * width];
-                let (stream, share) = (from == first, (from - first..rows.end - first, last - first));
+                let stream = from == first;
                 let at = offset + (block_start + rows.start) * row_stride + start;
                 let soon = (epilogue.out.as_ptr().wrapping_add(at).cast_const().cast(), row_stride.wrapping_mul(4));
-                let work = Work { cpu, weight, packed: &packed, rows: rows.clone(), stream, share, soon, start, vectors, width };
+                let work =
+                    Work { cpu, weight, packed: &packed, rows: rows.clone(), of_rows, stream, soon, start, vectors, width };
                 with_code!(weight.kind, C => work.sum::<C>(panel, room, partial, sums));
                 epilogue.finish(cpu.isa, block_start + rows.start..block_start + rows.end, strips.columns(strip), sums, vectors);
             }
@@ -162,11 +163,11 @@ struct Work<'a> {
     cpu: &'a CpuBackend,
     weight: &'a QuantStrips,
     packed: &'a Rows<'a>,
+    /// Those among the rows of the block, which are so many.
     rows: Range<usize>,
+    of_rows: usize,
     /// Whether they are the first with this strip, which then comes from memory.
     stream: bool,
-    /// These rows among all that meet the strip in this task.
-    share: (Range<usize>, usize),
     /// Where their results will be stored, and bytes from row to row.
     soon: (*const u8, usize),
     /// First column of the strip, vectors of a row of it, and their lanes.
@@ -213,7 +214,7 @@ impl Work<'_> {
                 let last = done + some == steps;
                 // The next piece, or that of the next strip, lies behind this one.
                 let len = some * C::WORDS * width;
-                let ahead = Ahead::new(words.as_ptr().wrapping_add(len), len).share(self.share.0.clone(), self.share.1);
+                let ahead = Ahead::new(words.as_ptr().wrapping_add(len), len).share(self.rows.clone(), self.of_rows);
                 let tile = Tile {
                     x: self.packed.words(self.rows.start),
                     x_stride: self.packed.stride,

@@ -49,3 +49,31 @@ impl Ahead {
         self.lines -= count;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever tiles rows are cut into, nothing is fetched twice or left out.
+    #[test]
+    fn shares_follow_each_other_from_the_first_line_to_the_last() {
+        for (len, rows, tile) in [(0, 5, 8), (1, 5, 8), (24_576, 32, 8), (24_577, 37, 8), (100, 512, 4), (1000, 7, 1)] {
+            let all = Ahead::new(std::ptr::null(), len);
+            let mut next = all.start;
+            for first in (0..rows).step_by(tile) {
+                let share = all.share(first..rows.min(first + tile), rows);
+                assert_eq!(share.start, next);
+                next = next.wrapping_byte_add(share.lines * LINE);
+            }
+            assert_eq!(next.addr(), (4 * len).next_multiple_of(LINE), "{len} elements by {rows} rows");
+        }
+    }
+
+    #[test]
+    fn what_is_fetched_each_time_reaches_the_last_line_in_time() {
+        for (lines, times) in [(0, 3), (1, 3), (100, 7), (7, 100), (5, 0)] {
+            let ahead = Ahead { start: std::ptr::null(), lines };
+            assert!(ahead.each(times) * times.max(1) >= lines, "{lines} lines in {times} times");
+        }
+    }
+}
