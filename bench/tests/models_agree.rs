@@ -158,8 +158,7 @@ fn collected(on: &Arc<dyn Backend>, run: impl FnOnce(&mut Surroundings<'_>) -> m
     losses
 }
 
-/// What has been made on a device so far: buffers; on wgpu also pipelines. Bind groups are not counted: after a batch of another
-/// shape the tape hands out its buffers in another order, which binds some anew.
+/// What has been made on a device so far: buffers; on wgpu also pipelines. Its bind groups are counted by `steady_training.rs`.
 fn made(on: &Arc<dyn Backend>) -> [u64; 2] {
     #[cfg(feature = "wgpu")]
     if let Some(gpu) = (&**on as &dyn std::any::Any).downcast_ref::<kernels_wgpu::WgpuBackend>() {
