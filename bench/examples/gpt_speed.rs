@@ -11,7 +11,9 @@ use std::time::Instant;
 
 use bench::backends::{Choice, NAMES, open};
 use clap::Parser;
-use kernels::{Backend, DType};
+use half::bf16;
+use kernels::weight::Values;
+use kernels::{Backend, DType, Weight};
 use model_zoo::large::fit::{fit_gpt, transformer_config};
 use model_zoo::large::gpt::{Gpt, GptConfig};
 use model_zoo::large::session::GptRunner;
@@ -66,7 +68,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let software = if on.info().software { ", software" } else { "" };
     println!("{} ({}{software}), {dtype}: {:.1} million parameters", on.info().name, args.backend, weights.params() as f64 / 1e6);
 
-    let runner = GptRunner::new(Arc::clone(&on), Arc::clone(&gpt), &weights, dtype)?;
+    let stored = weights.map(|_, weight| rounded(weight, dtype))?;
+    let runner = GptRunner::new(Arc::clone(&on), Arc::clone(&gpt), &stored, dtype)?;
     let mut session = runner.session()?;
     let prompt: Vec<u32> = (0..args.tokens as u32).map(|token| token * 31 % 256).collect();
     session.prefill(&prompt)?;
@@ -87,6 +90,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         train(&args, &on, &gpt, dtype)?;
     }
     Ok(())
+}
+
+/// The matrix in this type.
+fn rounded(weight: &Weight, dtype: DType) -> model_zoo::Result<Weight> {
+    let values = weight.to_f32();
+    let values =
+        if dtype == DType::Bf16 { Values::Bf16(values.into_iter().map(bf16::from_f32).collect()) } else { Values::F32(values) };
+    Ok(Weight::dense(weight.n(), weight.k(), values)?)
 }
 
 fn train(args: &Args, on: &Arc<dyn Backend>, gpt: &Gpt, dtype: DType) -> Result<(), Box<dyn Error>> {

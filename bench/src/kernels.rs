@@ -54,6 +54,14 @@ fn wanted(depth: Depth, backend: &Result<Arc<dyn Backend>, OpenError>, ops: Opti
     cases(full).into_iter().chain(extra).filter(|case| ops.is_none_or(|ops| ops.is_match(case.op()))).collect()
 }
 
+/// Time for a row. A device with a queue of its own is disturbed by less, and its calls are short.
+fn seconds(depth: Depth, queues: bool) -> f64 {
+    match depth {
+        Depth::Full if !queues => 2.0,
+        _ => 0.45,
+    }
+}
+
 /// Measures the kernels into `run.report`.
 ///
 /// # Errors
@@ -75,9 +83,9 @@ pub fn run(run: &mut Run, opened: &[Opened], ops: Option<&Regex>, null: Null) ->
             rows.push(row);
         }
     }
-    let per_case = if run.depth == Depth::Full { 2.0 } else { 0.45 };
     let copies = if null == Null::Twice { 2 } else { 1 };
-    let budget = Duration::from_secs_f64(per_case * (prepared.len() * copies) as f64);
+    let budget: f64 = prepared.iter().map(|(_, ready)| seconds(run.depth, ready.queues())).sum();
+    let budget = Duration::from_secs_f64(budget * copies as f64);
     run.progress.step(&format!("kernels: measuring {} rows side by side", prepared.len()));
     // The second measurement of `--null` shares its operands with the first, so calls go through a cell.
     let cells: Vec<(String, RefCell<&mut Prepared<'_>>)> =

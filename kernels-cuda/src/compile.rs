@@ -75,6 +75,19 @@ pub struct Compiled {
     pub kernels: Vec<KernelUse>,
 }
 
+impl Source {
+    /// Whether a device of this target runs the source's kernels.
+    fn serves(&self, target: Target) -> bool {
+        self.hopper.is_none() || target.specific
+    }
+}
+
+/// Those of [`Target::ALL`] that a source, by its name, is compiled for.
+pub fn targets_of(source: &str) -> impl Iterator<Item = Target> {
+    let found = crate::source::ALL.iter().find(|of| of.name == source);
+    Target::ALL.into_iter().filter(move |&target| found.is_some_and(|of| of.serves(target)))
+}
+
 /// Names of the sources, to [`compile`].
 pub fn source_names() -> impl Iterator<Item = &'static str> {
     crate::source::ALL.iter().map(|source| source.name)
@@ -227,6 +240,7 @@ fn file_name(source: &Source, target: Target) -> String {
 pub fn package(folder: &Path, done: impl Fn(&str) + Sync) -> Result<usize, String> {
     let mut files: Vec<_> =
         crate::source::ALL.iter().flat_map(|&source| Target::PACKAGED.map(|target| (source, target))).collect();
+    files.retain(|(source, target)| source.serves(*target));
     // Long ones take longest: last, they would keep one core busy and the others idle.
     files.sort_by_key(|(source, _)| Reverse(source.text.len()));
     let next = AtomicUsize::new(0);

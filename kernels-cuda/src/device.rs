@@ -6,11 +6,13 @@ use crate::driver::library::{self, version_text};
 use crate::driver::recorded::{LaunchCounts, Recorded};
 use crate::driver::{Device, Driver, Trouble};
 use crate::memory::Storage;
+use crate::product::Products;
 use crate::queue::Queue;
 use crate::rope::Frequencies;
 use crate::{NAME, compile, fill};
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 use kernels::{Backend, DeviceId, DeviceInfo, Error, Result, SupportRow};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// One NVIDIA GPU, with one stream.
@@ -20,6 +22,8 @@ pub struct CudaBackend {
     pub(crate) queue: Queue,
     pub(crate) scratch: Mutex<Option<Storage>>,
     pub(crate) frequencies: Frequencies,
+    pub(crate) products: Products,
+    pub(crate) hopper_products: AtomicU64,
 }
 
 fn unavailable(reason: impl Into<String>, remedy: impl Into<String>) -> Error {
@@ -82,7 +86,9 @@ impl CudaBackend {
             software: false,
         };
         let recorded = Recorded::new(gpu).map_err(|reason| unavailable(reason, "as said, or run with `--backend cpu`"))?;
-        Ok(CudaBackend::on(info, Arc::new(recorded)))
+        let products = Products::chosen((major, minor) == (9, 0))
+            .map_err(|reason| unavailable(reason, "unset it, or run with `--backend cpu`"))?;
+        Ok(CudaBackend { products, ..CudaBackend::on(info, Arc::new(recorded)) })
     }
 
     /// The kernels on the CPU: for tests of what they compute, hundreds of times slower than any device.
@@ -102,14 +108,33 @@ impl CudaBackend {
         CudaBackend::on(info, Arc::new(recorded))
     }
 
+    /// The same device with these kernels for products. [`Products::Hopper`] is for devices of compute capability 9.0 and the emulation;
+    /// on others such a product is a fault.
+    pub fn with_products(self, products: Products) -> Self {
+        CudaBackend { products, ..self }
+    }
+
     /// What has been given to the device since it was opened: kernels, and the graphs most of them came in.
     pub fn launch_counts(&self) -> LaunchCounts {
         self.queue.driver().launch_counts()
     }
 
+    /// Products that went to Hopper's own tensor cores since the device was opened.
+    pub fn hopper_products(&self) -> u64 {
+        self.hopper_products.load(Relaxed)
+    }
+
     fn on(info: DeviceInfo, driver: Arc<dyn Driver>) -> Self {
         let id = DeviceId::unique();
-        CudaBackend { id, info, queue: Queue::new(driver), scratch: Mutex::default(), frequencies: Frequencies::default() }
+        CudaBackend {
+            id,
+            info,
+            queue: Queue::new(driver),
+            scratch: Mutex::default(),
+            frequencies: Frequencies::default(),
+            products: Products::default(),
+            hopper_products: AtomicU64::new(0),
+        }
     }
 }
 

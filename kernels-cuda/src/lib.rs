@@ -45,6 +45,7 @@ mod download;
 mod fill;
 mod forest;
 mod gather;
+mod hopper;
 mod layer_norm;
 mod layer_norm_backward;
 mod linear;
@@ -69,5 +70,6 @@ mod upload;
 
 pub use device::{CudaBackend, support_table};
 pub use driver::recorded::LaunchCounts;
+pub use product::Products;
 
 const NAME: &str = "cuda";

@@ -1,5 +1,6 @@
 //! Fully connected layer over any form of weight.
 
+use crate::hopper::Of;
 use crate::lattice::count;
 use crate::params::{CodedParams, LinearParams, ProductParams, SparseParams, TwoOfFourParams};
 use crate::product::{Matrix, Tile, ways};
@@ -134,6 +135,9 @@ impl CudaBackend {
             ..layer.product()
         };
         let few = layer.rows <= FEW_ROWS && params.left_way == ways::ALONG;
+        if !few && self.hopper(OP, Of::Linear, layer.dtype, &params)? {
+            return Ok(());
+        }
         let (tile, across) = (Tile::of(self, params.rows, params.columns, 1), params.left_way == ways::ACROSS);
         macro_rules! tiles {
             ($dtype:literal) => {

@@ -1,42 +1,12 @@
 // out[.., i, j] = alpha · Σₗ a[.., i, l] · b[.., l, j] + beta · out[.., i, j]: tiles on tensor cores for 16 and 8 bits
 // (`product.cuh`), on CUDA cores for f32 (`tile.cuh`); 128 × 128 results a block, or 64 × 64 where there would be too few blocks.
+#include "scaled.cuh"
 #include "tile.cuh"
 
-struct Scaled {
-    float alpha, beta;
-    bool reads;
-    template <class Out>
-    DEVICE Out operator()(float sum, Out before, unsigned) const {
-        // Fused as said here, whichever tile this is part of.
-        float value = __fmul_rn(alpha, sum);
-        if (reads) value = fmaf(beta, widen(before), value);
-        return narrow<Out>(value);
-    }
-    DEVICE int operator()(int sum, int before, unsigned) const {
-        return static_cast<int>(static_cast<unsigned>(sum) + static_cast<unsigned>(before));
-    }
-};
-
-DEVICE Scaled scaled(const ProductParams& p) { return {p.alpha, p.beta, p.beta != 0.0f}; }
-
 template <class T, int HIGH, int WIDE, int DOWN, int OVER, bool A_TURNED, bool B_TURNED>
-DEVICE void matmul_halves(const ProductParams& p) {
+DEVICE void matmul_cores(const ProductParams& p) {
     product<T, HIGH, WIDE, DOWN, OVER, A_TURNED, B_TURNED, false>(
-        p, [&](Stride first, unsigned row, unsigned column, const float (&d)[4]) {
-            if (p.wide) {
-                store_results<float>(p, first, row, column, d, scaled(p));
-            } else {
-                store_results<T>(p, first, row, column, d, scaled(p));
-            }
-        });
-}
-
-template <class T, int HIGH, int WIDE, int DOWN, int OVER, bool A_TURNED, bool B_TURNED>
-DEVICE void matmul_bytes(const ProductParams& p) {
-    product<T, HIGH, WIDE, DOWN, OVER, A_TURNED, B_TURNED, false>(
-        p, [&](Stride first, unsigned row, unsigned column, const int (&d)[4]) {
-            store_results<int>(p, first, row, column, d, scaled(p));
-        });
+        p, [&](Stride first, unsigned row, unsigned column, const auto& d) { matmul_results<T>(p, first, row, column, d); });
 }
 
 template <int SIZE, int EACH, int DEPTH>
@@ -55,22 +25,22 @@ DEVICE void matmul_words(const ProductParams& p) {
         });
 }
 
-#define TILES(name, body, T, A_WAY, a_turned, B_WAY, b_turned, blocks)                      \
-    SHARING_KERNEL(matmul_##name##_large_##A_WAY##_##B_WAY, ProductParams, 256, blocks) {   \
-        body<T, 4, 4, 2, 4, a_turned, b_turned>(p);                                         \
-    }                                                                                       \
-    KERNEL(matmul_##name##_small_##A_WAY##_##B_WAY, ProductParams, 128) {                   \
-        body<T, 2, 4, 2, 2, a_turned, b_turned>(p);                                         \
+#define TILES(name, T, A_WAY, a_turned, B_WAY, b_turned, blocks)                          \
+    SHARING_KERNEL(matmul_##name##_large_##A_WAY##_##B_WAY, ProductParams, 256, blocks) { \
+        matmul_cores<T, 4, 4, 2, 4, a_turned, b_turned>(p);                               \
+    }                                                                                     \
+    KERNEL(matmul_##name##_small_##A_WAY##_##B_WAY, ProductParams, 128) {                 \
+        matmul_cores<T, 2, 4, 2, 2, a_turned, b_turned>(p);                               \
     }
 // Two blocks share a multiprocessor where their registers allow it: with both factors turned, 128 for a thread are a few too few.
-#define TILES_OF(name, body, T)                            \
-    TILES(name, body, T, along, false, along, false, 2)    \
-    TILES(name, body, T, along, false, across, true, 2)    \
-    TILES(name, body, T, across, true, along, false, 2)    \
-    TILES(name, body, T, across, true, across, true, 1)
+#define TILES_OF(name, T)                         \
+    TILES(name, T, along, false, along, false, 2) \
+    TILES(name, T, along, false, across, true, 2) \
+    TILES(name, T, across, true, along, false, 2) \
+    TILES(name, T, across, true, across, true, 1)
 
-TILES_OF(bf16, matmul_halves, Bf16)
-TILES_OF(f16, matmul_halves, F16)
-TILES_OF(i8, matmul_bytes, signed char)
+TILES_OF(bf16, Bf16)
+TILES_OF(f16, F16)
+TILES_OF(i8, signed char)
 SHARING_KERNEL(matmul_f32_large, ProductParams, 256, 2) { matmul_words<128, 8, 8>(p); }
 KERNEL(matmul_f32_small, ProductParams, 256) { matmul_words<64, 4, 16>(p); }

@@ -1,6 +1,7 @@
 //! Dense matrix product.
 
 use crate::CudaBackend;
+use crate::hopper::Of;
 use crate::lattice::count;
 use crate::params::ProductParams;
 use crate::product::{Matrix, Tile, ways};
@@ -100,6 +101,9 @@ impl Launch<Matmul<'_>> for CudaBackend {
             beta: args.beta,
             ..ProductParams::default()
         };
+        if batch == 1 && dtype != DType::F32 && self.hopper(OP, Of::Matmul, dtype, &params)? {
+            return Ok(());
+        }
         self.queue.dispatch(&Dispatch {
             op: OP,
             source: &SOURCE,

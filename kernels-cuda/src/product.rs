@@ -15,6 +15,55 @@ pub(crate) mod ways {
     pub const COLUMN_PAIRS: u32 = 2;
 }
 
+/// Which kernels make products of 16 and 8 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Products {
+    /// What is fastest, as far as the shape tells.
+    #[default]
+    Auto,
+    /// As `Auto` on a device of Hopper's, with its own tensor cores where they are faster.
+    AutoHopper,
+    /// Tiles of 64 × 64, for every shape.
+    Small,
+    /// Tiles of 128 × 128, for every shape.
+    Large,
+    /// Hopper's own tensor cores, for every shape they can make.
+    Hopper,
+}
+
+/// What chooses a kind of kernels for every shape.
+const VARIABLE: &str = "SIZEWISE_CUDA_PRODUCTS";
+
+impl Products {
+    /// What the environment asks for: `auto`, `small`, `large` or `hopper`.
+    ///
+    /// # Errors
+    /// Another word; Hopper's kernels on another device.
+    pub(crate) fn chosen(is_hopper: bool) -> std::result::Result<Self, String> {
+        Products::of(std::env::var(VARIABLE).ok().as_deref(), is_hopper)
+    }
+
+    fn of(word: Option<&str>, is_hopper: bool) -> std::result::Result<Self, String> {
+        match word {
+            None | Some("" | "auto") => Ok(if is_hopper { Products::AutoHopper } else { Products::Auto }),
+            Some("small") => Ok(Products::Small),
+            Some("large") => Ok(Products::Large),
+            Some("hopper") if is_hopper => Ok(Products::Hopper),
+            Some("hopper") => Err(format!("{VARIABLE} is `hopper`, but this is no device of compute capability 9.0")),
+            Some(other) => Err(format!("{VARIABLE} is `{other}`, and must be `auto`, `small`, `large` or `hopper`")),
+        }
+    }
+
+    /// Whether Hopper's tensor cores make a product with so many of their tiles.
+    pub(crate) fn take_hopper(self, rows: u32, columns: u32, tiles: u64, units: u64) -> bool {
+        match self {
+            Products::Hopper => true,
+            Products::AutoHopper => rows > 64 && columns > 64 && tiles * 4 >= units,
+            _ => false,
+        }
+    }
+}
+
 /// Results of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tile {
@@ -28,7 +77,11 @@ impl Tile {
     /// The large one, if that leaves a block to each multiprocessor.
     pub fn of(on: &CudaBackend, rows: u32, columns: u32, batch: u64) -> Self {
         let blocks = Tile::Large.blocks(rows, columns).saturating_mul(batch);
-        let enough = rows > 64 && columns > 64 && blocks >= on.info().threads as u64;
+        let enough = match on.products {
+            Products::Small => false,
+            Products::Large => true,
+            _ => rows > 64 && columns > 64 && blocks >= on.info().threads as u64,
+        };
         if enough { Tile::Large } else { Tile::Small }
     }
 

@@ -7,12 +7,14 @@ pub(crate) struct Source {
     pub name: &'static str,
     /// Content.
     pub text: &'static str,
+    /// Of Hopper alone: bytes of shared memory that its kernels are launched with, beside what they declare.
+    pub hopper: Option<u32>,
 }
 
 /// `source!("softmax")` is `softmax.cu`.
 macro_rules! source {
     ($name:literal) => {
-        $crate::source::Source { name: $name, text: include_str!(concat!($name, ".cu")) }
+        $crate::source::Source { name: $name, text: include_str!(concat!($name, ".cu")), hopper: None }
     };
 }
 pub(crate) use source;
@@ -33,6 +35,8 @@ headers!(
     "tensor.cuh",
     "product.cuh",
     "tile.cuh",
+    "hopper.cuh",
+    "scaled.cuh",
     "coded.cuh",
     "coded_tile.cuh",
     "factors.cuh",
@@ -72,6 +76,7 @@ sources!(
     fill,
     forest,
     gather,
+    hopper,
     layer_norm,
     layer_norm_backward,
     linear,
@@ -105,3 +110,14 @@ macro_rules! by_float {
     };
 }
 pub(crate) use by_float;
+
+/// Name of a kernel for elements of 16 bits: `name_bf16` or `name_f16`, and what follows.
+macro_rules! by_half {
+    ($name:expr, $dtype:expr, $end:expr) => {
+        match $dtype {
+            kernels::DType::Bf16 => concat!($name, "_bf16", $end),
+            _ => concat!($name, "_f16", $end),
+        }
+    };
+}
+pub(crate) use by_half;

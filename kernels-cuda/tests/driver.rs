@@ -3,6 +3,7 @@
 //!
 //! Each test runs in a process of its own: what the library is to be, its environment says.
 
+use half::bf16;
 use kernels::conformance::{Filter, Outcome, steady};
 use kernels::ops::*;
 use kernels::{Backend, Buffer, DType, Error, Layout, Memory, MemoryStats, Op, Result};
@@ -104,6 +105,24 @@ fn all_ops_meet_the_contract() {
                 panic!("{}/{}: {why}", row.op, row.group);
             }
         }
+    });
+}
+
+/// A product for Hopper's own tensor cores: whether it is right.
+fn product(on: &CudaBackend) -> Result<bool> {
+    let (a, b) = (uploaded(on, &[bf16::ONE; 136 * 64])?, uploaded(on, &[bf16::from_f32(2.0); 64 * 136])?);
+    let mut out = on.alloc(DType::F32, 136 * 136)?;
+    let (a, b) = (a.view([136, 64])?, b.view([64, 136])?);
+    Matmul { a, b, alpha: 1.0, beta: 0.0, out: out.view_mut([136, 136])? }.run(on)?;
+    Ok(downloaded(on, &out)?.iter().all(|&sum| sum == 128.0))
+}
+
+#[test]
+fn hopper_has_products_of_its_own() {
+    inside("hopper_has_products_of_its_own", &[], || {
+        let on = open();
+        assert!(product(&on).unwrap());
+        assert_eq!(on.hopper_products(), 1);
     });
 }
 
@@ -343,9 +362,9 @@ fn a_launch_that_fails_names_its_op() {
     });
 }
 
-/// What comes by every entry point: steps that become graphs, graphs that change, and uploads that go around the ring of stages. Whether
-/// results are right.
-fn everything(on: &CudaBackend) -> [Result<bool>; 6] {
+/// What comes by every entry point: steps that become graphs, graphs that change, uploads that go around the ring of stages, and Hopper's own
+/// products. Whether results are right.
+fn everything(on: &CudaBackend) -> [Result<bool>; 7] {
     let plain = || Ok(right(&step(on)?));
     let changing = || {
         let (mut same, mut other) = (on.alloc(DType::F32, 5)?, on.alloc(DType::F32, 5)?);
@@ -359,7 +378,7 @@ fn everything(on: &CudaBackend) -> [Result<bool>; 6] {
         Ok(downloaded(on, &same)? == [7.0; 5])
     };
     let large = || Ok(downloaded(on, &uploaded(on, &vec![1f32; (17 << 20) / 4])?)?.iter().all(|&value| value == 1.0));
-    [plain(), plain(), plain(), changing(), large(), large()]
+    [plain(), plain(), plain(), changing(), large(), large(), product(on)]
 }
 
 /// Fails every call there is, once: nothing panics, nothing is misused, and where memory was short all goes on.
@@ -450,6 +469,12 @@ fn a_compiler_newer_than_the_driver_is_said() {
 #[test]
 fn a_word_for_graphs_without_meaning_is_said() {
     refuses("a_word_for_graphs_without_meaning_is_said", &[("SIZEWISE_CUDA_GRAPHS", "0")], "SIZEWISE_CUDA_GRAPHS is `0`");
+}
+
+#[test]
+fn kernels_for_products_that_the_device_has_not_are_said() {
+    let test = "kernels_for_products_that_the_device_has_not_are_said";
+    refuses(test, &[("STAND_IN_CAPABILITY", "80"), ("SIZEWISE_CUDA_PRODUCTS", "hopper")], "no device of compute capability 9.0");
 }
 
 #[test]

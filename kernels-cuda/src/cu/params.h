@@ -280,6 +280,14 @@ typedef struct {
     unsigned unused;
 } ProductParams;
 
+/** Factors as the unit that copies boxes is told of them, by the driver. */
+typedef struct {
+    unsigned long long left[16];
+    unsigned long long right[16];
+    ProductParams product;
+    Stride unused;
+} HopperParams;
+
 
 /* Attention */
 

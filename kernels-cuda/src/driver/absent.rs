@@ -1,7 +1,7 @@
 //! No device: what a backend is asked about when only its support table is wanted.
 
 use super::recorded::LaunchCounts;
-use super::{Address, Driver, Launch, Trouble};
+use super::{Address, Boxes, Driver, Launch, Trouble};
 use crate::params::Report;
 
 pub(crate) struct Absent;
@@ -25,6 +25,9 @@ impl Driver for Absent {
         refuse()
     }
     unsafe fn launch(&self, _: &Launch<'_>) -> Result<(), Trouble> {
+        refuse()
+    }
+    fn boxes(&self, _: &Boxes) -> Result<[u64; 16], Trouble> {
         refuse()
     }
     fn wait(&self) -> Result<(), Trouble> {

@@ -1,6 +1,6 @@
 //! A device that is the CPU: kernels compiled by the host's compiler, run by `emulation/runtime.cpp` before a launch is back.
 
-use super::{Address, Device, Launched, Trouble};
+use super::{Address, Boxes, Device, Launched, Trouble};
 use crate::params::Report;
 use crate::source::Source;
 use std::cell::UnsafeCell;
@@ -102,6 +102,15 @@ impl Device for Emulated {
         }
         // SAFETY: a text that ends in 0 and stays until this thread's next launch.
         Err(failed(&unsafe { CStr::from_ptr(message) }.to_string_lossy()))
+    }
+
+    /// As `emulation/runtime.cpp` has it.
+    fn boxes(&self, boxes: &Boxes) -> Result<[u64; 16], Trouble> {
+        let &Boxes { first, dtype, length, lines, line_bytes, box_length, box_lines } = boxes;
+        let sizes = u64::from(box_length) << 32 | dtype.size_bytes() as u64;
+        let mut map = [0; 16];
+        map[..6].copy_from_slice(&[first, length.into(), lines.into(), line_bytes, sizes, box_lines.into()]);
+        Ok(map)
     }
 
     unsafe fn graph(&self, launches: &[Launched<'_, &'static str>]) -> Result<Vec<Kept>, Trouble> {

@@ -1,11 +1,12 @@
 //! A device behind NVIDIA's driver: one context, one stream, memory in the stream's order.
 
 use super::staging::Staging;
-use super::{Address, Device, Launched, Trouble};
+use super::{Address, Boxes, Device, Launched, Trouble};
 use crate::compile::{self, Target};
 use crate::params::Report;
 use crate::source::Source;
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
+use kernels::DType;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,9 +32,12 @@ struct Kernels {
 #[derive(Clone, Copy)]
 struct Module(sys::CUmodule);
 
-/// A kernel of a loaded module.
+/// A kernel of a loaded module, and the bytes of shared memory it is launched with.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Function(sys::CUfunction);
+pub(crate) struct Function {
+    handle: sys::CUfunction,
+    shared: u32,
+}
 
 /// Kernels one after the other, ready to be started, and what they were made of, whose nodes name them.
 pub(crate) struct Graph {
@@ -66,14 +70,14 @@ impl Drop for Graph {
 fn node(launch: &Launched<'_, Function>, params: &mut [*mut c_void; 1]) -> sys::CUDA_KERNEL_NODE_PARAMS {
     params[0] = launch.params.as_ptr().cast_mut().cast();
     sys::CUDA_KERNEL_NODE_PARAMS {
-        func: launch.kernel.0,
+        func: launch.kernel.handle,
         gridDimX: launch.blocks,
         gridDimY: 1,
         gridDimZ: 1,
         blockDimX: launch.threads,
         blockDimY: 1,
         blockDimZ: 1,
-        sharedMemBytes: 0,
+        sharedMemBytes: launch.kernel.shared,
         kernelParams: params.as_mut_ptr(),
         extra: std::ptr::null_mut(),
         kern: std::ptr::null_mut(),
@@ -207,7 +211,15 @@ impl Device for Gpu {
         let symbol = CString::new(name).map_err(|error| Trouble::Failed(error.to_string()))?;
         // SAFETY: the module stays loaded as long as the device is.
         let function = unsafe { result::module::get_function(module.0, symbol) };
-        let function = Function(function.map_err(|error| named(name, error))?);
+        let handle = function.map_err(|error| named(name, error))?;
+        let shared = source.hopper.unwrap_or(0);
+        if shared > 0 {
+            let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: a kernel found above.
+            unsafe { result::function::set_function_attribute(handle, most, shared as i32) }
+                .map_err(|error| named(name, error))?;
+        }
+        let function = Function { handle, shared };
         kernels.functions.insert(name, function);
         Ok(function)
     }
@@ -256,7 +268,32 @@ impl Device for Gpu {
         let (blocks, threads) = ((launch.blocks, 1, 1), (launch.threads, 1, 1));
         let stream = self.stream.cu_stream();
         // SAFETY: the caller's promise; the driver copies the parameters before the call is back.
-        Ok(unsafe { result::launch_kernel(launch.kernel.0, blocks, threads, 0, stream, &mut [params]) }?)
+        Ok(unsafe { result::launch_kernel(launch.kernel.handle, blocks, threads, launch.kernel.shared, stream, &mut [params]) }?)
+    }
+
+    fn boxes(&self, boxes: &Boxes) -> Result<[u64; 16], Trouble> {
+        let element = match boxes.dtype {
+            DType::Bf16 => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+            DType::F16 => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+            _ => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_UINT8,
+        };
+        let first = boxes.first as *mut c_void;
+        let (size, strides) = ([boxes.length, boxes.lines].map(u64::from), [boxes.line_bytes]);
+        let (of_box, steps) = ([boxes.box_length, boxes.box_lines], [1u32; 2]);
+        let (interleave, swizzle) =
+            (sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE, sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B);
+        let cached = sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_256B;
+        let outside = sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE;
+        let mut map = sys::CUtensorMap { opaque: [0; 16] };
+        // SAFETY: two dimensions, of which one stride, as said; writes one map.
+        let made = unsafe {
+            let (size, strides, of_box, steps) = (size.as_ptr(), strides.as_ptr(), of_box.as_ptr(), steps.as_ptr());
+            sys::cuTensorMapEncodeTiled(
+                &mut map, element, 2, first, size, strides, of_box, steps, interleave, swizzle, cached, outside,
+            )
+        };
+        made.result().map_err(|error| named("boxes of a matrix", error))?;
+        Ok(map.opaque)
     }
 
     unsafe fn graph(&self, launches: &[Launched<'_, Function>]) -> Result<Graph, Trouble> {
@@ -320,7 +357,8 @@ mod tests {
         // SAFETY: images and names that the stand-in has; the graph is never started. What is misused, the stand-in does not go on with.
         unsafe {
             let module = result::module::load_data(c"stand-in fill".as_ptr().cast()).unwrap();
-            let kernel = Function(result::module::get_function(module, c"fill_4".to_owned()).unwrap());
+            let handle = result::module::get_function(module, c"fill_4".to_owned()).unwrap();
+            let kernel = Function { handle, shared: 0 };
             let params = crate::params::FillParams::default();
             let launch = Launched { kernel, blocks: 1, threads: 256, params: bytemuck::bytes_of(&params) };
             let graph = gpu.graph(&[launch]).unwrap();

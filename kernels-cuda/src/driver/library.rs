@@ -23,6 +23,7 @@ const ENTRY_POINTS: &[&str] = &[
     "cuEventDestroy_v2",
     "cuEventRecord",
     "cuEventSynchronize",
+    "cuFuncSetAttribute",
     "cuGetErrorString",
     "cuGraphAddKernelNode_v2",
     "cuGraphCreate",
@@ -49,6 +50,7 @@ const ENTRY_POINTS: &[&str] = &[
     "cuStreamCreate",
     "cuStreamDestroy_v2",
     "cuStreamSynchronize",
+    "cuTensorMapEncodeTiled",
 ];
 
 /// CUDA's version as drivers and compilers say it: 1000 times the major one and 10 times the minor one.

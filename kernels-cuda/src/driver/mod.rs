@@ -11,6 +11,7 @@ mod staging;
 
 use crate::params::Report;
 use crate::source::Source;
+use kernels::DType;
 use recorded::LaunchCounts;
 use std::hash::Hash;
 
@@ -50,6 +51,23 @@ pub(crate) struct Launched<'a, K> {
     pub params: &'a [u8],
 }
 
+/// A matrix, and the boxes in which Hopper copies it to shared memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Boxes {
+    /// Address of the first element, a multiple of 16.
+    pub first: Address,
+    pub dtype: DType,
+    /// Elements of a line, which lie without gaps.
+    pub length: u32,
+    pub lines: u32,
+    /// Bytes from a line to the next, a multiple of 16 below 2⁴⁰.
+    pub line_bytes: u64,
+    /// Elements of a line of a box: 128 bytes.
+    pub box_length: u32,
+    /// At most 256.
+    pub box_lines: u32,
+}
+
 /// What launchers see of a device. Calls are queued in order, but for `allocate`, whose memory no call before it knows of; only
 /// `download` and `wait` wait for them (`upload` for room to stage what it copies, where much is under way).
 pub(crate) trait Driver: Send + Sync {
@@ -85,6 +103,9 @@ pub(crate) trait Driver: Send + Sync {
     /// # Safety
     /// The parameters are the struct the kernel takes, and its addresses cover what the kernel reads and writes.
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), Trouble>;
+
+    /// A matrix as kernels are told of its boxes.
+    fn boxes(&self, boxes: &Boxes) -> Result<[u64; 16], Trouble>;
 
     /// Waits for everything queued.
     fn wait(&self) -> Result<(), Trouble>;
@@ -141,6 +162,9 @@ pub(crate) trait Device: Send + Sync {
     /// # Safety
     /// As [`Driver::launch`].
     unsafe fn launch(&self, launch: &Launched<'_, Self::Kernel>) -> Result<(), Trouble>;
+
+    /// As [`Driver::boxes`].
+    fn boxes(&self, boxes: &Boxes) -> Result<[u64; 16], Trouble>;
 
     /// Makes a graph of launches.
     ///

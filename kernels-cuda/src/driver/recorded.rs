@@ -12,7 +12,7 @@
 //!
 //! `SIZEWISE_CUDA_GRAPHS` is `on`, `off`, or the fewest launches that are worth a graph.
 
-use super::{Address, Device, Driver, Launch, Launched, Trouble};
+use super::{Address, Boxes, Device, Driver, Launch, Launched, Trouble};
 use crate::params::Report;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -312,6 +312,10 @@ impl<D: Device> Driver for Recorded<D> {
             return self.flush(&mut state);
         }
         Ok(())
+    }
+
+    fn boxes(&self, boxes: &Boxes) -> Result<[u64; 16], Trouble> {
+        self.device.boxes(boxes)
     }
 
     fn wait(&self) -> Result<(), Trouble> {

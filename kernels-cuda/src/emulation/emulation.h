@@ -28,13 +28,29 @@ namespace emulation {
 
 constexpr unsigned WARP = 32;
 constexpr unsigned MAX_COPIES = 64;
+constexpr unsigned MAX_PRODUCTS = 16;
 
-enum class State : unsigned char { Ready, AtBarrier, AtWarp, Done };
+enum class State : unsigned char { Ready, AtBarrier, AtPhase, AtWarp, Done };
 
 struct Copy {
     void* to;
     const void* from;
     unsigned bytes, valid, group;
+};
+
+// A product of a group of four warps that has been started; it runs when it is waited for, on what then lies in its factors.
+struct Product {
+    void (*add)(void* sums, const void* left, const void* right);
+    void* sums;
+    const void *left, *right;
+    unsigned group;
+};
+
+// A barrier with phases, in shared memory.
+struct Barrier {
+    int bytes;                // announced, less those that have come
+    unsigned short threads;   // of a phase
+    unsigned short waited_for : 15, parity : 1;  // of them in the phase at hand, which has this parity
 };
 
 struct Thread {
@@ -45,6 +61,8 @@ struct Thread {
     unsigned groups;  // committed groups of copies
     unsigned copies;
     Copy copy[MAX_COPIES];
+    unsigned product_groups, products;
+    Product product[MAX_PRODUCTS];
 };
 
 struct Block {
@@ -60,6 +78,14 @@ void wait_barrier();
 void wait_warp();
 [[noreturn]] void fault(const char* what);
 void* shared(const void* site, size_t bytes);
+void* large_shared(const void* site, size_t bytes);
+void phases_start(Barrier& b, unsigned threads);
+void phase_arrive(Barrier& b, unsigned bytes);
+void phase_wait(Barrier& b, unsigned parity);
+void box_copy(void* to, const unsigned long long (&map)[16], unsigned along, unsigned line, Barrier& b);
+void product_later(void (*add)(void* sums, const void* left, const void* right), void* sums, const void* left, const void* right);
+void products_commit();
+void products_wait(unsigned pending);
 void copy_async(void* to, const void* from, unsigned bytes, unsigned valid);
 void copy_commit();
 void copy_wait(unsigned pending);

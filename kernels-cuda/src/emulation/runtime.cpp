@@ -47,6 +47,7 @@ constexpr size_t PAGE = 4096;
 constexpr size_t STACK = 64 << 10;
 constexpr unsigned MAX_THREADS = 1024;
 constexpr size_t MAX_SHARED = 48 << 10;
+constexpr size_t MAX_LARGE_SHARED = 227 << 10;
 
 // Memory between two pages that nobody may touch, its end against the second one. What is left before it is full of NaN.
 struct Region {
@@ -106,6 +107,7 @@ struct Worker {
     Body body = nullptr;
     const void* params = nullptr;
     unsigned order = 0;
+    unsigned long long events = 0;  // of barriers with phases
     bool failed = false;
     uintptr_t bad_address = 0;
     char message[512];
@@ -126,6 +128,7 @@ void yield(State state) {
 void enter() {
     worker->body(worker->params);
     if (thread->copies) fault("a thread left with copies that it had not waited for");
+    if (thread->products) fault("a thread left with products that it had not waited for");
     yield(State::Done);
     abort();
 }
@@ -200,7 +203,7 @@ void start(Worker& w, unsigned count) {
         t.linear = i;
         t.index = {i % w.block.threads.x, i / w.block.threads.x % w.block.threads.y, i / w.block.threads.x / w.block.threads.y};
         t.state = State::Ready;
-        t.groups = t.copies = 0;
+        t.groups = t.copies = t.product_groups = t.products = 0;
         // Stacks are staggered, lest their tops share a few sets of the cache.
         auto* top = reinterpret_cast<void**>(w.stacks + (i + 1) * STACK - 128 - i % 16 * 256);
         *--top = nullptr;
@@ -247,14 +250,31 @@ bool run_warp(Worker& w, unsigned first, unsigned end) {
 bool run_block(Worker& w, unsigned count) {
     start(w, count);
     unsigned warps = (count + WARP - 1) / WARP;
-    for (;;) {
+    unsigned long long events = 0;
+    for (unsigned idle = 0;;) {
         for (unsigned k = 0; k < warps; k++) {
             unsigned first = place(w.order, k, warps) * WARP;
             if (!run_warp(w, first, first + WARP < count ? first + WARP : count)) return false;
         }
-        unsigned done = 0;
-        for (unsigned i = 0; i < count; i++) done += w.threads[i].state == State::Done;
+        unsigned done = 0, phases = 0;
+        for (unsigned i = 0; i < count; i++) {
+            done += w.threads[i].state == State::Done;
+            phases += w.threads[i].state == State::AtPhase;
+        }
         if (done == count) return true;
+        if (phases) {
+            idle = events == w.events ? idle + 1 : 0;
+            events = w.events;
+            if (idle == 2) {
+                snprintf(w.message, sizeof w.message, "%u threads of a block wait for a phase of a barrier that nobody ends", phases);
+                w.failed = true;
+                return false;
+            }
+            for (unsigned i = 0; i < count; i++) {
+                if (w.threads[i].state == State::AtPhase) w.threads[i].state = State::Ready;
+            }
+            continue;
+        }
         if (done) {
             snprintf(w.message, sizeof w.message, "%u threads of a block wait at __syncthreads, %u have left the kernel", count - done, done);
             w.failed = true;
@@ -283,22 +303,101 @@ void wait_warp() { yield(State::AtWarp); }
     abort();
 }
 
-void* shared(const void* site, size_t bytes) {
+namespace {
+
+// An object of a block, by the place in the source that names it.
+Shared& object(const void* site, size_t bytes) {
     Worker& w = *worker;
     for (Shared& s : w.shared) {
         if (s.site != site) continue;
-        if (!s.fresh) {
-            s.fresh = true;
-            w.shared_bytes += s.region.bytes;
-            if (w.shared_bytes > MAX_SHARED) fault("a block wants more than 48 KiB of shared memory");
-            memset(s.region.start(), 0xFF, s.region.bytes);
-        }
-        return s.region.start();
+        if (s.fresh) return s;
+        s.fresh = true;
+        memset(s.region.start(), 0xFF, s.region.bytes);
+        if (bytes <= MAX_SHARED) w.shared_bytes += s.region.bytes;
+        if (w.shared_bytes > MAX_SHARED) fault("a block wants more than 48 KiB of shared memory");
+        return s;
     }
     Region region = map(bytes);
     if (!region.pages) fault("the host has no memory for a shared object");
     w.shared.push_back({site, region, false});
-    return shared(site, bytes);
+    return object(site, bytes);
+}
+
+// A phase ends with the last thread that is waited for, and the last byte.
+void step_on(Barrier& b) {
+    worker->events++;
+    if (b.waited_for > 0 || b.bytes != 0) return;
+    b.parity ^= 1;
+    b.waited_for = b.threads;
+}
+
+// What a tensor map of this device holds.
+struct Matrix {
+    unsigned long long first, length, lines, line_bytes;
+    unsigned element_bytes, box_length, box_lines, unused;
+};
+
+}  // namespace
+
+void* shared(const void* site, size_t bytes) { return object(site, bytes).region.start(); }
+
+void* large_shared(const void* site, size_t bytes) {
+    if (bytes <= MAX_SHARED || bytes + 1024 > MAX_LARGE_SHARED || bytes % 1024) fault("an object that is not for large shared memory");
+    return object(site, bytes).region.start();
+}
+
+void phases_start(Barrier& b, unsigned threads) {
+    b = {0, static_cast<unsigned short>(threads), static_cast<unsigned short>(threads), 0};
+}
+
+void phase_arrive(Barrier& b, unsigned bytes) {
+    if (b.waited_for == 0) fault("more threads arrive at a barrier than it waits for");
+    b.bytes += static_cast<int>(bytes);
+    b.waited_for--;
+    step_on(b);
+}
+
+void phase_wait(Barrier& b, unsigned parity) {
+    while (b.parity == (parity & 1)) yield(State::AtPhase);
+}
+
+// Chunks of 16 bytes of a line lie by the line's place among eight.
+void box_copy(void* to, const unsigned long long (&map)[16], unsigned along, unsigned line, Barrier& b) {
+    Matrix m;
+    memcpy(&m, map, sizeof m);
+    unsigned bytes = m.box_length * m.element_bytes;
+    if (bytes != 128 || reinterpret_cast<uintptr_t>(to) % 1024) fault("a box of lines that are not 128 bytes, or that is not aligned to 1,024");
+    for (unsigned i = 0; i < m.box_lines; i++) {
+        for (unsigned j = 0; j < m.box_length; j++) {
+            unsigned char* at = static_cast<unsigned char*>(to) + i * bytes + (j * m.element_bytes ^ i % 8 * 16);
+            bool inside = along + j < m.length && line + i < m.lines;
+            const void* from = reinterpret_cast<const void*>(m.first + (line + i) * m.line_bytes + (along + j) * m.element_bytes);
+            inside ? memcpy(at, from, m.element_bytes) : memset(at, 0, m.element_bytes);
+        }
+    }
+    b.bytes -= static_cast<int>(bytes * m.box_lines);
+    step_on(b);
+}
+
+void product_later(void (*add)(void* sums, const void* left, const void* right), void* sums, const void* left, const void* right) {
+    if (thread->products == MAX_PRODUCTS) fault("a thread has more products under way than the emulation keeps");
+    thread->product[thread->products++] = {add, sums, left, right, thread->product_groups};
+}
+
+void products_commit() { thread->product_groups++; }
+
+// Late, so that factors that are written anew too early show.
+void products_wait(unsigned pending) {
+    unsigned kept = 0;
+    for (unsigned i = 0; i < thread->products; i++) {
+        Product product = thread->product[i];
+        if (product.group + pending >= thread->product_groups) {
+            thread->product[kept++] = product;
+        } else {
+            product.add(product.sums, product.left, product.right);
+        }
+    }
+    thread->products = kept;
 }
 
 void copy_async(void* to, const void* from, unsigned bytes, unsigned valid) {

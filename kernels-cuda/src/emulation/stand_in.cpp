@@ -92,6 +92,8 @@ struct Event : Owned {
 struct Function : Owned {
     std::string name;
     const emulation::Kernel* kernel;
+    // Bytes it may be launched with.
+    unsigned shared = 48 << 10;
 };
 
 struct Module : Owned {
@@ -284,7 +286,7 @@ std::function<void()> launch(const Function* function, unsigned blocks, const vo
 Result check_launch(const Function* function, Dim blocks, Dim threads, unsigned shared, void** params, void** extra) {
     bool flat = blocks.y == 1 && blocks.z == 1 && threads.y == 1 && threads.z == 1;
     bool fits = blocks.x > 0 && blocks.x <= 0x7FFFFFFF && threads.x == function->kernel->threads;
-    return flat && fits && shared == 0 && params && !extra ? SUCCESS : INVALID_VALUE;
+    return flat && fits && shared <= function->shared && params && !extra ? SUCCESS : INVALID_VALUE;
 }
 
 Result check_node(const NodeParams& node) {
@@ -607,6 +609,29 @@ Result cuModuleGetFunction(void** handle, void* of, const char* name) {
     function->kernel = kernel;
     module->functions.push_back(function);
     *handle = function;
+    return SUCCESS;
+}
+
+Result cuFuncSetAttribute(void* handle, int attribute, int value) {
+    ENTER_CONTEXT;
+    constexpr int MAX_DYNAMIC_SHARED_SIZE_BYTES = 8, MOST = 227 << 10;
+    if (attribute != MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 || value > MOST) return INVALID_VALUE;
+    owned<Function>(handle, "a kernel")->shared = static_cast<unsigned>(value);
+    return SUCCESS;
+}
+
+// A map as the emulation reads it.
+Result cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* first, const uint64_t* size, const uint64_t* strides, const unsigned* box,
+                              const unsigned* steps, int interleave, int swizzle, int, int outside) {
+    constexpr int BYTES_128 = 3;
+    uint64_t bytes = type == 0 ? 1 : 2;
+    bool known = (type == 0 || type == 6 || type == 9) && rank == 2 && interleave == 0 && swizzle == BYTES_128 && outside == 0;
+    bool small = box[0] * bytes <= 128 && box[0] > 0 && box[1] > 0 && box[1] <= 256 && size[0] > 0 && size[1] > 0;
+    bool aligned = reinterpret_cast<uintptr_t>(first) % 16 == 0 && strides[0] % 16 == 0 && strides[0] > 0 && strides[0] < 1ull << 40;
+    bool whole = size[0] <= 1ull << 32 && size[1] <= 1ull << 32 && steps[0] == 1 && steps[1] == 1;
+    if (!known || !small || !aligned || !whole) return INVALID_VALUE;
+    uint64_t words[16] = {reinterpret_cast<uint64_t>(first), size[0], size[1], strides[0], static_cast<uint64_t>(box[0]) << 32 | bytes, box[1]};
+    memcpy(map, words, sizeof words);
     return SUCCESS;
 }
 

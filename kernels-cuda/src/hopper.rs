@@ -1,0 +1,102 @@
+//! Products on Hopper's own tensor cores.
+
+use crate::CudaBackend;
+use crate::driver::Boxes;
+use crate::params::{HopperParams, ProductParams};
+use crate::product::ways;
+use crate::queue::Dispatch;
+use crate::source::{Source, by_half};
+use kernels::{Backend, DType, Result};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Shared memory of a block: stages take as much for both widths of a tile; they begin at a multiple of 1,024.
+const SHARED: u32 = 4 * (128 + 256) * LINE + 1023;
+
+pub(crate) static SOURCE: Source = Source { name: "hopper", text: include_str!("hopper.cu"), hopper: Some(SHARED) };
+
+/// Bytes of a line of a box.
+const LINE: u32 = 128;
+
+/// Rows of a tile.
+const ROWS: u32 = 128;
+
+/// What a product is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    Matmul,
+    Linear,
+}
+
+fn kernel(of: Of, dtype: DType, columns: u32, params: &ProductParams) -> &'static str {
+    macro_rules! tiles {
+        ($name:literal, $columns:literal) => {
+            match (params.left_way == ways::ACROSS, params.right_way == ways::ACROSS) {
+                (false, false) => concat!("hopper_matmul_", $name, $columns, "_along_along"),
+                (false, true) => concat!("hopper_matmul_", $name, $columns, "_along_across"),
+                (true, false) => concat!("hopper_matmul_", $name, $columns, "_across_along"),
+                (true, true) => concat!("hopper_matmul_", $name, $columns, "_across_across"),
+            }
+        };
+    }
+    match (of, dtype, columns) {
+        (Of::Linear, _, _) if params.left_way == ways::ACROSS => by_half!("hopper_linear", dtype, "_across"),
+        (Of::Linear, _, _) => by_half!("hopper_linear", dtype, "_along"),
+        (Of::Matmul, DType::I8, 256) => "hopper_matmul_i8_256_along_along",
+        (Of::Matmul, DType::I8, _) => "hopper_matmul_i8_128_along_along",
+        (Of::Matmul, DType::Bf16, 256) => tiles!("bf16", "_256"),
+        (Of::Matmul, DType::Bf16, _) => tiles!("bf16", "_128"),
+        (Of::Matmul, _, 256) => tiles!("f16", "_256"),
+        (Of::Matmul, _, _) => tiles!("f16", "_128"),
+    }
+}
+
+/// A factor of `rows` by K as boxes with so many rows.
+fn boxes([first, row, step]: [u64; 3], way: u32, [rows, k]: [u32; 2], box_rows: u32, dtype: DType) -> Option<Boxes> {
+    let size = dtype.size_bytes() as u64;
+    let (length, lines, stride, box_lines) = match way {
+        ways::ALONG => (k, rows, row, box_rows),
+        ways::ACROSS if size == 2 => (rows, k, step, LINE / size as u32),
+        _ => return None,
+    };
+    // Lines that lie on one another are no boxes; where there is one line, nobody asks where the next is.
+    let line_bytes = if lines == 1 { (u64::from(length) * size).next_multiple_of(16) } else { stride * size };
+    let fits = line_bytes > 0 && line_bytes < 1 << 40;
+    fits.then_some(Boxes { first, dtype, length, lines, line_bytes, box_length: LINE / size as u32, box_lines })
+}
+
+impl CudaBackend {
+    /// Queues the product, if this device and its factors are such that Hopper's tensor cores make it, and make it faster.
+    ///
+    /// # Errors
+    /// A fault.
+    pub(crate) fn hopper(&self, op: &'static str, of: Of, dtype: DType, params: &ProductParams) -> Result<bool> {
+        let tiles = |columns: u32| u64::from(params.rows.div_ceil(ROWS)) * u64::from(params.columns.div_ceil(columns));
+        let units = self.info().threads as u64;
+        if params.k == 0 || !self.products.take_hopper(params.rows, params.columns, tiles(128), units) {
+            return Ok(false);
+        }
+        // Sums of parts take registers that wider tiles have not.
+        let columns = if of == Of::Matmul && tiles(256) >= units { 256 } else { 128 };
+        let left = [params.left, params.left_row, params.left_step];
+        let right = [params.right, params.right_row, params.right_step];
+        let (Some(left), Some(right)) = (
+            boxes(left, params.left_way, [params.rows, params.k], ROWS, dtype),
+            boxes(right, params.right_way, [params.columns, params.k], columns, dtype),
+        ) else {
+            return Ok(false);
+        };
+        let driver = self.queue.driver();
+        let map = |boxes| self.queue.settle(driver.boxes(&boxes), 0);
+        let params = HopperParams { left: map(left)?, right: map(right)?, product: *params, unused: 0 };
+        self.queue.dispatch(&Dispatch {
+            op,
+            source: &SOURCE,
+            kernel: kernel(of, dtype, columns, &params.product),
+            threads: 384,
+            blocks: tiles(columns).min(units),
+            params: bytemuck::bytes_of(&params),
+        })?;
+        self.hopper_products.fetch_add(1, Relaxed);
+        Ok(true)
+    }
+}
