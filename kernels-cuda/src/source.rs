@@ -30,6 +30,7 @@ headers!(
     "element.cuh",
     "lattice.cuh",
     "team.cuh",
+    "held.cuh",
     "tensor.cuh",
     "product.cuh",
     "tile.cuh",
