@@ -2,7 +2,7 @@
 
 use crate::CudaBackend;
 use crate::cross_entropy::target;
-use crate::lattice::{ROWS_THREADS, blocks_of_rows, count, floats, row_kernel};
+use crate::lattice::{ROWS_THREADS, Team, count, floats, row_kernel};
 use crate::params::CrossEntropyBackwardParams;
 use crate::queue::Dispatch;
 use crate::source::{Source, source};
@@ -41,12 +41,13 @@ impl Launch<CrossEntropyBackward<'_>> for CudaBackend {
             classes,
             scale: args.scale,
         };
+        let team = Team::reading(params.width);
         self.queue.dispatch(&Dispatch {
             op: OP,
             source: &SOURCE,
-            kernel: row_kernel!("cross_entropy_backward", params.width, dlogits.dtype()),
+            kernel: row_kernel!("cross_entropy_backward", team, dlogits.dtype()),
             threads: ROWS_THREADS,
-            blocks: blocks_of_rows(params.rows, params.width),
+            blocks: team.blocks(params.rows),
             params: bytemuck::bytes_of(&params),
         })
     }

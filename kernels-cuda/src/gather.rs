@@ -1,7 +1,7 @@
 //! Rows of a table by index.
 
 use crate::CudaBackend;
-use crate::lattice::{ROWS_THREADS, blocks_of_rows, count, floats, row_kernel};
+use crate::lattice::{ROWS_THREADS, Team, count, floats, row_kernel};
 use crate::params::GatherParams;
 use crate::queue::Dispatch;
 use crate::source::{Source, source};
@@ -35,12 +35,13 @@ impl Launch<Gather<'_>> for CudaBackend {
             limit: count(OP, "V", args.table.shape()[0])?,
             unused: 0,
         };
+        let team = Team::reading(params.width);
         self.queue.dispatch(&Dispatch {
             op: OP,
             source: &SOURCE,
-            kernel: row_kernel!("gather", params.width, out.dtype()),
+            kernel: row_kernel!("gather", team, out.dtype()),
             threads: ROWS_THREADS,
-            blocks: blocks_of_rows(params.rows, params.width),
+            blocks: team.blocks(params.rows),
             params: bytemuck::bytes_of(&params),
         })
     }

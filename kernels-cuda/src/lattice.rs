@@ -83,33 +83,54 @@ impl Lattice {
     fn elementwise_blocks(&self) -> u64 {
         u64::from(self.count).div_ceil(ELEMENTWISE_BLOCK)
     }
+}
 
-    /// Blocks of a kernel on rows of this width.
-    pub fn row_blocks(&self, width: u32) -> u64 {
-        blocks_of_rows(self.count, width)
+/// Who does a row: by its length alone, as the order of its sums follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Team {
+    Warp,
+    Block,
+    /// A block that reads the row pass by pass, where a shorter one would be held by its threads.
+    LongRow,
+}
+
+/// What every row is given at least. Tests set it, as teams of many threads do rows that are long to generate.
+static LEAST: LazyLock<Team> = LazyLock::new(|| match std::env::var("SIZEWISE_CUDA_ROWS").as_deref() {
+    Ok("block") => Team::Block,
+    Ok("long") => Team::LongRow,
+    _ => Team::Warp,
+});
+
+impl Team {
+    /// For an op that reads rows pass by pass.
+    pub fn reading(width: u32) -> Self {
+        let team = if width <= 1024 { Team::Warp } else { Team::Block };
+        team.max(LEAST.min(Team::Block))
+    }
+
+    /// For an op whose threads hold a row, 64 bytes each, as in `cu/held.cuh`.
+    pub fn holding(width: u32, dtype: DType) -> Self {
+        let team = match u64::from(width) * dtype.size_bytes() as u64 {
+            ..=2048 => Team::Warp,
+            ..=16384 => Team::Block,
+            _ => Team::LongRow,
+        };
+        team.max(*LEAST)
+    }
+
+    /// Blocks for so many rows.
+    pub fn blocks(self, rows: u32) -> u64 {
+        u64::from(rows).div_ceil(if self == Team::Warp { 8 } else { 1 })
     }
 }
 
-/// Blocks of a kernel on so many rows of this width.
-pub(crate) fn blocks_of_rows(rows: u32, width: u32) -> u64 {
-    u64::from(rows).div_ceil(if is_short(width) { 8 } else { 1 })
-}
-
-/// Longest row that a warp does. Tests set it, as blocks do rows that are long to generate.
-static SHORT_ROW: LazyLock<u32> =
-    LazyLock::new(|| std::env::var("SIZEWISE_CUDA_SHORT_ROW").ok().and_then(|text| text.parse().ok()).unwrap_or(1024));
-
-/// Whether a warp does a row, and not a block: by its length alone, as the order of its sums follows from it.
-pub(crate) fn is_short(width: u32) -> bool {
-    width <= *SHORT_ROW
-}
-
-/// Name of a kernel on rows: `name_warp_f32`, `name_block_bf16`, ….
+/// Name of a kernel on rows: `name_warp_f32`, `name_block_bf16`, …, and `name_long_f16` of ops that hold shorter ones.
 macro_rules! row_kernel {
-    ($name:literal, $width:expr, $dtype:expr) => {
-        match $crate::lattice::is_short($width) {
-            true => $crate::source::by_float!(concat!($name, "_warp"), $dtype),
-            false => $crate::source::by_float!(concat!($name, "_block"), $dtype),
+    ($name:literal, $team:expr, $dtype:expr) => {
+        match $team {
+            $crate::lattice::Team::Warp => $crate::source::by_float!(concat!($name, "_warp"), $dtype),
+            $crate::lattice::Team::Block => $crate::source::by_float!(concat!($name, "_block"), $dtype),
+            $crate::lattice::Team::LongRow => $crate::source::by_float!(concat!($name, "_long"), $dtype),
         }
     };
 }
@@ -137,7 +158,7 @@ impl CudaBackend {
         })
     }
 
-    /// Queues a kernel on rows of this width.
+    /// Queues a kernel on rows.
     ///
     /// # Errors
     /// A fault.
@@ -145,7 +166,7 @@ impl CudaBackend {
         &self,
         op: &'static str,
         (source, kernel): (&'static Source, &'static str),
-        (rows, width): (&Lattice, u32),
+        (rows, team): (&Lattice, Team),
         params: &P,
     ) -> Result<()> {
         self.queue.dispatch(&Dispatch {
@@ -153,7 +174,7 @@ impl CudaBackend {
             source,
             kernel,
             threads: ROWS_THREADS,
-            blocks: rows.row_blocks(width),
+            blocks: team.blocks(rows.count),
             params: bytemuck::bytes_of(params),
         })
     }

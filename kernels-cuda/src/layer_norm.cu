@@ -2,8 +2,13 @@
 #include "norm.cuh"
 
 template <class T, int LANES>
-DEVICE void layer_norm(const NormParams& p) {
-    norm<T, LANES, true>(p);
+DEVICE void layer_norm_held(const NormParams& p) {
+    norm_held<T, LANES, true>(p);
 }
 
-ROW_KERNELS(layer_norm, NormParams)
+template <class T>
+DEVICE void layer_norm_long(const NormParams& p) {
+    norm_long<T, true>(p);
+}
+
+HELD_ROW_KERNELS(layer_norm, NormParams)

@@ -1,7 +1,7 @@
 //! Layer normalization.
 
 use crate::CudaBackend;
-use crate::lattice::{count, floats, row_kernel};
+use crate::lattice::{Team, count, floats, row_kernel};
 use crate::norm::vector;
 use crate::params::{Lattice, NormParams};
 use crate::source::{Source, source};
@@ -32,6 +32,7 @@ impl Launch<LayerNorm<'_>> for CudaBackend {
         let (weight, weight_step) = vector(self, OP, "weight", Some(&args.weight))?;
         let (bias, bias_step) = vector(self, OP, "bias", args.bias.as_ref())?;
         let params = NormParams { rows, weight, bias, weight_step, bias_step, width, eps: args.eps };
-        self.rowwise(OP, (&SOURCE, row_kernel!("layer_norm", width, out.dtype())), (&rows, width), &params)
+        let team = Team::holding(width, out.dtype());
+        self.rowwise(OP, (&SOURCE, row_kernel!("layer_norm", team, out.dtype())), (&rows, team), &params)
     }
 }

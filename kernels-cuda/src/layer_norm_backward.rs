@@ -1,7 +1,7 @@
 //! Gradients of layer normalization.
 
 use crate::CudaBackend;
-use crate::lattice::{count, floats, row_kernel};
+use crate::lattice::{Team, count, floats, row_kernel};
 use crate::norm::{Backward, Kernels};
 use crate::source::{Source, by_float, source};
 use kernels::ops::LayerNormBackward;
@@ -20,9 +20,10 @@ impl Launch<LayerNormBackward<'_>> for CudaBackend {
         let (dx, dweight) = (args.dx.as_view(), args.dweight.as_view());
         let dbias = args.dbias.as_ref().map(ViewMut::as_view);
         let width = count(OP, "elements of a row", dweight.numel())?;
+        let team = Team::holding(width, dx.dtype());
         let kernels = Kernels {
             source: &SOURCE,
-            rows: row_kernel!("layer_norm_backward", width, dx.dtype()),
+            rows: (row_kernel!("layer_norm_backward", team, dx.dtype()), team),
             columns: by_float!("layer_norm_backward_columns", dx.dtype()),
             join: by_float!("layer_norm_backward_join", dx.dtype()),
         };

@@ -2,7 +2,7 @@
 
 use crate::CudaBackend;
 use crate::driver::Address;
-use crate::lattice::count;
+use crate::lattice::{Team, count};
 use crate::params::{Lattice, NormBackwardParams};
 use crate::queue::Dispatch;
 use crate::source::Source;
@@ -14,7 +14,8 @@ const CHUNK: u32 = 128;
 /// Kernels of a gradient.
 pub(crate) struct Kernels {
     pub source: &'static Source,
-    pub rows: &'static str,
+    /// Of the rows, and who does one.
+    pub rows: (&'static str, Team),
     pub columns: &'static str,
     pub join: &'static str,
 }
@@ -67,8 +68,8 @@ impl Backward<'_, '_> {
         let params = NormBackwardParams {
             rows, stats, weight, dweight, dbias, weight_step, dweight_step, dbias_step, partial, width, chunk: CHUNK, chunks, unused: 0,
         };
-        let Kernels { source, rows: of_rows, columns, join } = self.kernels;
-        on.rowwise(op, (source, of_rows), (&rows, width), &params)?;
+        let Kernels { source, rows: (of_rows, team), columns, join } = self.kernels;
+        on.rowwise(op, (source, of_rows), (&rows, team), &params)?;
         let groups = u64::from(width).div_ceil(32);
         let params = bytemuck::bytes_of(&params);
         on.queue.dispatch(&Dispatch { op, source, kernel: columns, threads: 256, blocks: groups * u64::from(chunks), params })?;

@@ -1,7 +1,7 @@
 //! Quantization of activations.
 
 use crate::CudaBackend;
-use crate::lattice::{count, floats, row_kernel};
+use crate::lattice::{Team, count, floats, row_kernel};
 use crate::params::{Lattice, RowsParams};
 use crate::source::{Source, source};
 use kernels::ops::Quantize;
@@ -22,7 +22,12 @@ impl Launch<Quantize<'_>> for CudaBackend {
         let width = count(OP, "elements of a row", width[0])?;
         let operands = [self.part(OP, "x", &args.x)?, self.part(OP, "q", &q)?, self.part(OP, "scale", &scale)?];
         let rows = Lattice::new(OP, lead, &operands)?;
-        let kernel = row_kernel!("quantize", width, args.x.dtype());
-        self.rowwise(OP, (&SOURCE, kernel), (&rows, width), &RowsParams { rows, width, eps: 0.0 })
+        let team = Team::reading(width);
+        self.rowwise(
+            OP,
+            (&SOURCE, row_kernel!("quantize", team, args.x.dtype())),
+            (&rows, team),
+            &RowsParams { rows, width, eps: 0.0 },
+        )
     }
 }

@@ -1,7 +1,7 @@
 //! Sums and maxima along one dimension.
 
 use crate::CudaBackend;
-use crate::lattice::{Operand, count, floats, is_short};
+use crate::lattice::{Operand, Team, count, floats};
 use crate::params::{Lattice, ReduceParams};
 use crate::queue::Dispatch;
 use crate::source::{Source, by_float, source};
@@ -36,9 +36,9 @@ fn way(outputs: u32, length: u32, step: u64, from: DType, to: DType) -> (&'stati
     if step == 1 || length <= 1 {
         let width = length.min(ROW_CHUNK);
         let rows = outputs * u64::from(length.div_ceil(ROW_CHUNK).max(1));
-        return match is_short(width) {
-            true => (kernel!("reduce_warp", from, to), rows.div_ceil(8), ROW_CHUNK),
-            false => (kernel!("reduce_block", from, to), rows, ROW_CHUNK),
+        return match Team::reading(width) {
+            Team::Warp => (kernel!("reduce_warp", from, to), rows.div_ceil(8), ROW_CHUNK),
+            _ => (kernel!("reduce_block", from, to), rows, ROW_CHUNK),
         };
     }
     let chunks = u64::from(length.div_ceil(COLUMN_CHUNK));

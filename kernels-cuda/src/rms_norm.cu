@@ -2,8 +2,13 @@
 #include "norm.cuh"
 
 template <class T, int LANES>
-DEVICE void rms_norm(const NormParams& p) {
-    norm<T, LANES, false>(p);
+DEVICE void rms_norm_held(const NormParams& p) {
+    norm_held<T, LANES, false>(p);
 }
 
-ROW_KERNELS(rms_norm, NormParams)
+template <class T>
+DEVICE void rms_norm_long(const NormParams& p) {
+    norm_long<T, false>(p);
+}
+
+HELD_ROW_KERNELS(rms_norm, NormParams)

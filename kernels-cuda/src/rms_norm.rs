@@ -1,7 +1,7 @@
 //! Root-mean-square normalization.
 
 use crate::CudaBackend;
-use crate::lattice::{count, floats, row_kernel};
+use crate::lattice::{Team, count, floats, row_kernel};
 use crate::norm::vector;
 use crate::params::{Lattice, NormParams};
 use crate::source::{Source, source};
@@ -31,6 +31,7 @@ impl Launch<RmsNorm<'_>> for CudaBackend {
         let (weight, weight_step) = vector(self, OP, "weight", Some(&args.weight))?;
         let (bias, bias_step) = (0, 0);
         let params = NormParams { rows, weight, bias, weight_step, bias_step, width, eps: args.eps };
-        self.rowwise(OP, (&SOURCE, row_kernel!("rms_norm", width, out.dtype())), (&rows, width), &params)
+        let team = Team::holding(width, out.dtype());
+        self.rowwise(OP, (&SOURCE, row_kernel!("rms_norm", team, out.dtype())), (&rows, team), &params)
     }
 }

@@ -1,7 +1,7 @@
 //! Gradients of root-mean-square normalization.
 
 use crate::CudaBackend;
-use crate::lattice::{count, floats, row_kernel};
+use crate::lattice::{Team, count, floats, row_kernel};
 use crate::norm::{Backward, Kernels};
 use crate::source::{Source, by_float, source};
 use kernels::ops::RmsNormBackward;
@@ -19,9 +19,10 @@ impl Launch<RmsNormBackward<'_>> for CudaBackend {
         self.queue.faults().enter(OP)?;
         let (dx, dweight) = (args.dx.as_view(), args.dweight.as_view());
         let width = count(OP, "elements of a row", dweight.numel())?;
+        let team = Team::holding(width, dx.dtype());
         let kernels = Kernels {
             source: &SOURCE,
-            rows: row_kernel!("rms_norm_backward", width, dx.dtype()),
+            rows: (row_kernel!("rms_norm_backward", team, dx.dtype()), team),
             columns: by_float!("rms_norm_backward_columns", dx.dtype()),
             join: by_float!("rms_norm_backward_join", dx.dtype()),
         };

@@ -1,7 +1,7 @@
 //! Softmax of rows.
 
 use crate::CudaBackend;
-use crate::lattice::{count, floats, row_kernel};
+use crate::lattice::{Team, count, floats, row_kernel};
 use crate::params::{Lattice, RowsParams};
 use crate::source::{Source, source};
 use kernels::ops::Softmax;
@@ -24,7 +24,12 @@ impl Launch<Softmax<'_>> for CudaBackend {
         let (lead, width) = out.shape().split_at(out.shape().rank() - 1);
         let width = count(OP, "elements of a row", width[0])?;
         let rows = Lattice::new(OP, lead, &[self.part(OP, "x", &args.x)?, self.part(OP, "out", &out)?])?;
-        let kernel = row_kernel!("softmax", width, out.dtype());
-        self.rowwise(OP, (&SOURCE, kernel), (&rows, width), &RowsParams { rows, width, eps: 0.0 })
+        let team = Team::holding(width, out.dtype());
+        self.rowwise(
+            OP,
+            (&SOURCE, row_kernel!("softmax", team, out.dtype())),
+            (&rows, team),
+            &RowsParams { rows, width, eps: 0.0 },
+        )
     }
 }

@@ -1,9 +1,27 @@
 // dx[.., i] = y[.., i] * (dout[.., i] - sum of dout[.., j] * y[.., j])
-#include "team.cuh"
+#include "held.cuh"
 
 template <class T, int LANES>
-DEVICE void softmax_backward(const RowsParams& p) {
+DEVICE void softmax_backward_held(const RowsParams& p) {
     Team<LANES> team;
+    if (team.row >= p.rows.count) return;
+    Stride at[3];
+    place(p.rows, team.row, at);
+    Held<T, LANES> y(team, p.width), dout(team, p.width);
+    y.load(operand<const T>(p.rows, 0) + at[0]);
+    dout.load(operand<const T>(p.rows, 1) + at[1]);
+    float dot = 0.0f;
+    y.each([&](unsigned e) { dot += dout[e] * y[e]; });
+    dot = team.sum(dot);
+    y.pack();
+    dout.pack();
+    UNROLL for (unsigned e = 0; e < y.COUNT; e++) y.set(e, y[e] * (dout[e] - dot));
+    y.store(operand<T>(p.rows, 2) + at[2]);
+}
+
+template <class T>
+DEVICE void softmax_backward_long(const RowsParams& p) {
+    Team<ROWS_THREADS> team;
     if (team.row >= p.rows.count) return;
     Stride at[3];
     place(p.rows, team.row, at);
@@ -28,4 +46,4 @@ DEVICE void softmax_backward(const RowsParams& p) {
     });
 }
 
-ROW_KERNELS(softmax_backward, RowsParams)
+HELD_ROW_KERNELS(softmax_backward, RowsParams)

@@ -1,9 +1,8 @@
 //! Gradient of softmax.
 
 use crate::CudaBackend;
-use crate::lattice::{ROWS_THREADS, count, floats, row_kernel};
+use crate::lattice::{Team, count, floats, row_kernel};
 use crate::params::{Lattice, RowsParams};
-use crate::queue::Dispatch;
 use crate::source::{Source, source};
 use kernels::ops::SoftmaxBackward;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
@@ -26,13 +25,8 @@ impl Launch<SoftmaxBackward<'_>> for CudaBackend {
         let width = count(OP, "elements of a row", width[0])?;
         let operands = [self.part(OP, "y", &args.y)?, self.part(OP, "dout", &args.dout)?, self.part(OP, "dx", &dx)?];
         let rows = Lattice::new(OP, lead, &operands)?;
-        self.queue.dispatch(&Dispatch {
-            op: OP,
-            source: &SOURCE,
-            kernel: row_kernel!("softmax_backward", width, dx.dtype()),
-            threads: ROWS_THREADS,
-            blocks: rows.row_blocks(width),
-            params: bytemuck::bytes_of(&RowsParams { rows, width, eps: 0.0 }),
-        })
+        let team = Team::holding(width, dx.dtype());
+        let kernel = row_kernel!("softmax_backward", team, dx.dtype());
+        self.rowwise(OP, (&SOURCE, kernel), (&rows, team), &RowsParams { rows, width, eps: 0.0 })
     }
 }

@@ -32,6 +32,7 @@ headers!(
     "element.cuh",
     "lattice.cuh",
     "team.cuh",
+    "held.cuh",
     "tensor.cuh",
     "product.cuh",
     "tile.cuh",

@@ -9,8 +9,11 @@ DEVICE void place(const Lattice& lattice, unsigned i, Stride (&at)[OPERANDS]) {
     UNROLL for (int k = 0; k < OPERANDS; k++) at[k] = 0;
     unsigned rest = i;
     for (unsigned axis = 0; axis < lattice.rank; axis++) {
-        unsigned step = axis + 1 == lattice.rank ? rest : rest % lattice.dims[axis];
-        rest /= lattice.dims[axis];
+        unsigned step = rest;
+        if (axis + 1 < lattice.rank) {
+            step = rest % lattice.dims[axis];
+            rest /= lattice.dims[axis];
+        }
         UNROLL for (int k = 0; k < OPERANDS; k++) at[k] += step * lattice.strides[axis][k];
     }
 }
