@@ -232,15 +232,18 @@ fn file_name(source: &Source, target: Target) -> String {
     format!("{}-{target}.cubin", source.name)
 }
 
-/// Compiles every source for the targets of packages into files of such a folder, with a hash of their content, on all cores; says of
-/// each that it is done, and gives their number.
+/// Compiles every source for the targets of packages, or for one of them, into files of such a folder, with a hash of their content, on
+/// all cores; says of each that it is done, and gives their number.
 ///
 /// # Errors
 /// As [`compile`]; a file that cannot be written.
-pub fn package(folder: &Path, done: impl Fn(&str) + Sync) -> Result<usize, String> {
+pub fn package(folder: &Path, only: Option<&str>, done: impl Fn(&str) + Sync) -> Result<usize, String> {
     let mut files: Vec<_> =
         crate::source::ALL.iter().flat_map(|&source| Target::PACKAGED.map(|target| (source, target))).collect();
-    files.retain(|(source, target)| source.serves(*target));
+    files.retain(|(source, target)| source.serves(*target) && only.is_none_or(|only| target.to_string() == only));
+    if files.is_empty() {
+        return Err(format!("packages have no kernels for {}", only.unwrap_or_default()));
+    }
     // Long ones take longest: last, they would keep one core busy and the others idle.
     files.sort_by_key(|(source, _)| Reverse(source.text.len()));
     let next = AtomicUsize::new(0);

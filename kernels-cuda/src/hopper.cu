@@ -27,6 +27,58 @@ DEVICE void start_boxes(unsigned char* to, const unsigned long long (&map)[16], 
     }
 }
 
+// Stores what a thread holds of 16 rows × 2 · COUNT columns, its first result being (row, column), as `finish` makes it of a sum, the
+// former content and what belongs to the column. WHOLE says that all of it is inside, and that neighbours of a row may be stored at
+// once. What is read for four pairs of a row comes before any of them is stored: the compiler cannot tell that they lie apart.
+template <class Out, bool WHOLE, class Sum, unsigned COUNT, class Finish>
+DEVICE void store_rows(const ProductParams& p, unsigned row, unsigned column, const Sum (&d)[COUNT], Finish finish) {
+    Stride step = WHOLE ? 1 : p.out_column;
+    Out* out = reinterpret_cast<Out*>(p.out) + row * p.out_row + column * step;
+    auto inside = [&](unsigned half, unsigned at) { return WHOLE || (row + 8 * half < p.rows && at < p.columns); };
+    UNROLL for (unsigned first = 0; first < COUNT / 4; first += 4) {
+        Pair<Out> pairs[2][4] = {};
+        float added[4][2];
+        UNROLL for (unsigned j = 0; j < 4; j++) {
+            unsigned at = column + 8 * (first + j);
+            UNROLL for (unsigned i = 0; i < 2; i++) added[j][i] = inside(0, at + i) ? finish.added(at + i) : 0.0f;
+            UNROLL for (unsigned half = 0; half < 2; half++) {
+                if (!finish.reads || !inside(half, at)) continue;
+                const Out* from = out + 8 * half * p.out_row + 8 * (first + j) * step;
+                if (WHOLE) {
+                    pairs[half][j] = *reinterpret_cast<const Pair<Out>*>(from);
+                } else {
+                    pairs[half][j].at[0] = from[0];
+                    if (inside(half, at + 1)) pairs[half][j].at[1] = from[step];
+                }
+            }
+        }
+        UNROLL for (unsigned half = 0; half < 2; half++) {
+            UNROLL for (unsigned j = 0; j < 4; j++) {
+                unsigned at = column + 8 * (first + j);
+                Pair<Out>& pair = pairs[half][j];
+                UNROLL for (unsigned i = 0; i < 2; i++) pair.at[i] = finish.with(d[4 * (first + j) + 2 * half + i], pair.at[i], added[j][i]);
+                if (!inside(half, at)) continue;
+                Out* to = out + 8 * half * p.out_row + 8 * (first + j) * step;
+                if (WHOLE) {
+                    *reinterpret_cast<Pair<Out>*>(to) = pair;
+                } else {
+                    to[0] = pair.at[0];
+                    if (inside(half, at + 1)) to[step] = pair.at[1];
+                }
+            }
+        }
+    }
+}
+
+// The same from the first row and column of the 16 · 2 · COUNT results of a warp on.
+template <class Out, class Sum, unsigned COUNT, class Finish>
+DEVICE void store_tile(const ProductParams& p, unsigned row, unsigned column, const Sum (&d)[COUNT], Finish finish) {
+    unsigned lane = threadIdx.x % WARP_SIZE, g = lane / 4, q = lane % 4;
+    bool whole = p.out_way == ROW_PAIRS && row + 16 <= p.rows && column + 2 * COUNT <= p.columns;
+    if (whole) return store_rows<Out, true>(p, row + g, column + 2 * q, d, finish);
+    store_rows<Out, false>(p, row + g, column + 2 * q, d, finish);
+}
+
 // With PARTS, sums of parts of K are made on their own and added in their order.
 template <class T, int COLUMNS, bool LEFT_ACROSS, bool RIGHT_ACROSS, bool PARTS, class Store>
 DEVICE void hopper_product(const HopperParams& params, Store store) {
@@ -113,10 +165,11 @@ DEVICE void hopper_product(const HopperParams& params, Store store) {
         }
         products_wait<0>();
         if (before < COUNT && thread == 0) barrier_arrive(phases.done[before]);
-        UNROLL for (int j = 0; j < COLUMNS / 8; j++) {
-            Sum four[4];
-            UNROLL for (int i = 0; i < 4; i++) four[i] = PARTS ? total[PARTS ? 4 * j + i : 0] : sum[4 * j + i];
-            store(row + (group - 1) * 64 + thread / WARP_SIZE * 16, column + 8 * j, four);
+        row += (group - 1) * 64 + thread / WARP_SIZE * 16;
+        if constexpr (PARTS) {
+            store(row, column, total);
+        } else {
+            store(row, column, sum);
         }
     });
 }
@@ -125,19 +178,26 @@ template <class T, int COLUMNS, bool LEFT_ACROSS, bool RIGHT_ACROSS>
 DEVICE void hopper_matmul(const HopperParams& params) {
     const ProductParams& p = params.product;
     hopper_product<T, COLUMNS, LEFT_ACROSS, RIGHT_ACROSS, false>(params, [&](unsigned row, unsigned column, const auto& d) {
-        matmul_results<T>(p, 0, row, column, d);
+        if constexpr (sizeof(T) == 1) {
+            store_tile<int>(p, row, column, d, scaled(p));
+        } else if (p.wide) {
+            store_tile<float>(p, row, column, d, scaled(p));
+        } else {
+            store_tile<T>(p, row, column, d, scaled(p));
+        }
     });
 }
 
-template <class T, bool LEFT_ACROSS>
+// With rows of x on the left, so that neighbouring results of a thread are those of a row.
+template <class T, bool WEIGHT_ACROSS>
 DEVICE void hopper_linear(const HopperParams& params) {
     const ProductParams& p = params.product;
-    hopper_product<T, 128, LEFT_ACROSS, false, true>(params, [&](unsigned row, unsigned column, const float (&d)[4]) {
-        store_results<T>(p, 0, row, column, d, Layer<T>{p.bias, p.bias_step, p.activation});
+    hopper_product<T, 128, false, WEIGHT_ACROSS, true>(params, [&](unsigned row, unsigned column, const auto& d) {
+        store_tile<T>(p, row, column, d, Layer<T>{p.bias, p.bias_step, p.activation});
     });
 }
 
-#define HOPPER_KERNEL(name) SHARING_KERNEL(name, HopperParams, HOPPER_THREADS, 1)
+#define HOPPER_KERNEL(name) SHARING_KERNEL(name, HopperArguments, HOPPER_THREADS, 1)
 #define HOPPER_MATMUL(name, T, columns, A_WAY, a_across, B_WAY, b_across) \
     HOPPER_KERNEL(hopper_matmul_##name##_##columns##_##A_WAY##_##B_WAY) { hopper_matmul<T, columns, a_across, b_across>(p); }
 #define HOPPER_HALVES(name, T, columns)                                   \

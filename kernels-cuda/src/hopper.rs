@@ -39,7 +39,7 @@ fn kernel(of: Of, dtype: DType, columns: u32, params: &ProductParams) -> &'stati
         };
     }
     match (of, dtype, columns) {
-        (Of::Linear, _, _) if params.left_way == ways::ACROSS => by_half!("hopper_linear", dtype, "_across"),
+        (Of::Linear, _, _) if params.right_way == ways::ACROSS => by_half!("hopper_linear", dtype, "_across"),
         (Of::Linear, _, _) => by_half!("hopper_linear", dtype, "_along"),
         (Of::Matmul, DType::I8, 256) => "hopper_matmul_i8_256_along_along",
         (Of::Matmul, DType::I8, _) => "hopper_matmul_i8_128_along_along",

@@ -21,8 +21,9 @@ DEVICE void linear_halves(const ProductParams& p) {
 // Sixteen columns by up to sixteen rows: each warp streams its part of the weight through memory of its own.
 template <class T>
 DEVICE void linear_few_halves(const ProductParams& p) {
-    constexpr unsigned DEPTH = 32, RING = 4;
-    struct Shared {
+    constexpr unsigned DEPTH = 32, RING = 6;
+    // Sums take the place of weights, once those are done with.
+    union Shared {
         alignas(16) unsigned char weight[PARTS][RING][16 * ROW_BYTES];
         FewSums sums;
     };
@@ -42,24 +43,33 @@ DEVICE void linear_few_halves(const ProductParams& p) {
         copy_commit();
     };
     float sum[2][4] = {};
-    UNROLL for (unsigned step = 0; step < RING - 1; step++) start(step);
-    for (unsigned step = 0; step < steps; step++) {
-        unsigned b[2][4];
-        read_few<T>(p, b, begin + step * DEPTH);
-        copy_wait<RING - 2>();
-        __syncwarp();
-        unsigned a[2][4];
-        read_sixteen<16, false>(a, shared.weight[warp][step % RING], 0);
-        UNROLL for (unsigned half = 0; half < 2; half++) {
-            UNROLL for (unsigned t = 0; t < 2; t++) {
-                if (t == 1 && p.columns <= 8) continue;
-                multiply_add<T>(sum[t], a[half], {b[t][2 * half], b[t][2 * half + 1]});
+    // x comes as early as the weight does, in registers.
+    unsigned b[RING][2][4];
+    UNROLL for (unsigned step = 0; step < RING - 1; step++) {
+        start(step);
+        if (step < steps) read_few<T>(p, b[step], begin + step * DEPTH);
+    }
+    for (unsigned round = 0; round < steps; round += RING) {
+        UNROLL for (unsigned turn = 0; turn < RING; turn++) {
+            unsigned step = round + turn, next = step + RING - 1;
+            if (step >= steps) break;
+            if (next < steps) read_few<T>(p, b[(turn + RING - 1) % RING], begin + next * DEPTH);
+            copy_wait<RING - 2>();
+            __syncwarp();
+            unsigned a[2][4];
+            read_sixteen<16, false>(a, shared.weight[warp][turn], 0);
+            UNROLL for (unsigned half = 0; half < 2; half++) {
+                UNROLL for (unsigned t = 0; t < 2; t++) {
+                    if (t == 1 && p.columns <= 8) continue;
+                    multiply_add<T>(sum[t], a[half], {b[turn][t][2 * half], b[turn][t][2 * half + 1]});
+                }
             }
+            __syncwarp();
+            start(next);
         }
-        __syncwarp();
-        start(step + RING - 1);
     }
     copy_wait<0>();
+    __syncthreads();
     store_few<T>(p, shared.sums, sum, [&](float total, unsigned feature) { return layer<T>(p)(total, T{}, feature); });
 }
 

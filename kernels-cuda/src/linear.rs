@@ -135,7 +135,23 @@ impl CudaBackend {
             ..layer.product()
         };
         let few = layer.rows <= FEW_ROWS && params.left_way == ways::ALONG;
-        if !few && self.hopper(OP, Of::Linear, layer.dtype, &params)? {
+        let turned = ProductParams {
+            left: params.right,
+            right: params.left,
+            left_row: params.right_row,
+            left_step: params.right_step,
+            right_row: params.left_row,
+            right_step: params.left_step,
+            out_row: layer.out.row,
+            out_column: layer.out.column,
+            rows: params.columns,
+            columns: params.rows,
+            left_way: params.right_way,
+            right_way: params.left_way,
+            out_way: layer.out.store_way(false, &[0; 4]),
+            ..params
+        };
+        if !few && self.hopper(OP, Of::Linear, layer.dtype, &turned)? {
             return Ok(());
         }
         let (tile, across) = (Tile::of(self, params.rows, params.columns, 1), params.left_way == ways::ACROSS);

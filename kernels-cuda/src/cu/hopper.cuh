@@ -15,6 +15,9 @@ constexpr unsigned GROUP = 4 * WARP_SIZE, LINE = 128;
 // columns 8j + 2 · (lane % 4) and the next, as four sums for each j.
 #ifdef __CUDACC_RTC__
 
+// Maps of boxes are read where they are passed, and must be aligned to 64 there.
+struct alignas(64) HopperArguments : HopperParams {};
+
 // What is in shared memory from here on is what the kernel's source says it may take.
 #define LARGE_SHARED(Type, name)                    \
     extern __shared__ unsigned char name##_bytes[]; \
@@ -148,6 +151,7 @@ struct GroupProduct<signed char, false, false> {
     static const char name##_site = 0; \
     Type& name = *static_cast<Type*>(emulation::large_shared(&name##_site, sizeof(Type)))
 
+using HopperArguments = HopperParams;
 using Barrier = emulation::Barrier;
 DEVICE void barrier_start(Barrier& b, unsigned threads) { emulation::phases_start(b, threads); }
 DEVICE void barriers_started() {}

@@ -10,13 +10,19 @@ struct Layer {
     unsigned activation;
     static constexpr bool reads = false;
 
+    DEVICE float added(unsigned feature) const {
+        return bias ? widen(reinterpret_cast<const Bias*>(bias)[feature * bias_step]) : 0.0f;
+    }
+    // With what is added, which may have been read long before.
     template <class Out>
-    DEVICE Out operator()(float sum, Out, unsigned feature) const {
-        if (bias) sum += widen(reinterpret_cast<const Bias*>(bias)[feature * bias_step]);
+    DEVICE Out with(float sum, Out, float added) const {
+        if (bias) sum += added;
         float value = activate(activation, sum);
         // One NaN for all: where the CPU runs this, its sign would tell in which order factors stood.
         return narrow<Out>(value != value ? NAN : value);
     }
+    template <class Out>
+    DEVICE Out operator()(float sum, Out before, unsigned feature) const { return with(sum, before, added(feature)); }
 };
 
 // Rows that are few: their products are bound by reading the weight.

@@ -6,16 +6,19 @@
 struct Scaled {
     float alpha, beta;
     bool reads;
+    DEVICE float added(unsigned) const { return 0.0f; }
     template <class Out>
-    DEVICE Out operator()(float sum, Out before, unsigned) const {
+    DEVICE Out with(float sum, Out before, float) const {
         // Fused as said here, whichever tile this is part of.
         float value = __fmul_rn(alpha, sum);
         if (reads) value = fmaf(beta, widen(before), value);
         return narrow<Out>(value);
     }
-    DEVICE int operator()(int sum, int before, unsigned) const {
+    DEVICE int with(int sum, int before, float) const {
         return static_cast<int>(static_cast<unsigned>(sum) + static_cast<unsigned>(before));
     }
+    template <class Sum, class Out>
+    DEVICE Out operator()(Sum sum, Out before, unsigned) const { return with(sum, before, 0.0f); }
 };
 
 DEVICE Scaled scaled(const ProductParams& p) { return {p.alpha, p.beta, p.beta != 0.0f}; }

@@ -22,7 +22,8 @@
 //! *Numerical behavior of NVIDIA tensor cores*, 2021; b ≥ 4 and one extra bit from sm_80 on). A step then loses at most
 //! (b + 1)·u·S + 2·u·S, and K products in K/b steps at most K·u·(1 + 3/b)·S ≤ γ_K·S with 2·u for u; for K < b it is K·u·S + 2·u·S,
 //! which is no more from K = 2 on, and a single product is exact. Cutting errs to one side: only the hard bound holds
-//! ([`Model::tensor_cores`]).
+//! ([`Model::tensor_cores`]). What is largest is told by the exponents of the factors, and the exponent of a subnormal is that of the
+//! smallest normal number: in S such a factor counts as that ([`Model::raised`]; an H200 was seen to do so).
 //!
 //! **Fused ops** carry the bound of each intermediate to the result by the triangle inequality, to first order; the derivation stands
 //! where it is computed (`cases`). **Store.** One rounding to the dtype of the output is added when comparing ([`Want::accept`]).
@@ -84,6 +85,17 @@ impl Model {
     pub fn tensor_cores(self, dtype: DType) -> Self {
         let cuts = self.arithmetic == Arithmetic::TensorCores && matches!(dtype, DType::Bf16 | DType::F16);
         if cuts { Model { structured: true, unit: 2.0 * U, ..self } } else { self }
+    }
+
+    /// By how much Σ|terms| grows where tensor cores take factors of this dtype that are subnormal for the smallest normal number.
+    pub fn raised(self, dtype: DType, factors: impl Iterator<Item = (f64, f64)>) -> f64 {
+        let normal = match (self.arithmetic, dtype) {
+            (Arithmetic::TensorCores, DType::F16) => 2f64.powi(-14),
+            (Arithmetic::TensorCores, DType::Bf16) => 2f64.powi(-126),
+            _ => return 0.0,
+        };
+        let terms = factors.filter(|&(x, y)| x * y != 0.0 && (x.abs() < normal || y.abs() < normal));
+        terms.map(|(x, y)| x.abs().max(normal) * y.abs().max(normal) - (x * y).abs()).sum()
     }
 
     /// The model of matrix products of elements of this dtype.
@@ -249,6 +261,17 @@ mod tests {
         assert_eq!(model.tensor_cores(DType::F32).factor(6400), model.factor(6400));
         let ieee = Model::new(Spread::Normal, Arithmetic::Ieee);
         assert_eq!(ieee.tensor_cores(DType::Bf16).factor(6400), ieee.factor(6400));
+    }
+
+    #[test]
+    fn subnormal_factors_of_tensor_cores_count_as_the_smallest_normal_number() {
+        let model = Model::new(Spread::Normal, Arithmetic::TensorCores);
+        let (smallest, subnormal) = (2f64.powi(-14), 2f64.powi(-24));
+        assert_eq!(model.raised(DType::F16, [(subnormal, -3.0)].into_iter()), 3.0 * (smallest - subnormal));
+        assert_eq!(model.raised(DType::F16, [(smallest, 3.0), (0.0, 3.0), (subnormal, 0.0)].into_iter()), 0.0);
+        assert_eq!(model.raised(DType::F32, [(subnormal, 3.0)].into_iter()), 0.0);
+        let ieee = Model::new(Spread::Normal, Arithmetic::Ieee);
+        assert_eq!(ieee.raised(DType::F16, [(subnormal, 3.0)].into_iter()), 0.0);
     }
 
     /// A sum as the text above describes it, of whole numbers of units: what is cut is what integer division by 2 cuts.

@@ -256,7 +256,11 @@ fn case(draw: &mut Draw<'_>, dtype: DType, form: Stored) -> Case {
     linear(&abs(&xv), k, &abs_rows, bv.as_deref().map(abs).as_deref(), &mut size);
     // Only products of bf16 rows with a dense weight of bf16 may be those of instructions for such pairs.
     let product = if matches!(form, Stored::View | Stored::Dense) { dtype } else { DType::F32 };
-    let lost = |i: usize| flushed(product, rows[i % n].iter().map(|&(k_at, w)| (xv[i / n * k + k_at], w)));
+    let cores = draw.model().tensor_cores(dtype);
+    let lost = |i: usize| {
+        let factors = || rows[i % n].iter().map(|&(k_at, w)| (xv[i / n * k + k_at], w));
+        flushed(product, factors()) + cores.factor(k) * cores.raised(dtype, factors())
+    };
     let (model, exact) =
         (draw.model().tensor_cores(dtype).products(product), draw.exact() && matches!(act, Act::None | Act::Relu));
     // Kernels may take scale, zero point and minimum out of the sum over a group, scale·(Σ x·code − zero·Σ x) − min·Σ x. With

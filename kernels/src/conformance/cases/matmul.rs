@@ -81,9 +81,11 @@ fn case(draw: &mut Draw<'_>, dtype: DType) -> Case {
         let model = draw.model().tensor_cores(dtype).products(dtype);
         // What sums flush is flushed before alpha enlarges it: K·tiny each time that |alpha| exceeds 1.
         let enlarged = (alpha64.abs() - 1.0).max(0.0) * k as f64 * model.tiny();
+        let cores = draw.model().tensor_cores(dtype);
         let lost = |at: usize| {
             let (i, j) = (at / n, at % n);
-            enlarged + alpha64.abs() * flushed(dtype, (0..k).map(|l| (av[i * k + l], bv[(i / m * k + l) * n + j])))
+            let factors = || (0..k).map(|l| (av[i * k + l], bv[(i / m * k + l) * n + j]));
+            enlarged + alpha64.abs() * (flushed(dtype, factors()) + cores.factor(k) * cores.raised(dtype, factors()))
         };
         // alpha may shrink what has already overflowed.
         let largest = |s: f64| s / alpha64.abs().clamp(1e-30, 1.0);
