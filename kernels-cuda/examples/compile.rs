@@ -13,7 +13,9 @@ fn main() -> ExitCode {
     };
     let only = std::env::args().nth(2);
     let done = AtomicUsize::new(0);
-    match kernels_cuda::compile::package(&folder, only.as_deref(), |file| println!("{:>4} {file}", done.fetch_add(1, Relaxed) + 1)) {
+    match kernels_cuda::compile::package(&folder, only.as_deref(), |file| {
+        println!("{:>4} {file}", done.fetch_add(1, Relaxed) + 1)
+    }) {
         Ok(files) => {
             println!("{files} files in {}", folder.display());
             ExitCode::SUCCESS

@@ -16,24 +16,20 @@ DEVICE void adamw(const AdamWParams& p) {
         float adaptive = m * p.correction / (sqrtf(v) + p.eps);
         param -= p.lr * (p.weight_decay * param + (p.l1 * sign(param) + adaptive));
     };
-    each_element(
+    each_element<4>(
         p.lattice,
-        [&](unsigned i) {
+        [&](const Stride (&at)[4]) {
             float grad[4], param[4], m[4], v[4];
-            load_quad(grads + i, grad);
-            load_quad(params + i, param);
-            load_quad(firsts + i, m);
-            load_quad(seconds + i, v);
+            load_quad(grads + at[0], grad);
+            load_quad(params + at[1], param);
+            load_quad(firsts + at[2], m);
+            load_quad(seconds + at[3], v);
             UNROLL for (int j = 0; j < 4; j++) step(grad[j], param[j], m[j], v[j]);
-            store_quad(params + i, param);
-            store_quad(firsts + i, m);
-            store_quad(seconds + i, v);
+            store_quad(params + at[1], param);
+            store_quad(firsts + at[2], m);
+            store_quad(seconds + at[3], v);
         },
-        [&](unsigned i) {
-            Stride at[4];
-            place(p.lattice, i, at);
-            step(widen(grads[at[0]]), params[at[1]], firsts[at[2]], seconds[at[3]]);
-        });
+        [&](const Stride (&at)[4]) { step(widen(grads[at[0]]), params[at[1]], firsts[at[2]], seconds[at[3]]); });
 }
 
 FLOAT_KERNELS(adamw, AdamWParams, ELEMENTWISE_THREADS)

@@ -14,7 +14,7 @@ DEVICE void clip_norm_squares(const ClipNormParams& p) {
     unsigned first = blockIdx.x * CLIP_BLOCK, count = min(p.lattice.count - first, CLIP_BLOCK);
     team.columns(count, [&](unsigned column, unsigned some) {
         float values[4] = {};
-        if (p.lattice.dense) {
+        if (p.lattice.dense == DENSE) {
             load_some(x + first + column, some, values);
         } else {
             UNROLL for (unsigned i = 0; i < 4; i++) {

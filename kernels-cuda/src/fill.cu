@@ -5,13 +5,9 @@ template <class Bits>
 DEVICE void fill(const FillParams& p) {
     Bits* out = operand<Bits>(p.lattice, 0);
     Bits bits = static_cast<Bits>(p.bits);
-    each_element(
-        p.lattice, [&](unsigned i) { *reinterpret_cast<Quad<Bits>*>(out + i) = {bits, bits, bits, bits}; },
-        [&](unsigned i) {
-            Stride at[1];
-            place(p.lattice, i, at);
-            out[at[0]] = bits;
-        });
+    each_element<1>(
+        p.lattice, [&](const Stride (&at)[1]) { *reinterpret_cast<Quad<Bits>*>(out + at[0]) = {bits, bits, bits, bits}; },
+        [&](const Stride (&at)[1]) { out[at[0]] = bits; });
 }
 
 KERNEL(fill_1, FillParams, ELEMENTWISE_THREADS) { fill<unsigned char>(p); }

@@ -13,6 +13,10 @@ use std::sync::LazyLock;
 pub(crate) const ELEMENTWISE_THREADS: u32 = 256;
 const ELEMENTWISE_BLOCK: u64 = 1024;
 
+/// What [`Lattice::dense`] tells, as there.
+const DENSE: u32 = 1;
+const ROWS_OF_FOURS: u32 = 2;
+
 /// Threads of a block of kernels on rows, as in `cu/team.cuh`.
 pub(crate) const ROWS_THREADS: u32 = 256;
 
@@ -71,11 +75,19 @@ impl Lattice {
             }
         }
         let neat = |(k, operand): (usize, &Option<Operand<'_>>)| {
-            operand.is_some_and(|operand| {
+            operand.is_none_or(|operand| {
                 lattice.strides[0][k] == 1 && operand.address.is_multiple_of(4 * operand.dtype.size_bytes() as u64)
             })
         };
-        lattice.dense = u32::from(lattice.rank == 1 && operands.iter().enumerate().all(neat));
+        if operands.iter().enumerate().all(neat) {
+            let rows = &lattice.strides[1..(lattice.rank as usize).max(1)];
+            let fours = lattice.dims[0].is_multiple_of(4) && rows.iter().flatten().all(|stride| stride.is_multiple_of(4));
+            lattice.dense = match rows.is_empty() {
+                true => DENSE,
+                false if fours => ROWS_OF_FOURS,
+                false => 0,
+            };
+        }
         Ok(lattice)
     }
 

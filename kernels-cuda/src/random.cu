@@ -39,7 +39,7 @@ DEVICE void random(const RandomParams& p) {
     // The product is rounded, as every backend's is: not fused with the sum.
     UNROLL for (int k = 0; k < 4; k++) z[k] = __fadd_rn(p.term, __fmul_rn(z[k], p.factor));
     T* out = operand<T>(p.lattice, 0);
-    if (p.lattice.dense && i + 4 <= p.lattice.count) return store_quad(out + i, z);
+    if (p.lattice.dense == DENSE && i + 4 <= p.lattice.count) return store_quad(out + i, z);
     UNROLL for (unsigned k = 0; k < 4; k++) {
         if (i + k < p.lattice.count) {
             Stride at[1];

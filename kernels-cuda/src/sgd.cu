@@ -17,20 +17,18 @@ DEVICE void sgd(const SgdParams& p) {
         }
         param -= p.lr * direction;
     };
-    each_element(
+    each_element<3>(
         p.lattice,
-        [&](unsigned i) {
+        [&](const Stride (&at)[3]) {
             float grad[4], param[4], velocity[4] = {};
-            load_quad(grads + i, grad);
-            load_quad(params + i, param);
-            if (velocities) load_quad(velocities + i, velocity);
+            load_quad(grads + at[0], grad);
+            load_quad(params + at[1], param);
+            if (velocities) load_quad(velocities + at[2], velocity);
             UNROLL for (int j = 0; j < 4; j++) step(grad[j], param[j], velocity[j]);
-            store_quad(params + i, param);
-            if (velocities) store_quad(velocities + i, velocity);
+            store_quad(params + at[1], param);
+            if (velocities) store_quad(velocities + at[2], velocity);
         },
-        [&](unsigned i) {
-            Stride at[3];
-            place(p.lattice, i, at);
+        [&](const Stride (&at)[3]) {
             float velocity = velocities ? velocities[at[2]] : 0.0f;
             step(widen(grads[at[0]]), params[at[1]], velocity);
             if (velocities) velocities[at[2]] = velocity;

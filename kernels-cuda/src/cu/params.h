@@ -14,7 +14,7 @@ typedef struct {
     unsigned dims[6];
     unsigned rank;
     unsigned count;
-    /** Whether every operand is there, without gaps and aligned to four of its elements. */
+    /** Whether four neighbours of every operand can be moved at once, as in `lattice.cuh`. */
     unsigned dense;
     unsigned unused;
 } Lattice;
