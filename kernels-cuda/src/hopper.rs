@@ -6,6 +6,7 @@ use crate::params::{HopperParams, ProductParams};
 use crate::product::ways;
 use crate::queue::Dispatch;
 use crate::source::{Source, by_half};
+use crate::turn_bytes::row_bytes;
 use kernels::{Backend, DType, Result};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -50,52 +51,89 @@ fn kernel(of: Of, dtype: DType, columns: u32, params: &ProductParams) -> &'stati
     }
 }
 
-/// A factor of `rows` by K as boxes with so many rows.
-fn boxes([first, row, step]: [u64; 3], way: u32, [rows, k]: [u32; 2], box_rows: u32, dtype: DType) -> Option<Boxes> {
+/// A factor as boxes with so many rows.
+fn boxes(factor: &Factor, k: u32, box_rows: u32, dtype: DType) -> Option<Boxes> {
     let size = dtype.size_bytes() as u64;
-    let (length, lines, stride, box_lines) = match way {
-        ways::ALONG => (k, rows, row, box_rows),
-        ways::ACROSS if size == 2 => (rows, k, step, LINE / size as u32),
+    let (length, lines, stride, box_lines) = match factor.way {
+        ways::ALONG => (k, factor.rows, factor.row, box_rows),
+        ways::ACROSS if size == 2 => (factor.rows, k, factor.step, LINE / size as u32),
         _ => return None,
     };
     // Lines that lie on one another are no boxes; where there is one line, nobody asks where the next is.
     let line_bytes = if lines == 1 { (u64::from(length) * size).next_multiple_of(16) } else { stride * size };
     let fits = line_bytes > 0 && line_bytes < 1 << 40;
-    fits.then_some(Boxes { first, dtype, length, lines, line_bytes, box_length: LINE / size as u32, box_lines })
+    fits.then_some(Boxes { first: factor.first, dtype, length, lines, line_bytes, box_length: LINE / size as u32, box_lines })
+}
+
+/// A factor of a product.
+#[derive(Clone, Copy)]
+struct Factor {
+    first: u64,
+    row: u64,
+    step: u64,
+    way: u32,
+    rows: u32,
+}
+
+impl Factor {
+    /// Bytes that its rows take when they are turned to lie along the sum, each aligned; none where that is not needed.
+    fn turned_bytes(&self, dtype: DType, k: u32) -> u64 {
+        let turns = dtype == DType::I8 && self.way == ways::ACROSS;
+        if turns { u64::from(self.rows) * row_bytes(k) } else { 0 }
+    }
 }
 
 impl CudaBackend {
     /// Queues the product, if this device and its factors are such that Hopper's tensor cores make it, and make it faster.
     ///
     /// # Errors
-    /// A fault.
+    /// `OutOfMemory` where bytes must be turned first; a fault.
     pub(crate) fn hopper(&self, op: &'static str, of: Of, dtype: DType, params: &ProductParams) -> Result<bool> {
         let tiles = |columns: u32| u64::from(params.rows.div_ceil(ROWS)) * u64::from(params.columns.div_ceil(columns));
         let units = self.info().threads as u64;
         if params.k == 0 || !self.products.take_hopper(params.rows, params.columns, tiles(128), units) {
             return Ok(false);
         }
+        let &ProductParams {
+            left, left_row, left_step, left_way, right, right_row, right_step, right_way, rows, columns, ..
+        } = params;
+        let mut factors = [
+            Factor { first: left, row: left_row, step: left_step, way: left_way, rows },
+            Factor { first: right, row: right_row, step: right_step, way: right_way, rows: columns },
+        ];
         // Sums of parts take registers that wider tiles have not.
-        let columns = if of == Of::Matmul && tiles(256) >= units { 256 } else { 128 };
-        let left = [params.left, params.left_row, params.left_step];
-        let right = [params.right, params.right_row, params.right_step];
-        let (Some(left), Some(right)) = (
-            boxes(left, params.left_way, [params.rows, params.k], ROWS, dtype),
-            boxes(right, params.right_way, [params.columns, params.k], columns, dtype),
-        ) else {
-            return Ok(false);
+        let width = if of == Of::Matmul && tiles(256) >= units { 256 } else { 128 };
+        let all_boxes = |factors: &[Factor; 2]| {
+            let [left, right] = factors;
+            Some([boxes(left, params.k, ROWS, dtype)?, boxes(right, params.k, width, dtype)?])
         };
+        let bytes = factors.map(|factor| factor.turned_bytes(dtype, params.k));
+        let mut scratch = None;
+        if bytes != [0, 0] {
+            let turned = self.scratch(op, bytes[0] + bytes[1])?;
+            for (factor, at) in factors.iter_mut().zip([turned.address(), turned.address() + bytes[0]]) {
+                if factor.turned_bytes(dtype, params.k) > 0 {
+                    let row = self.turn_bytes(op, [factor.first, at], factor.step, [factor.rows, params.k])?;
+                    *factor = Factor { first: at, row, step: 1, way: ways::ALONG, ..*factor };
+                }
+            }
+            scratch = Some(turned);
+        }
+        let Some([of_left, of_right]) = all_boxes(&factors) else { return Ok(false) };
         let driver = self.queue.driver();
         let map = |boxes| self.queue.settle(driver.boxes(&boxes), 0);
-        let params = HopperParams { left: map(left)?, right: map(right)?, product: *params, unused: 0 };
+        let [left_way, right_way] = factors.map(|factor| factor.way);
+        let product = ProductParams { left_way, right_way, ..*params };
+        let params = HopperParams { left: map(of_left)?, right: map(of_right)?, product, unused: 0 };
         self.queue.dispatch(&Dispatch {
             op,
             source: &SOURCE,
-            kernel: kernel(of, dtype, columns, &params.product),
+            kernel: kernel(of, dtype, width, &params.product),
             threads: 384,
-            blocks: tiles(columns).min(units),
+            blocks: tiles(width).min(units),
             params: bytemuck::bytes_of(&params),
         })?;
+        drop(scratch);
         self.hopper_products.fetch_add(1, Relaxed);
         Ok(true)
     }

@@ -64,6 +64,7 @@ mod scatter_add;
 mod sgd;
 mod softmax;
 mod softmax_backward;
+mod turn_bytes;
 mod unary;
 mod unary_backward;
 mod upload;

@@ -96,6 +96,7 @@ sources!(
     sgd,
     softmax,
     softmax_backward,
+    turn_bytes,
     unary,
     unary_backward
 );

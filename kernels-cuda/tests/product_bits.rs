@@ -104,10 +104,10 @@ fn of_matrices_of_16_bits() {
 
 #[test]
 fn of_matrices_of_8_bits() {
-    for &[m, n, k] in shapes() {
-        // Rows of both factors along the sum, aligned to 16 bytes.
-        let shape = [m, n, k.next_multiple_of(16)];
-        same(&format!("i8 {shape:?}"), |kind| matmul::<i8, i32>(kind, shape, [false, true], |value| (value * 70.0) as i8));
+    for (&[m, n, k], turned) in shapes().iter().flat_map(|shape| TURNED.map(|turned| (shape, turned))) {
+        // Rows are aligned to 16 bytes.
+        let shape = [m, n, k].map(|size| size.next_multiple_of(16));
+        same(&format!("i8 {shape:?} {turned:?}"), |kind| matmul::<i8, i32>(kind, shape, turned, |value| (value * 70.0) as i8));
     }
 }
 

@@ -288,6 +288,16 @@ typedef struct {
     Stride unused;
 } HopperParams;
 
+/** Bytes of a factor of K lines, `rows` of them in each, to rows of K. */
+typedef struct {
+    Address from;
+    Address to;
+    Stride from_line;
+    Stride to_row;
+    unsigned rows;
+    unsigned k;
+} TurnParams;
+
 
 /* Attention */
 

@@ -34,6 +34,16 @@ struct Factor {
     unsigned rows, k, way;
 };
 
+// Four words of four bytes, turned.
+DEVICE void turn_words(const unsigned (&lines)[4], unsigned (&rows)[4]) {
+    unsigned low01 = __byte_perm(lines[0], lines[1], 0x5140), low23 = __byte_perm(lines[2], lines[3], 0x5140);
+    unsigned high01 = __byte_perm(lines[0], lines[1], 0x7362), high23 = __byte_perm(lines[2], lines[3], 0x7362);
+    rows[0] = __byte_perm(low01, low23, 0x5410);
+    rows[1] = __byte_perm(low01, low23, 0x7632);
+    rows[2] = __byte_perm(high01, high23, 0x5410);
+    rows[3] = __byte_perm(high01, high23, 0x7632);
+}
+
 // Bytes whose neighbours lie across the sum: squares of 4 × 4 are turned in registers.
 template <int SIZE, int THREADS>
 DEVICE void stage_turned_bytes(unsigned char* to, const Factor& f, unsigned begin) {
@@ -51,10 +61,8 @@ DEVICE void stage_turned_bytes(unsigned char* to, const Factor& f, unsigned begi
                 for (unsigned b = 0; row + b < f.rows; b++) lines[j] |= static_cast<unsigned>(at[b]) << 8 * b;
             }
         }
-        unsigned low01 = __byte_perm(lines[0], lines[1], 0x5140), low23 = __byte_perm(lines[2], lines[3], 0x5140);
-        unsigned high01 = __byte_perm(lines[0], lines[1], 0x7362), high23 = __byte_perm(lines[2], lines[3], 0x7362);
-        unsigned turned[4] = {__byte_perm(low01, low23, 0x5410), __byte_perm(low01, low23, 0x7632),
-                              __byte_perm(high01, high23, 0x5410), __byte_perm(high01, high23, 0x7632)};
+        unsigned turned[4];
+        turn_words(lines, turned);
         UNROLL for (unsigned j = 0; j < 4; j++) {
             *reinterpret_cast<unsigned*>(to + chunk_place(row + j, l / 16) + l % 16) = turned[j];
         }
