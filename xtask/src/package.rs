@@ -31,6 +31,9 @@ const SCRIPT: &str = include_str!("package.sh");
 
 const TORCH_PEERS: &str = include_str!("package_torch.py");
 
+/// Tests that run on a device.
+const TESTS: [&str; 2] = ["conformance", "product_bits"];
+
 /// What is left in a package, so that another run knows that it may replace it.
 const ABOUT: &str = "about.txt";
 
@@ -59,10 +62,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         copy(&cargo::root().join("target/release").join(program), out)?;
     }
     let mut tests = cargo::cargo_in_root();
-    tests.args(["test", "--release", "--locked", "-p", "kernels-cuda", "--test", "conformance", "--no-run"]);
-    let programs = Programs::build(&mut tests)?;
-    let [conformance] = programs.tests_of("kernels-cuda")[..] else { bail!("kernels-cuda has no one program of conformance") };
-    fs::copy(conformance, out.join("conformance"))?;
+    tests.args(["test", "--release", "--locked", "-p", "kernels-cuda", "--no-run"]);
+    let programs = Programs::build(tests.args(TESTS.iter().flat_map(|test| ["--test", test])))?;
+    let built = programs.tests_of("kernels-cuda");
+    for test in TESTS {
+        let is_it = |path: &&&Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(test));
+        let program = built.iter().find(is_it).with_context(|| format!("kernels-cuda has no program {test}"))?;
+        fs::copy(program, out.join(test))?;
+    }
 
     let mut launches = cargo::cargo_in_root();
     launches.args(["build", "--release", "--locked", "-p", "kernels-cuda", "--example", "launches"]);
