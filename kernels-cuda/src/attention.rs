@@ -12,9 +12,9 @@ pub(crate) static SOURCE: Source = source!("attention");
 
 /// Threads of a block, as in `cu/attention.cuh`.
 pub(crate) const THREADS: u32 = 128;
-/// Rows of a block, and of one that has some of the keys, and those keys, as in `attention.cu`.
+/// Rows of a block, those that are few, and keys of a block that has those, as in `attention.cu`.
 const ROWS: u32 = 64;
-const SPLIT_ROWS: u32 = 16;
+const FEW_ROWS: u32 = 16;
 const SPLIT_KEYS: u32 = 256;
 /// Columns of a block on CUDA cores.
 const CORES_COLUMNS: u32 = 128;
@@ -119,28 +119,25 @@ impl Launch<Attention<'_>> for CudaBackend {
             params.lse = place_of_lse(self, OP, &lse.as_view())?;
         }
         // By the shape of a problem alone: the order of sums follows from it.
-        let splits = params.seq_k.div_ceil(SPLIT_KEYS);
-        if params.rows > SPLIT_ROWS || splits < 2 {
-            let (kernel, columns) = match tensor_kernel!("attention", params.head_dim, dtype) {
-                Some(kernel) => (kernel, params.head_dim),
-                None => (by_float!("attention_cores", dtype), CORES_COLUMNS),
-            };
-            params.slices = params.head_dim.div_ceil(columns.max(1)).max(1);
-            params.tiles = params.rows.div_ceil(ROWS);
-            return self.dispatch_attention(OP, &SOURCE, kernel, &params, u64::from(params.tiles) * u64::from(params.slices));
-        }
-        let (kernel, columns) = match tensor_kernel!("attention_split", params.head_dim, dtype) {
-            Some(kernel) => (kernel, params.head_dim),
-            None => (by_float!("attention_split_cores", dtype), CORES_COLUMNS),
+        let few = params.rows <= FEW_ROWS;
+        let tensor = match few {
+            true => tensor_kernel!("attention_few", params.head_dim, dtype),
+            false => tensor_kernel!("attention", params.head_dim, dtype),
         };
-        params.slices = params.head_dim.div_ceil(columns.max(1)).max(1);
-        (params.tiles, params.splits) = (1, splits);
-        let parts_bytes = [params.batch, params.kv_heads, params.rows, splits, params.head_dim + 2]
+        params.slices = if tensor.is_some() { 1 } else { params.head_dim.div_ceil(CORES_COLUMNS).max(1) };
+        params.tiles = params.rows.div_ceil(ROWS);
+        params.splits = if few { params.seq_k.div_ceil(SPLIT_KEYS).max(1) } else { 1 };
+        let kernel = tensor.unwrap_or(by_float!("attention_cores", dtype));
+        let blocks = [params.tiles, params.slices, params.splits].map(u64::from).iter().product();
+        if params.splits == 1 {
+            return self.dispatch_attention(OP, &SOURCE, kernel, &params, blocks);
+        }
+        let parts_bytes = [params.batch, params.kv_heads, params.rows, params.splits, params.head_dim + 2]
             .into_iter()
             .fold(4, |bytes: u64, factor| bytes.saturating_mul(factor.into()));
         let parts = self.scratch(OP, parts_bytes)?;
         params.parts = parts.address();
-        self.dispatch_attention(OP, &SOURCE, kernel, &params, u64::from(splits) * u64::from(params.slices))?;
+        self.dispatch_attention(OP, &SOURCE, kernel, &params, blocks)?;
         self.dispatch_attention(OP, &SOURCE, by_float!("attention_join", dtype), &params, params.rows.into())
     }
 }

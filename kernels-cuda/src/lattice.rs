@@ -124,7 +124,7 @@ impl Team {
     pub fn holding(width: u32, dtype: DType) -> Self {
         let team = match u64::from(width) * dtype.size_bytes() as u64 {
             ..=2048 => Team::Warp,
-            ..=16384 => Team::Block,
+            2049..=16384 => Team::Block,
             _ => Team::LongRow,
         };
         team.max(*LEAST)

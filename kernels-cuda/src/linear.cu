@@ -3,7 +3,7 @@
 //
 // Inputs are cut into up to eight parts, each summed on its own in rising order; parts are added in theirs. So the bits of a row do
 // not depend on the others. Tiles (`product.cuh` with the weight on the left, `tile.cuh` with x there) walk through the parts; where
-// rows are few, a block makes 16 or 32 columns, each warp one part of them, and the weight is read once.
+// rows are few, a block makes 16 or 8 columns, each warp one part of them, and the weight is read once.
 #include "coded.cuh"
 #include "few.cuh"
 #include "tile.cuh"
@@ -121,42 +121,84 @@ DEVICE void linear_words(const LinearParams& params) {
         });
 }
 
-// 32 columns, one a lane, by up to ROWS rows; each warp has a part.
-template <class T, unsigned ROWS>
+// Eight columns by up to ROWS rows: each warp streams its part of the weight, and of x, through memory of its own, DEPTH inputs at a
+// time. A lane sums a column for every fourth row.
+template <class T, unsigned ROWS, unsigned DEPTH, unsigned RING>
 DEVICE void linear_few_words(const LinearParams& params) {
+    constexpr unsigned COLUMNS = 8, CHUNKS = DEPTH / 4, EACH = 16 / sizeof(T);
     const ProductParams& p = params.product;
+    struct Stage {
+        alignas(16) float weight[COLUMNS][DEPTH];
+        alignas(16) T x[ROWS][DEPTH];
+    };
     struct Shared {
-        float sums[PARTS][ROWS][WARP_SIZE];
+        Stage ring[PARTS][RING];
+        float sums[PARTS][ROWS][COLUMNS];
     };
     SHARED(Shared, shared);
-    unsigned lane = threadIdx.x % WARP_SIZE, warp = threadIdx.x / WARP_SIZE, column = blockIdx.x * WARP_SIZE + lane;
-    unsigned begin = min(warp * p.part, p.k), end = min(begin + p.part, p.k);
+    unsigned lane = threadIdx.x % WARP_SIZE, warp = threadIdx.x / WARP_SIZE, first = blockIdx.x * COLUMNS;
+    unsigned begin = min(warp * p.part, p.k), end = min(begin + p.part, p.k), steps = (end - begin + DEPTH - 1) / DEPTH;
+    const float* w = reinterpret_cast<const float*>(p.right);
     const T* x = reinterpret_cast<const T*>(p.left);
-    float sum[ROWS] = {};
-    for (unsigned l = begin; l < end; l += 4) {
-        float w[4];
-        four_of_any(params, column, l, false, w);
-        UNROLL for (unsigned m = 0; m < ROWS; m++) {
-            if (m >= p.rows) continue;
-            const T* at = x + m * p.left_row + l;
-            float four[4];
-            if (p.left_way == ALONG && l + 4 <= p.k) {
-                load_quad(at, four);
-            } else {
-                UNROLL for (unsigned i = 0; i < 4; i++) four[i] = l + i < p.k ? widen(at[i]) : 0.0f;
+    bool copies = params.coded.form == DENSE_F32 && p.right_way == ALONG;
+    // Chunks of four lie so that the same chunk of eight columns is in all banks.
+    auto four_of = [](Stage& stage, unsigned n, unsigned chunk) { return &stage.weight[n][4 * (chunk ^ (n * CHUNKS / 8 % CHUNKS))]; };
+    auto start = [&](unsigned step) {
+        if (step < steps) {
+            Stage& stage = shared.ring[warp][step % RING];
+            unsigned from = begin + step * DEPTH;
+            UNROLL for (unsigned i = lane; i < COLUMNS * CHUNKS; i += WARP_SIZE) {
+                if (copies) {
+                    unsigned n = i / CHUNKS, l = from + i % CHUNKS * 4;
+                    bool inside = first + n < p.columns && l < p.k;
+                    unsigned valid = inside ? min(16u, 4 * (p.k - l)) : 0;
+                    copy_start(four_of(stage, n, i % CHUNKS), inside ? w + (first + n) * p.right_row + l : w, valid);
+                } else {
+                    float four[4];
+                    four_of_any(params, first + i % COLUMNS, from + i / COLUMNS * 4, false, four);
+                    store_quad(four_of(stage, i % COLUMNS, i / COLUMNS), four);
+                }
             }
-            UNROLL for (unsigned i = 0; i < 4; i++) sum[m] = fmaf(four[i], w[i], sum[m]);
+            for (unsigned i = lane; i < p.rows * (DEPTH / EACH); i += WARP_SIZE) {
+                unsigned m = i / (DEPTH / EACH), l = from + i % (DEPTH / EACH) * EACH;
+                unsigned count = l < p.k ? min(EACH, p.k - l) : 0;
+                const T* at = x + m * p.left_row + (count > 0 ? l : 0);
+                T* to = &stage.x[m][l - from];
+                if (p.left_way == ALONG) {
+                    copy_start(to, at, count * sizeof(T));
+                } else {
+                    UNROLL for (unsigned e = 0; e < EACH; e++) to[e] = e < count ? at[e] : T{};
+                }
+            }
+        }
+        copy_commit();
+    };
+    float sum[ROWS / 4] = {};
+    ROLLED for (unsigned step = 0; step < RING - 1; step++) start(step);
+    for (unsigned step = 0; step < steps; step++) {
+        copy_wait<RING - 2>();
+        // All lanes are done with the step before, whose place is the next one's.
+        __syncwarp();
+        start(step + RING - 1);
+        Stage& stage = shared.ring[warp][step % RING];
+        UNROLL for (unsigned chunk = 0; chunk < CHUNKS; chunk++) {
+            float weights[4];
+            load_quad(four_of(stage, lane % COLUMNS, chunk), weights);
+            UNROLL for (unsigned i = 0; i < ROWS / 4; i++) {
+                if (4 * i >= p.rows) continue;
+                float four[4];
+                load_quad(&stage.x[lane / COLUMNS + 4 * i][4 * chunk], four);
+                UNROLL for (unsigned k = 0; k < 4; k++) sum[i] = fmaf(four[k], weights[k], sum[i]);
+            }
         }
     }
-    UNROLL for (unsigned m = 0; m < ROWS; m++) shared.sums[warp][m][lane] = sum[m];
+    UNROLL for (unsigned i = 0; i < ROWS / 4; i++) shared.sums[warp][lane / COLUMNS + 4 * i][lane % COLUMNS] = sum[i];
     __syncthreads();
-    T* out = reinterpret_cast<T*>(p.out);
-    for (unsigned m = warp; m < ROWS; m += PARTS) {
-        if (m >= p.rows || column >= p.columns) continue;
-        float total = 0.0f;
-        for (unsigned part = 0; part * p.part < p.k; part++) total += shared.sums[part][m][lane];
-        out[m * p.out_row + column] = layer<T>(p)(total, T{}, column);
-    }
+    unsigned m = threadIdx.x / COLUMNS, n = threadIdx.x % COLUMNS;
+    if (m >= p.rows || first + n >= p.columns) return;
+    float total = 0.0f;
+    for (unsigned part = 0; part * p.part < p.k; part++) total += shared.sums[part][m][n];
+    reinterpret_cast<T*>(p.out)[m * p.out_row + first + n] = layer<T>(p)(total, T{}, first + n);
 }
 
 #define HALVES(name, T)                                                                                                  \
@@ -165,14 +207,14 @@ DEVICE void linear_few_words(const LinearParams& params) {
     KERNEL(linear_##name##_large_across, ProductParams, 256) { linear_halves<T, 4, 4, 2, 4, true>(p); }                  \
     KERNEL(linear_##name##_small_across, ProductParams, 128) { linear_halves<T, 2, 4, 2, 2, true>(p); }                  \
     KERNEL(linear_##name##_few, ProductParams, 256) { linear_few_halves<T>(p); }
-#define WORDS(name, T)                                                                                                   \
-    KERNEL(linear_words_small_##name, LinearParams, 256) { linear_words<T, 64, 4, 16>(p); }                            \
-    KERNEL(linear_words_few_##name, LinearParams, 256) { linear_few_words<T, FEW_ROWS>(p); }
+#define WORDS(name, T, ring)                                                                                   \
+    KERNEL(linear_words_small_##name, LinearParams, 256) { linear_words<T, 64, 4, 16>(p); }                    \
+    SHARING_KERNEL(linear_words_few_##name, LinearParams, 256, 3) { linear_few_words<T, FEW_ROWS, 16, ring>(p); } \
+    SHARING_KERNEL(linear_words_four_##name, LinearParams, 256, 3) { linear_few_words<T, 4, 32, ring>(p); }
 
 HALVES(bf16, Bf16)
 HALVES(f16, F16)
-WORDS(f32, float)
+WORDS(f32, float, 3)
 KERNEL(linear_words_f32_large, LinearParams, 256) { linear_words<float, 128, 8, 8>(p); }
-KERNEL(linear_words_f32_four, LinearParams, 256) { linear_few_words<float, 4>(p); }
-WORDS(bf16, Bf16)
-WORDS(f16, F16)
+WORDS(bf16, Bf16, 4)
+WORDS(f16, F16, 4)

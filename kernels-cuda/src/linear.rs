@@ -203,7 +203,7 @@ impl CudaBackend {
         // Rows of f32 are what this way is for; it takes others where a weight leaves no better one.
         let tile = if layer.dtype == DType::F32 { Tile::of(self, layer.rows, layer.columns, 1) } else { Tile::Small };
         let kernel = match (layer.dtype, few, tile) {
-            (DType::F32, true, _) if layer.rows <= 4 => "linear_words_f32_four",
+            (dtype, true, _) if layer.rows <= 4 => by_float!("linear_words_four", dtype),
             (DType::F32, false, Tile::Large) => "linear_words_f32_large",
             (_, true, _) => by_float!("linear_words_few", layer.dtype),
             (_, false, _) => by_float!("linear_words_small", layer.dtype),
@@ -213,7 +213,7 @@ impl CudaBackend {
             source: &SOURCE,
             kernel,
             threads: 256,
-            blocks: if few { layer.columns.div_ceil(32).into() } else { tile.blocks(layer.rows, layer.columns) },
+            blocks: if few { layer.columns.div_ceil(8).into() } else { tile.blocks(layer.rows, layer.columns) },
             params: bytemuck::bytes_of(&LinearParams { product, coded }),
         })
     }

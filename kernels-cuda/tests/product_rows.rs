@@ -35,7 +35,7 @@ fn check<T: Element + Copy + Default + PartialEq>(name: &str, convert: impl Fn(f
     let packed = gpu.pack(weight).unwrap();
     let x: Vec<T> = (0..M * K).map(|i| convert(value(i))).collect();
     let all = layer(&gpu, &x, &packed, M);
-    for rows in [1, 7, 16, 17] {
+    for rows in [1, 4, 7, 16, 17] {
         assert!(layer(&gpu, &x, &packed, rows) == all[..rows * N], "{name}: {rows} rows");
     }
 }
@@ -49,6 +49,17 @@ fn two_of_four(dtype: DType) -> [Weight; 2] {
     let floats = Values::from_f32(dtype, &floats).unwrap().into();
     [codes, floats]
         .map(|stored| Weight::Sparse(Sparse::new(N, K, Pattern::TwoOfFour { places: places.clone() }, stored).unwrap()))
+}
+
+/// A weight of f32, which is staged as it lies, and others, which are widened on the way.
+#[test]
+fn in_f32() {
+    let values: Vec<f32> = (0..N * K).map(|i| value(5 * i + 2)).collect();
+    for dtype in [DType::F32, DType::Bf16] {
+        let weight = Weight::dense(N, K, Values::from_f32(dtype, &values).unwrap()).unwrap();
+        check(&weight.format(), |v| v, &weight);
+        check(&weight.format(), f16::from_f32, &weight);
+    }
 }
 
 #[test]

@@ -47,8 +47,15 @@ struct Problem {
     // A row among the rows of all problems.
     DEVICE Stride number(unsigned row) const { return (static_cast<Stride>(batch) * p.kv_heads + kv_head) * p.rows + row; }
 
+    // Of a split of the keys: a row's sums over values.
     DEVICE float* part(unsigned row, unsigned split) const {
-        return reinterpret_cast<float*>(p.parts) + (number(row) * p.splits + split) * (2 + static_cast<Stride>(p.head_dim));
+        return reinterpret_cast<float*>(p.parts) + (number(row) * p.splits + split) * p.head_dim;
+    }
+
+    // Its greatest score, and its sum of weights relative to that.
+    DEVICE float* tally(unsigned row, unsigned split) const {
+        Stride parts = static_cast<Stride>(p.batch) * p.kv_heads * p.rows * p.splits;
+        return reinterpret_cast<float*>(p.parts) + parts * p.head_dim + 2 * (number(row) * p.splits + split);
     }
 };
 

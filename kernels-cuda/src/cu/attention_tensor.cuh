@@ -18,10 +18,11 @@ struct Rows {
 
     DEVICE Chunk<T>* at(unsigned row, unsigned chunk) const { return chunks + row * (WIDTH / 8) + (chunk ^ (row & 7)); }
 
-    // Starts to load `COUNT` rows from `first` on; those from `end` on, and columns from `columns` on, are zeros.
-    template <int COUNT, class Row>
+    // THREADS threads, a warp or the block, start to load `COUNT` rows from `first` on; those from `end` on, and columns from `columns`
+    // on, are zeros.
+    template <int COUNT, int THREADS = ATTENTION_THREADS, class Row>
     DEVICE void load(unsigned first, unsigned end, unsigned columns, bool whole, Row row_at) const {
-        UNROLL for (unsigned i = threadIdx.x; i < COUNT * WIDTH / 8; i += ATTENTION_THREADS) {
+        UNROLL for (unsigned i = threadIdx.x % THREADS; i < COUNT * WIDTH / 8; i += THREADS) {
             unsigned row = i / (WIDTH / 8), column = i % (WIDTH / 8) * 8;
             unsigned count = first + row < end && column < columns ? min(columns - column, 8u) : 0;
             const T* from = row_at(count > 0 ? first + row : first) + (count > 0 ? column : 0);

@@ -321,8 +321,8 @@ typedef struct {
     AttentionPlace dv;
     Address lengths;
     Stride lengths_step;
-    /** Forward: [B, KvH, rows, splits, 2 + D], greatest score in bits, sum of weights and sums over values of each split of the keys.
-        Backward: [B, KvH, rows], the delta of each row. */
+    /** Forward: of each split of the keys, sums over values [B, KvH, rows, splits, D], and behind them all [B, KvH, rows, splits, 2],
+        greatest score in bits and sum of weights. Backward: [B, KvH, rows], the delta of each row. */
     Address parts;
     unsigned batch;
     unsigned seq_q;
@@ -337,6 +337,7 @@ typedef struct {
     unsigned slices;
     /** Blocks for the rows (or keys) of a problem. */
     unsigned tiles;
+    /** Of the keys: 1 where no part has to be joined. */
     unsigned splits;
     unsigned causal;
     /** Whether inputs, and outputs, are aligned to 16 bytes in every row. */
