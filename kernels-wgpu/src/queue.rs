@@ -49,7 +49,8 @@ pub(crate) struct Dispatch<'a> {
 /// Device, queue and what is gathered for it.
 pub(crate) struct Queue {
     device: Device,
-    queue: wgpu::Queue,
+    /// None only while this is dropped.
+    queue: Option<wgpu::Queue>,
     limits: Limits,
     faults: Faults,
     counters: Counters,
@@ -99,7 +100,7 @@ impl Queue {
         broken: Option<&'static str>,
     ) -> Self {
         let (report, state, transfer) = (Report::new(&device), Mutex::default(), Mutex::default());
-        Queue { device, queue, limits, faults, counters, compilations, broken, report, state, transfer }
+        Queue { device, queue: Some(queue), limits, faults, counters, compilations, broken, report, state, transfer }
     }
 
     pub fn device(&self) -> &Device {
@@ -285,11 +286,17 @@ impl Queue {
         if let Some(encoder) = state.encoder.take() {
             state.transfers = 0;
             state.belt.close();
-            self.queue.submit(params.into_iter().chain([encoder.finish()]));
+            self.start(params.into_iter().chain([encoder.finish()]));
             state.belt.recall();
         }
         self.collect(state);
         state.bindings.forget(std::mem::take(&mut state.gone));
+    }
+
+    fn start(&self, commands: impl IntoIterator<Item = CommandBuffer>) {
+        let Some(queue) = &self.queue else { return };
+        // A fault comes out of whatever is asked next.
+        let _ = self.faults.caught(|| queue.submit(commands));
     }
 
     /// What brings the parameters of the dispatches gathered to where they read them, before the rest of the next submission.
@@ -333,7 +340,11 @@ impl Queue {
 
     /// Copies whole words from the host, before the next submission.
     fn put(&self, state: &mut State, to: &wgpu::Buffer, offset_bytes: u64, words: &[u8]) -> Result<()> {
-        let write = || within_memory(&self.device, &self.counters, || self.queue.write_buffer(to, offset_bytes, words));
+        let write = || {
+            within_memory(&self.device, &self.counters, || {
+                self.queue.iter().for_each(|queue| queue.write_buffer(to, offset_bytes, words))
+            })
+        };
         self.insist(state, words.len() as u64, |_| write())
     }
 
@@ -364,7 +375,7 @@ impl Queue {
         }
         // Large ones start at once, so that the host's copies do not pile up.
         if bytes.len() >= LARGE_WRITE_BYTES {
-            self.queue.submit([]);
+            self.start([]);
         }
         Ok(())
     }
@@ -463,10 +474,18 @@ impl Queue {
 
     fn poll(&self) -> Result<()> {
         self.counters.waited();
-        if let Err(error) = self.device.poll(PollType::wait_indefinitely()) {
+        if let Err(error) = self.faults.caught(|| self.device.poll(PollType::wait_indefinitely()))? {
             return Err(self.faults.fail(error.to_string()));
         }
         self.faults.check()
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // wgpu waits for the device once more, and whom a fault of that could be told is gone.
+        let queue = self.queue.take();
+        let _ = self.faults.caught(|| drop(queue));
     }
 }
 

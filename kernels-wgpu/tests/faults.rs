@@ -5,6 +5,7 @@ use kernels::weight::{Bits, Quant, QuantScheme};
 use kernels::{Backend, Buffer, DType, Error, Layout, Memory, Op, Result, Weight};
 use kernels_wgpu::WgpuBackend;
 use std::time::{Duration, Instant};
+use wgpu::{BufferDescriptor, BufferUsages, MapMode};
 
 fn open() -> WgpuBackend {
     WgpuBackend::new(None).unwrap_or_else(|error| panic!("{error}"))
@@ -75,6 +76,40 @@ fn a_device_destroyed_under_a_thread_that_works_and_waits_ends_its_work() {
     });
     assert!(matches!(fault, Error::Fault { backend: "wgpu", .. }), "{fault}");
     assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+/// A panic of a callback within wgpu: wgpu's own, where a driver loses the device while it is waited for, come the same way, but no
+/// driver here loses one.
+fn panic_within_wgpu(gpu: &WgpuBackend) -> wgpu::Buffer {
+    let usage = BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC;
+    let buffer = gpu.device().create_buffer(&BufferDescriptor { label: None, size: 16, usage, mapped_at_creation: false });
+    buffer.map_async(MapMode::Write, .., |_| panic!("an end of the device"));
+    buffer
+}
+
+#[test]
+fn a_panic_of_a_submission_or_a_wait_is_a_sticky_fault() {
+    for submits in [false, true] {
+        let gpu = open();
+        let mut x = gpu.alloc(DType::F32, 64).unwrap();
+        if submits {
+            Fill { value: 2.0, out: x.view_mut([64]).unwrap() }.run(&gpu).unwrap();
+        }
+        let _waited_for = panic_within_wgpu(&gpu);
+        let fault = Error::Fault { backend: "wgpu", op: "sync", what: "an end of the device".into() };
+        assert_eq!(gpu.sync(), Err(fault.clone()));
+        let mut host = [0f32; 64];
+        assert_eq!(Download::new(x.view([64]).unwrap(), &mut host).run(&gpu), Err(fault.clone()));
+        assert_eq!(gpu.alloc(DType::F32, 4).map(drop), Err(fault));
+    }
+    open().sync().unwrap();
+}
+
+#[test]
+fn a_panic_of_the_wait_in_which_a_backend_ends_is_told_to_no_one() {
+    let gpu = open();
+    let _waited_for = panic_within_wgpu(&gpu);
+    drop(gpu);
 }
 
 #[test]
