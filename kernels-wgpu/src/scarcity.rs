@@ -58,6 +58,32 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_brought_uploads_makes_room_too() {
+        let gpu = open();
+        let mut x = gpu.alloc(DType::F32, 1 << 18).unwrap();
+        let kept = |chunks: u64| chunks * (256 << 10);
+        for len in [LEN, 1 << 18] {
+            Upload::new(&vec![7f32; len], x.view_mut([1 << 18]).unwrap().narrow(0, 0, len).unwrap()).run(&gpu).unwrap();
+        }
+        gpu.sync().unwrap();
+        assert_eq!(gpu.queue.staging_kept(), kept(1) + (1 << 20));
+        gpu.counters.refuse(1);
+        gpu.alloc(DType::F32, 3 * LEN).unwrap();
+        assert_eq!(gpu.queue.staging_kept(), 0);
+    }
+
+    #[test]
+    fn what_is_said_to_be_wanted_is_what_the_call_wanted() {
+        let gpu = open();
+        let mut x = gpu.alloc(DType::F32, LEN).unwrap();
+        Fill { value: 2.0, out: x.view_mut([LEN]).unwrap() }.run(&gpu).unwrap();
+        // The call's own memory, and twice that which submitting what is gathered would take.
+        gpu.counters.refuse(3);
+        exhausted(gpu.alloc(DType::F32, 3 * LEN), 12 * LEN as u64);
+        assert_eq!(copied(&gpu, &x).unwrap(), [2.0; LEN]);
+    }
+
+    #[test]
     fn transfers_without_memory_say_so_and_come_later() {
         let gpu = open();
         let (mut x, mut large) = (gpu.alloc(DType::F32, LEN).unwrap(), gpu.alloc(DType::F32, 1 << 20).unwrap());

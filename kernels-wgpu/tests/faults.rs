@@ -78,6 +78,51 @@ fn a_device_destroyed_under_a_thread_that_works_and_waits_ends_its_work() {
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
+/// Runs alone in a process of its own, that has no more than 4 GiB of addresses.
+#[test]
+fn in_a_process_with_little_memory() {
+    if std::env::var_os("SIZEWISE_LITTLE_MEMORY").is_none() {
+        return;
+    }
+    let gpu = open();
+    if !gpu.info().software {
+        return; // its memory is its own
+    }
+    let len = 256 << 20;
+    let values = vec![7u8; len];
+    let mut x = gpu.alloc(DType::U8, len).unwrap();
+    let mut others = Vec::new();
+    let full = loop {
+        match gpu.alloc(DType::U8, 64 << 20) {
+            Ok(buffer) => others.push(buffer),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full, Error::OutOfMemory { backend: "wgpu", wanted_bytes: 64 << 20 });
+    // Room for what the program itself takes, and for no upload.
+    others.truncate(others.len() - 2);
+    let upload = |x: &mut Buffer| Upload::new(&values, x.view_mut([len])?).run(&gpu);
+    assert_eq!(upload(&mut x), Err(Error::OutOfMemory { backend: "wgpu", wanted_bytes: len as u64 }));
+    drop(others);
+    upload(&mut x).unwrap();
+    let mut host = [0u8; 8];
+    Download::new(x.view_as(Layout::strided([8], &[1], len - 8).unwrap()).unwrap(), &mut host).run(&gpu).unwrap();
+    assert_eq!(host, [7; 8]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_upload_without_memory_leaves_the_device_usable() {
+    let run = std::process::Command::new("sh")
+        .args(["-c", "ulimit -v 4194304; exec \"$0\" --exact in_a_process_with_little_memory"])
+        .env("SIZEWISE_LITTLE_MEMORY", "1")
+        .arg(std::env::current_exe().unwrap())
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(String::from_utf8_lossy(&run.stdout).contains("1 passed"));
+}
+
 /// A panic of a callback within wgpu: wgpu's own, where a driver loses the device while it is waited for, come the same way, but no
 /// driver here loses one.
 fn panic_within_wgpu(gpu: &WgpuBackend) -> wgpu::Buffer {
