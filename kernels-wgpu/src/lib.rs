@@ -44,7 +44,8 @@
 //! Which tile a product is computed in depends on its size, by a seeded table for the class of device, or by measurement:
 //! [`WgpuBackend::tune`] (`cargo xtask doctor --tune`) times the tiles on the device and keeps the choices on disk. No choice changes a
 //! bit of a result: every tile adds the terms of an output in the same chain. That is by design, and in the forms that are
-//! timed the device is asked first: a tile whose bits differ from the seeded one's is not chosen, and told of.
+//! timed the device is asked first: a tile whose products are wrong by their definition, or have other bits than those of most tiles, is
+//! told of and used no more, the seeded choice or not; an op with products for which no tile is left is refused.
 //!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
 //! `SIZEWISE_WGPU` forces paths, for tests, by words separated by commas:

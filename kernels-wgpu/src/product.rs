@@ -2,6 +2,8 @@
 
 use crate::pipeline::Shader;
 use crate::tuning::Tuning;
+use kernels::Op;
+use kernels::ops::{Linear, LinearInt8, Matmul};
 
 /// Sums of a workgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,15 @@ impl Family {
             Family::LinearInt8 => "linear_int8",
         }
     }
+
+    /// The op it is part of.
+    pub fn op(self) -> &'static str {
+        match self {
+            Family::Matmul | Family::MatmulInt8 => Matmul::NAME,
+            Family::Linear | Family::LinearCodes => Linear::NAME,
+            Family::LinearInt8 => LinearInt8::NAME,
+        }
+    }
 }
 
 impl Tile {
@@ -58,16 +69,18 @@ impl Tile {
         }
     }
 
-    /// The one for a product on a device: the fastest by measurement, else as large as leaves enough workgroups.
+    /// The one for a product on a device: the fastest by measurement, else as large as leaves enough workgroups, of those that were not
+    /// left out.
     pub fn of(tuning: &Tuning, family: Family, m: u32, n: u32, batch: u32) -> Self {
         let tiles = |side: u32| u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side)) * u64::from(batch);
         let measured = if batch == 1 { tuning.measured.tile(family, m, n) } else { None };
+        let may = |tile| tuning.may(family, tile);
         match tuning.tile.or(measured) {
             Some(tile) => tile,
-            None if tuning.broadcast && tiles(128) >= 2 => Tile::Broadcast,
-            None if tuning.large && m > 64 && n > 64 && tiles(128) >= tuning.workgroups => Tile::Large,
-            None if m > 32 && n > 32 && tiles(64) * 2 >= tuning.workgroups => Tile::Middle,
-            None => Tile::Small,
+            None if may(Tile::Broadcast) && tiles(128) >= 2 => Tile::Broadcast,
+            None if may(Tile::Large) && m > 64 && n > 64 && tiles(128) >= tuning.workgroups => Tile::Large,
+            None if may(Tile::Middle) && m > 32 && n > 32 && tiles(64) * 2 >= tuning.workgroups => Tile::Middle,
+            None => Tile::ALL.into_iter().find(|tile| may(*tile)).unwrap_or(Tile::Small),
         }
     }
 

@@ -28,12 +28,13 @@ impl WgpuBackend {
     /// # Errors
     /// A fault of the device.
     pub fn self_test(&self) -> Result<Vec<Wrong>> {
-        self.queue.faults().quarantine(&self.info.name, &[]);
+        self.queue.faults().quarantine(&self.info.name, &self.tuning.unusable());
         let mut wrong = Vec::new();
         for (op, trial) in TRIALS {
             let what = match trial(&Desk(self)) {
                 Ok(answer) => differs(&answer),
                 Err(fault @ Error::Fault { .. }) => return Err(fault),
+                Err(Error::Quarantined { what, .. }) => Some(what),
                 Err(error) => Some(error.to_string()),
             };
             wrong.extend(what.map(|what| Wrong { op, what }));
