@@ -37,9 +37,12 @@ impl Faults {
         })
     }
 
-    /// Refuses these ops of a device from now on, and no others.
-    pub fn quarantine(&self, device: &str, wrong: &[Wrong]) {
-        self.with(|record| (record.device, record.quarantined) = (device.to_owned(), wrong.to_vec()));
+    /// Refuses these ops of a device from now on, and no others. Those that were before.
+    pub fn quarantine(&self, device: &str, wrong: Vec<Wrong>) -> Vec<Wrong> {
+        self.with(|record| {
+            device.clone_into(&mut record.device);
+            std::mem::replace(&mut record.quarantined, wrong)
+        })
     }
 
     /// # Errors

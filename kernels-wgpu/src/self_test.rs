@@ -26,21 +26,28 @@ impl WgpuBackend {
     /// [`WgpuBackend::tested`].
     ///
     /// # Errors
-    /// A fault of the device.
+    /// A fault of the device, or `OutOfMemory`: then there is no verdict, and what was refused before still is.
     pub fn self_test(&self) -> Result<Vec<Wrong>> {
-        self.queue.faults().quarantine(&self.info.name, &self.tuning.unusable());
-        let mut wrong = Vec::new();
-        for (op, trial) in TRIALS {
-            let what = match trial(&Desk(self)) {
-                Ok(answer) => differs(&answer),
-                Err(fault @ Error::Fault { .. }) => return Err(fault),
-                Err(Error::Quarantined { what, .. }) => Some(what),
-                Err(error) => Some(error.to_string()),
-            };
-            wrong.extend(what.map(|what| Wrong { op, what }));
-        }
+        let faults = self.queue.faults();
+        let before = faults.quarantine(&self.info.name, self.tuning.unusable());
+        let wrong = match self.wrong() {
+            Ok(wrong) => wrong,
+            Err(error) => {
+                faults.quarantine(&self.info.name, before);
+                return Err(error);
+            }
+        };
         self.refuse(&wrong);
         self.cache.keep(KEPT, &written(&self.tuning, &wrong));
+        Ok(wrong)
+    }
+
+    fn wrong(&self) -> Result<Vec<Wrong>> {
+        let mut wrong = Vec::new();
+        for (op, trial) in TRIALS {
+            let what = found(trial(&Desk(self)).map(|answer| differs(&answer)))?;
+            wrong.extend(what.map(|what| Wrong { op, what }));
+        }
         Ok(wrong)
     }
 
@@ -62,7 +69,20 @@ impl WgpuBackend {
         for Wrong { op, what } in wrong {
             notice(&format!("{op} computes wrong on {} and is refused: {what}", self.info.name));
         }
-        self.queue.faults().quarantine(&self.info.name, wrong);
+        self.queue.faults().quarantine(&self.info.name, wrong.to_vec());
+    }
+}
+
+/// What is wrong with an op, if anything is.
+///
+/// # Errors
+/// What says nothing of an op: a fault, `OutOfMemory`.
+fn found(differs: Result<Option<String>>) -> Result<Option<String>> {
+    match differs {
+        Err(error @ (Error::Fault { .. } | Error::OutOfMemory { .. })) => Err(error),
+        Err(Error::Quarantined { what, .. }) => Ok(Some(what)),
+        Err(error) => Ok(Some(error.to_string())),
+        Ok(what) => Ok(what),
     }
 }
 
@@ -139,6 +159,21 @@ mod tests {
             assert_eq!(read(&seeded, format!("{}\n{text}", tiles(&seeded)).as_bytes()), None);
         }
         assert_eq!((read(&seeded, b""), read(&seeded, b"softmax wrong\n"), read(&seeded, b"\xff")), (None, None, None));
+    }
+
+    #[test]
+    fn want_of_memory_is_no_verdict() {
+        let folder = tempfile::tempdir().unwrap();
+        let adapter = adapter(None).unwrap_or_else(|error| panic!("{error}"));
+        let on = open(&adapter, "", Cache::new(Some(folder.path().to_owned()), &adapter.get_info(), "")).unwrap();
+        let refused = || on.queue.faults().enter("copy").is_err();
+        on.refuse(&[Wrong { op: "copy", what: "of an earlier test".into() }]);
+        on.counters.refuse(2);
+        assert!(matches!(on.self_test(), Err(Error::OutOfMemory { .. })));
+        assert!(refused());
+        assert_eq!(on.cache.load(KEPT), None);
+        assert_eq!(on.self_test(), Ok(Vec::new()));
+        assert!(!refused() && on.cache.load(KEPT).is_some());
     }
 
     /// A verdict on other tiles does not let these run.
