@@ -44,6 +44,12 @@ impl Measured {
         self.left_out[family as usize][tile as usize] = true;
     }
 
+    /// Whether anything was found out about products of this family that the seeded choice does not say.
+    pub fn is_about(&self, family: Family) -> bool {
+        let (fastest, left_out) = (&self.fastest[family as usize], &self.left_out[family as usize]);
+        fastest.iter().flatten().any(Option::is_some) || left_out.contains(&true)
+    }
+
     /// A line for each choice: family, rows, columns, tile; and one for each tile that is left out: family, `without`, tile.
     pub fn written(&self) -> Vec<u8> {
         let mut text = String::new();

@@ -309,3 +309,46 @@ fn decoded(coded: kernels::weight::Coded<'_>, j: usize, p: usize) -> (f64, f64) 
     let (scaled, min) = (f64::from(group.scale) * steps, f64::from(group.min));
     (scaled - min, scaled.abs() + min.abs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::{adapter, open};
+    use crate::cache::Cache;
+
+    /// The bound is far below what an element more or less in a sum makes.
+    #[test]
+    fn products_of_every_form_are_what_they_are_by_definition_and_others_are_not() {
+        let adapter = adapter(None).unwrap_or_else(|error| panic!("{error}"));
+        let on = open(&adapter, "tile-32", Cache::none()).unwrap();
+        for form in Family::ALL.into_iter().flat_map(Form::of) {
+            let mut specimen = Specimen::new(&on, form, [5, 60, 133]).unwrap();
+            specimen.run().unwrap();
+            let mut result = specimen.result().unwrap();
+            assert_eq!(specimen.differs(&result), None);
+            let (i, j) = (3, 7);
+            result[i * 60 + j] += f64::from(specimen.scales[i])
+                * f64::from(specimen.rows[i * specimen.size[2]]).abs()
+                * (specimen.right)(j, 0).0.abs();
+            let told = specimen.differs(&result);
+            assert!(told.as_ref().is_some_and(|what| what.contains("value 187 of 300")), "{form:?}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn elements_of_every_row_are_looked_at() {
+        let adapter = adapter(None).unwrap_or_else(|error| panic!("{error}"));
+        let on = open(&adapter, "", Cache::none()).unwrap();
+        for [m, n] in [[37, 150], [8, 4096], [512, 64], [125, 252]] {
+            let mut specimen = Specimen::new(&on, Form::Matrices { dtype: DType::I8, columns: false }, [m, n, 16]).unwrap();
+            specimen.run().unwrap();
+            let right = specimen.result().unwrap();
+            assert_eq!(specimen.differs(&right), None);
+            for row in 0..m {
+                let mut wrong = right.clone();
+                wrong[row * n..(row + 1) * n].fill(f64::NAN);
+                assert!(specimen.differs(&wrong).is_some(), "row {row} of {m} × {n}");
+            }
+        }
+    }
+}
