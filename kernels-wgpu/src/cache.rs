@@ -78,6 +78,10 @@ impl Cache {
     fn read(&self, path: &Path, what: &str) -> io::Result<Vec<u8>> {
         let damaged = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason);
         let mut bytes = Vec::new();
+        // Opening a pipe would wait for someone to write to it.
+        if !fs::metadata(path)?.is_file() {
+            return Err(damaged("it is no file"));
+        }
         File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MOST_BYTES {
             return Err(damaged("it is too large"));
@@ -268,6 +272,19 @@ mod tests {
             assert_ne!(base, other);
         }
         assert!(base != subject(&about, "small", "") && base != subject(&about, "", "14.1"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_left_aside_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = cache(folder.path(), "a");
+        let (tuning, verdict) = (of.path(folder.path(), "tuning"), of.path(folder.path(), "verdict"));
+        fs::create_dir(tuning).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(verdict).status().unwrap().success());
+        let (done, loaded) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send((of.load("tuning"), of.load("verdict"))));
+        assert_eq!(loaded.recv_timeout(std::time::Duration::from_secs(5)), Ok((None, None)));
     }
 
     #[test]
