@@ -72,6 +72,14 @@ impl Belt {
         Some(chunk)
     }
 
+    /// Makes sure that so many chunks are free, where the device has memory for them.
+    pub fn reserve(&mut self, device: &Device, counters: &Counters, chunks: usize) -> Option<()> {
+        let chunks = (0..chunks).map(|_| self.chunk(device, counters, CHUNK_BYTES)).collect::<Option<Vec<_>>>()?;
+        self.kept_bytes += chunks.len() as u64 * CHUNK_BYTES;
+        self.free.extend(chunks);
+        Some(())
+    }
+
     /// To be called before a submission that copies from here.
     pub fn close(&mut self) {
         if let Some((chunk, _)) = self.open.take() {
@@ -97,15 +105,13 @@ impl Belt {
         }
     }
 
-    /// Whether a chunk can be kept, if need be in place of those that have been free for longest.
+    /// Whether a chunk can be kept, if need be in place of those of other sizes that have been free for longest.
     fn has_room(&mut self, size: u64) -> bool {
-        if size > MOST_BYTES {
-            return false;
+        while size <= MOST_BYTES && self.kept_bytes + size > MOST_BYTES {
+            let Some(at) = self.free.iter().position(|chunk| chunk.size() != size) else { return false };
+            self.kept_bytes -= self.free.remove(at).size();
         }
-        while self.kept_bytes + size > MOST_BYTES && !self.free.is_empty() {
-            self.kept_bytes -= self.free.remove(0).size();
-        }
-        self.kept_bytes + size <= MOST_BYTES
+        size <= MOST_BYTES
     }
 
     /// Lets go of what is free.

@@ -247,12 +247,41 @@ impl Queue {
     /// # Errors
     /// `Limit` for more workgroups than 32 bits count; `OutOfMemory`; the first fault so far.
     pub fn dispatch(&self, dispatch: &Dispatch<'_>) -> Result<()> {
-        if dispatch.groups == 0 || self.broken == Some(dispatch.op) {
-            return self.faults.check();
-        }
-        let [across, down] = fold(dispatch.op, dispatch.groups)?;
+        self.dispatch_all(std::slice::from_ref(dispatch))
+    }
+
+    /// Queues dispatches: but for a fault, all of them or none.
+    ///
+    /// # Errors
+    /// Those of [`Queue::dispatch`].
+    pub fn dispatch_all(&self, dispatches: &[Dispatch<'_>]) -> Result<()> {
+        dispatches.iter().try_for_each(|of| fold(of.op, of.groups).map(drop))?;
         let mut state = self.state();
         let state = &mut *state;
+        self.make_room(state, dispatches.len())?;
+        dispatches.iter().try_for_each(|of| self.gather(state, of))?;
+        self.faults.check()
+    }
+
+    /// Makes sure that want of memory does not come between so many dispatches.
+    fn make_room(&self, state: &mut State, dispatches: usize) -> Result<()> {
+        if dispatches > SLOTS - state.params.len() / SLOT_BYTES {
+            self.submit(state)?;
+        }
+        self.slots(state)?;
+        let submissions = dispatches.saturating_sub(1) / SLOTS;
+        if submissions == 0 {
+            return Ok(());
+        }
+        let wanted_bytes = submissions as u64 * CHUNK_BYTES;
+        self.insist(state, wanted_bytes, |state| state.belt.reserve(&self.device, &self.counters, submissions))
+    }
+
+    fn gather(&self, state: &mut State, dispatch: &Dispatch<'_>) -> Result<()> {
+        if dispatch.groups == 0 || self.broken == Some(dispatch.op) {
+            return Ok(());
+        }
+        let [across, down] = fold(dispatch.op, dispatch.groups)?;
         if state.params.len() == SLOTS * SLOT_BYTES {
             self.submit(state)?;
         }
@@ -273,7 +302,7 @@ impl Queue {
         let end = state.params.len() + SLOT_BYTES;
         state.params.extend_from_slice(dispatch.params);
         state.params.resize(end, 0);
-        self.faults.check()
+        Ok(())
     }
 
     /// Where the parameters of dispatches lie on the device.
@@ -398,7 +427,12 @@ impl Queue {
         }
         let most = self.limits.max_buffer_size / VECTOR_BYTES * VECTOR_BYTES;
         let grown = bytes.checked_next_power_of_two().unwrap_or(bytes).min(most).max(bytes);
-        let fresh = Arc::new(self.allocate(op, grown, usage)?);
+        let made = match self.allocate(op, grown, usage) {
+            // There may be room for what is wanted, and none for what it is rounded up to.
+            Err(Error::OutOfMemory { .. }) if grown > bytes => self.allocate(op, bytes, usage),
+            made => made,
+        };
+        let fresh = Arc::new(made?);
         Ok(slot(&mut self.state()).insert(fresh).clone())
     }
 
@@ -481,7 +515,7 @@ impl Drop for Queue {
 
 /// Workgroups in two dimensions of at most [`MAX_GROUPS`] each; kernels skip what is beyond the number asked for.
 fn fold(op: &'static str, groups: u64) -> Result<[u32; 2]> {
-    let across = groups.min(MAX_GROUPS);
+    let across = groups.clamp(1, MAX_GROUPS);
     let down = groups.div_ceil(across);
     if down > MAX_GROUPS || across * down > u32::MAX.into() {
         return Err(Error::Limit { op, what: "workgroups", limit: MAX_GROUPS * MAX_GROUPS, got: groups });
