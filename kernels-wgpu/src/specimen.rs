@@ -80,9 +80,11 @@ pub(crate) struct Specimen<'a> {
     /// The rows, and the factors they are multiplied by.
     rows: Vec<f32>,
     scales: Vec<f32>,
-    /// The factor of a column and a term, and the sum of the magnitudes it is made of.
-    right: Box<dyn Fn(usize, usize) -> (f64, f64)>,
+    right: Right,
 }
+
+/// The factor of a column and a term, and the sum of the magnitudes it is made of.
+type Right = Box<dyn Fn(usize, usize) -> (f64, f64)>;
 
 enum Factors {
     Matmul { a: Buffer, b: Buffer },
@@ -188,7 +190,7 @@ impl<'a> Specimen<'a> {
         let x = left.upload(on)?;
         let mut rows = left.to_f32();
         let mut scales = vec![1.0; m];
-        let (factors, right): (Factors, Box<dyn Fn(usize, usize) -> (f64, f64)>) = match form {
+        let (factors, right): (Factors, Right) = match form {
             Form::Matrices { columns, .. } => {
                 let right = Elements::new(dtype, k * n, 2);
                 let (a, b) = (x, right.upload(on)?);
