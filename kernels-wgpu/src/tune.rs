@@ -489,12 +489,12 @@ mod tests {
         let of = |families: &[Family]| tune(&adapter, words, &on().cache, (families, &[(8, 64)]), &mut |_| ());
         let refused = |on: &WgpuBackend, op| on.queue.faults().enter(op).is_err();
         // Where nothing can be measured, nothing is kept.
-        on().cache.store(KEPT, b"linear 8 64 tile-64\n").unwrap();
+        on().cache.store(KEPT, b"linear_int8 8 64 tile-64\n").unwrap();
         assert!(matches!(of(&[Family::Matmul]), Err(Error::Unavailable { .. })));
-        assert_eq!(on().cache.load(KEPT).as_deref(), Some(&b"linear 8 64 tile-64\n"[..]));
+        assert_eq!(on().cache.load(KEPT).as_deref(), Some(&b"linear_int8 8 64 tile-64\n"[..]));
         assert!(!refused(&on(), "matmul"));
-        assert!(matches!(of(&[Family::Matmul, Family::LinearInt8]), Err(Error::Quarantined { op: "matmul", .. })));
-        assert!(refused(&on(), "matmul") && !refused(&on(), "linear_int8"));
+        assert!(matches!(of(&[Family::Matmul, Family::Linear]), Err(Error::Quarantined { op: "matmul", .. })));
+        assert!(refused(&on(), "matmul") && !refused(&on(), "linear"));
         let tested = on();
         let wrong = tested.self_test().unwrap();
         assert_eq!(wrong, [Wrong { op: "matmul", what: "matmul is right in no tile".into() }]);
