@@ -1,15 +1,23 @@
-//! What the kernels of this build are made of, as text: their sources, and the versions of wgpu that compile them. What was
+//! What the kernels of this build are made of, as text: their sources, the contract's, and the versions of wgpu that compile them. What was
 //! measured, tested or compiled with others is not trusted.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    println!("cargo:rerun-if-changed=src");
-    let mut hash = 0xcbf2_9ce4_8422_2325;
-    add(Path::new("src"), &mut hash)?;
-    let own = env::var("CARGO_PKG_VERSION").unwrap_or_default();
-    println!("cargo:rustc-env=SIZEWISE_WGPU_SOURCES={own}-{hash:016x}{}", compilers());
+    let version = env::var("CARGO_PKG_VERSION").unwrap_or_default();
+    let mut sources = Vec::new();
+    // How weights are laid out and what ops mean is said in `kernels`.
+    for (name, folder) in [("kernels-wgpu", "src"), ("kernels", "../kernels/src")] {
+        let mut hash = 0xcbf2_9ce4_8422_2325;
+        // Not there where this crate is built alone, from a registry; its version then says what it is.
+        if Path::new(folder).is_dir() {
+            println!("cargo:rerun-if-changed={folder}");
+            add(Path::new(folder), &mut hash)?;
+        }
+        sources.push(format!("{name}-{version}-{hash:016x}"));
+    }
+    println!("cargo:rustc-env=SIZEWISE_WGPU_SOURCES={}{}", sources.join(" "), compilers());
     Ok(())
 }
 
@@ -50,7 +58,9 @@ fn locked(text: &str) -> String {
     for line in text.lines() {
         let value = |key: &str| line.strip_prefix(key)?.strip_prefix(" = \"")?.strip_suffix('"');
         name = value("name").unwrap_or(name);
-        if let Some(version) = value("version").filter(|_| name.starts_with("wgpu") || name.starts_with("naga")) {
+        if let Some(version) =
+            value("version").filter(|_| name == "kernels" || name.starts_with("wgpu") || name.starts_with("naga"))
+        {
             versions += &format!(" {name}-{version}");
         }
     }

@@ -36,6 +36,11 @@ const BACKENDS: &[(&str, Open)] = &[("cpu", cpu), ("wgpu", wgpu), ("cuda", cuda)
 /// Names of all backends, compiled in or not.
 pub const NAMES: [&str; 3] = ["cpu", "wgpu", "cuda"];
 
+/// Whether a backend chooses among devices, so that [`Choice::device`] means something to it.
+pub fn has_devices(name: &str) -> bool {
+    name != "cpu"
+}
+
 /// Opens a backend by name.
 ///
 /// # Errors

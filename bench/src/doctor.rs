@@ -1,8 +1,9 @@
 //! `doctor`: which backends work on this machine, and whether they compute right.
 
-use crate::backends::{self, Choice, test_again};
+use crate::backends::{self, Choice, OpenError, test_again};
 use crate::check::self_test;
 use crate::kernels::Opened;
+use kernels::Error;
 use kernels::conformance::Outcome;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -18,7 +19,9 @@ pub fn tune(names: &[String], choice: &Choice) -> ExitCode {
             Ok(false) => println!("{name}: chooses nothing by measurement\n"),
             Err(error) => {
                 failed = true;
-                println!("{name}: no choice is kept\n  {error}\n");
+                let refused = matches!(error, OpenError::Backend(Error::Quarantined { .. }));
+                let kept = if refused { "kept for later runs, which refuse an op" } else { "no choice is kept" };
+                println!("{name}: {kept}\n  {error}\n");
             }
         }
     }
@@ -26,8 +29,8 @@ pub fn tune(names: &[String], choice: &Choice) -> ExitCode {
 }
 
 /// Prints what each backend says of itself and the result of a short self-test of its device. Fails if a usable device computes
-/// wrong, or if no backend is usable.
-pub fn run(opened: &[Opened]) -> ExitCode {
+/// wrong, if no backend is usable, or if `device` was asked for and none has it.
+pub fn run(opened: &[Opened], device: Option<&str>) -> ExitCode {
     let (mut usable, mut wrong) = (0, 0);
     for Opened { name, backend } in opened {
         let on = match backend {
@@ -72,7 +75,12 @@ pub fn run(opened: &[Opened]) -> ExitCode {
             start.elapsed().as_secs_f64()
         );
     }
-    if usable == 0 || wrong > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let had = opened.iter().any(|of| backends::has_devices(&of.name) && of.backend.is_ok());
+    let lacking = device.filter(|_| !had);
+    if let Some(device) = lacking {
+        println!("no backend has a device `{device}` that can be used here\n");
+    }
+    if usable == 0 || wrong > 0 || lacking.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn or_none(text: &str) -> &str {

@@ -41,6 +41,16 @@ fn a_doctor_whose_tuning_keeps_nothing_fails_whatever_works_otherwise() {
 }
 
 #[test]
+fn a_doctor_that_finds_no_device_of_the_name_fails_whatever_works_otherwise() {
+    for backends in ["cpu", "cpu,wgpu"] {
+        let output = call(&["doctor", "--backend", backends, "--device", "no such adapter"]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("no backend has a device `no such adapter`") && said.contains("groups of ops right"), "{said}");
+    }
+}
+
+#[test]
 fn a_mistake_in_a_table_is_named_by_line_and_column() {
     let folder = tempfile::tempdir().unwrap();
     let cases: [(&str, &[u8], &str); 7] = [

@@ -132,6 +132,7 @@ pub(crate) fn open_within(adapter: &Adapter, limits: Limits, forced: &str, cache
         (Some(_), None) => notice("the tiles measured on this device are left aside: they are none it has"),
         (None, _) => (),
     }
+    faults.quarantine(&about.name, tuning.unusable());
     let interface = format!("{:?}", about.backend).to_lowercase();
     let info = DeviceInfo {
         name: about.name,

@@ -1,11 +1,12 @@
 //! What is kept on disk between runs, for one device, driver, version of wgpu and state of these sources: compiled pipelines, the verdict of the
 //! self-test, and measured tiles. A file that is damaged or of something else is left aside, with a notice.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-use wgpu::AdapterInfo;
+use wgpu::{AdapterInfo, Backend};
 
 /// Environment variable that names the folder; `off` for none.
 pub(crate) const VARIABLE: &str = "SIZEWISE_CACHE";
@@ -49,10 +50,8 @@ impl Cache {
     }
 
     pub fn new(folder: Option<PathBuf>, about: &AdapterInfo, forced: &str) -> Self {
-        let AdapterInfo { name, vendor, device, driver, driver_info, backend, .. } = about;
-        let sources = env!("SIZEWISE_WGPU_SOURCES");
-        let text = format!("{sources}\n{name}\n{vendor}\n{device}\n{driver}\n{driver_info}\n{backend:?}\n{forced}");
-        Cache { folder, key: blake3::hash(text.as_bytes()) }
+        let compiler = compiler(about.backend, |name| std::env::var_os(name), || fs::read(SYSTEM));
+        Cache { folder, key: blake3::hash(subject(about, forced, &compiler).as_bytes()) }
     }
 
     fn path(&self, folder: &Path, what: &str) -> PathBuf {
@@ -79,6 +78,10 @@ impl Cache {
     fn read(&self, path: &Path, what: &str) -> io::Result<Vec<u8>> {
         let damaged = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason);
         let mut bytes = Vec::new();
+        // Opening a pipe would wait for someone to write to it.
+        if !fs::metadata(path)?.is_file() {
+            return Err(damaged("it is no file"));
+        }
         File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MOST_BYTES {
             return Err(damaged("it is too large"));
@@ -138,6 +141,28 @@ impl Cache {
     }
 }
 
+/// Where macOS says which one it is.
+const SYSTEM: &str = "/System/Library/CoreServices/SystemVersion.plist";
+/// Environment variables by which wgpu chooses what compiles shaders for DX12.
+const COMPILERS: [&str; 3] = ["WGPU_DX12_COMPILER", "WGPU_DX12_AGILITY_SDK_PATH", "WGPU_DX12_AGILITY_SDK_VERSION"];
+
+/// What compiles shaders beside the driver: of Metal, which has no driver of a version of its own, the system.
+fn compiler(backend: Backend, variable: impl Fn(&str) -> Option<OsString>, system: impl Fn() -> io::Result<Vec<u8>>) -> String {
+    match backend {
+        Backend::Dx12 => format!("{:?}", COMPILERS.map(variable)),
+        Backend::Metal => system().map_or_else(|_| String::new(), |text| blake3::hash(&text).to_hex().to_string()),
+        _ => String::new(),
+    }
+}
+
+/// All that what is kept depends on.
+fn subject(about: &AdapterInfo, forced: &str, compiler: &str) -> String {
+    let AdapterInfo { name, vendor, device, driver, driver_info, backend, subgroup_min_size, subgroup_max_size, .. } = about;
+    let sources = env!("SIZEWISE_WGPU_SOURCES");
+    let driver = format!("{driver}\n{driver_info}\n{backend:?}\n{compiler}");
+    format!("{sources}\n{name}\n{vendor}\n{device}\n{driver}\n{subgroup_min_size}\n{subgroup_max_size}\n{forced}")
+}
+
 /// The folder of caches, by the environment.
 fn folder(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     // Relative folders of users are to be ignored (XDG Base Directory Specification).
@@ -160,7 +185,7 @@ pub(crate) fn notice(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wgpu::{Backend, DeviceType};
+    use wgpu::DeviceType;
 
     fn cache(folder: &Path, name: &str) -> Cache {
         let mut about = AdapterInfo::new(DeviceType::Cpu, Backend::Vulkan);
@@ -210,6 +235,56 @@ mod tests {
             let sources = env!("SIZEWISE_WGPU_SOURCES");
             assert!(sources.split(' ').any(|of| of == format!("{name}-{version}")), "{name} {version}: {sources}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_is_of_these_sources_and_of_the_contract_s() {
+        let words: Vec<&str> = env!("SIZEWISE_WGPU_SOURCES").split(' ').collect();
+        let hash = |name: &str| {
+            let start = format!("{name}-{}-", env!("CARGO_PKG_VERSION"));
+            let hash = words.iter().find_map(|word| word.strip_prefix(&start));
+            hash.filter(|hash| hash.len() == 16).unwrap_or_else(|| panic!("{name}: {words:?}"))
+        };
+        assert_ne!(hash("kernels-wgpu"), hash("kernels"));
+        // That of no file.
+        assert_ne!(hash("kernels"), "cbf29ce484222325");
+    }
+
+    #[test]
+    fn what_is_kept_is_of_one_device_and_of_what_compiles_for_it() {
+        let system = |text: &'static str| move || Ok(text.as_bytes().to_vec());
+        let with = |set: &'static str| move |name: &str| (name == set).then(|| OsString::from("value"));
+        let of = |backend, set, text| compiler(backend, with(set), system(text));
+        for name in COMPILERS {
+            assert_ne!(of(Backend::Dx12, name, ""), of(Backend::Dx12, "", ""));
+            assert_eq!(of(Backend::Vulkan, name, "14.1"), of(Backend::Vulkan, "", "14.2"));
+        }
+        assert_ne!(of(Backend::Metal, "", "14.1"), of(Backend::Metal, "", "14.2"));
+        assert_eq!(compiler(Backend::Metal, with(""), || Err(io::ErrorKind::NotFound.into())), "");
+
+        let about = AdapterInfo::new(DeviceType::Cpu, Backend::Vulkan);
+        let base = subject(&about, "", "");
+        let (mut least, mut most, mut driver) = (about.clone(), about.clone(), about.clone());
+        least.subgroup_min_size += 1;
+        most.subgroup_max_size += 1;
+        driver.driver_info.push('1');
+        for other in [&least, &most, &driver].map(|about| subject(about, "", "")) {
+            assert_ne!(base, other);
+        }
+        assert!(base != subject(&about, "small", "") && base != subject(&about, "", "14.1"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_left_aside_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = cache(folder.path(), "a");
+        let (tuning, verdict) = (of.path(folder.path(), "tuning"), of.path(folder.path(), "verdict"));
+        fs::create_dir(tuning).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(verdict).status().unwrap().success());
+        let (done, loaded) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send((of.load("tuning"), of.load("verdict"))));
+        assert_eq!(loaded.recv_timeout(std::time::Duration::from_secs(5)), Ok((None, None)));
     }
 
     #[test]

@@ -91,17 +91,20 @@ impl Launch<ClipNorm<'_>> for WgpuBackend {
             params: bytemuck::bytes_of(&Join { blocks, norm: norm.first, max_norm: args.max_norm }),
             groups: 1,
         })?;
-        for grad in args.grads.iter() {
+        let bound = args.grads.iter().map(|grad| {
             let (out, lattice) = bind(self, grad)?;
-            self.queue.dispatch(&Dispatch {
-                op: OP,
-                shader: &SCALE,
-                constants: [code(dtype), 0, 0, 0],
-                operands: &[out, space],
-                params: bytemuck::bytes_of(&Params { lattice, to: 0 }),
-                groups: lattice.groups(dtype),
-            })?;
-        }
-        Ok(())
+            Ok(([out, space], Params { lattice, to: 0 }))
+        });
+        let bound = bound.collect::<Result<Vec<_>>>()?;
+        let scaling = bound.iter().map(|(operands, params)| Dispatch {
+            op: OP,
+            shader: &SCALE,
+            constants: [code(dtype), 0, 0, 0],
+            operands,
+            params: bytemuck::bytes_of(params),
+            groups: params.lattice.groups(dtype),
+        });
+        // Gradients some of which are scaled are of no use to anyone.
+        self.queue.dispatch_all(&scaling.collect::<Vec<_>>())
     }
 }

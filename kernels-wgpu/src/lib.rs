@@ -35,16 +35,17 @@
 //!
 //! Where the same ops on the same buffers come again, nothing is made on the device ([`WgpuBackend::made`] counts): pipelines and
 //! bind groups are kept, a buffer is bound whole, so that views of it share bind groups, buffers that are dropped are given out again,
-//! zeroed (up to 64 MiB of them), and uploads of up to 256 KiB go through chunks of memory that come back. What wgpu itself takes for
-//! larger uploads, and for all of them while every chunk is on its way, is not counted. Where the device has no memory left, all that
-//! is kept is let go of, with a wait, and asked for once more before the call gives [`OutOfMemory`](kernels::Error::OutOfMemory), after
-//! which the next may succeed. So it is for buffers. Where wgpu finds no memory for its own, in a larger upload or a submission, it
-//! gives the device up: a fault, and it stays.
+//! zeroed (up to 64 MiB of them), and uploads go through memory that comes back (up to 8 MiB of it; what takes more at a time is let
+//! go of, and made anew). Where the device has no memory left, all that is kept is let go of, with a wait, and asked for once more
+//! before the call gives [`OutOfMemory`](kernels::Error::OutOfMemory), after which the next may succeed. So it is for all memory that
+//! is asked for here, uploads' too. Where wgpu finds none for its own, within a submission, it gives the device up: a fault, and it
+//! stays.
 //!
 //! Which tile a product is computed in depends on its size, by a seeded table for the class of device, or by measurement:
 //! [`WgpuBackend::tune`] (`cargo xtask doctor --tune`) times the tiles on the device and keeps the choices on disk. No choice changes a
 //! bit of a result: every tile adds the terms of an output in the same chain. That is by design, and in the forms that are
-//! timed the device is asked first: a tile whose bits differ from the seeded one's is not chosen, and told of.
+//! timed the device is asked first: a tile whose products are wrong by their definition, or have other bits than those of most tiles, is
+//! told of and used no more, the seeded choice or not; an op with products for which no tile is left is refused.
 //!
 //! `WGPU_ADAPTER_NAME` chooses an adapter by a part of its name, `WGPU_BACKEND` one of `vulkan`, `metal` and `dx12`.
 //! `SIZEWISE_WGPU` forces paths, for tests, by words separated by commas:

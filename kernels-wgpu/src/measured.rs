@@ -8,9 +8,14 @@ pub(crate) const ROWS: [u32; 4] = [8, 32, 128, 512];
 /// As [`ROWS`].
 pub(crate) const COLUMNS: [u32; 4] = [64, 256, 1024, 4096];
 
-/// A tile for each size of each family; none where the seeded choice stands.
+/// What was found out about tiles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Measured([[[Option<Tile>; COLUMNS.len()]; ROWS.len()]; Family::ALL.len()]);
+pub(crate) struct Measured {
+    /// The fastest for each size of each family; none where the seeded choice stands.
+    fastest: [[[Option<Tile>; COLUMNS.len()]; ROWS.len()]; Family::ALL.len()],
+    /// Those that compute products of a family wrong, or that the device fails on.
+    left_out: [[bool; Tile::ALL.len()]; Family::ALL.len()],
+}
 
 /// Place of the size nearest to this one.
 fn nearest(sizes: &[u32; 4], size: u32) -> usize {
@@ -21,15 +26,31 @@ fn nearest(sizes: &[u32; 4], size: u32) -> usize {
 impl Measured {
     /// The tile that was fastest for products of this family and about this size, if that was measured.
     pub fn tile(&self, family: Family, m: u32, n: u32) -> Option<Tile> {
-        self.0[family as usize][nearest(&ROWS, m)][nearest(&COLUMNS, n)]
+        self.fastest[family as usize][nearest(&ROWS, m)][nearest(&COLUMNS, n)]
     }
 
     /// Notes the fastest tile.
     pub fn set(&mut self, family: Family, m: u32, n: u32, tile: Tile) {
-        self.0[family as usize][nearest(&ROWS, m)][nearest(&COLUMNS, n)] = Some(tile);
+        self.fastest[family as usize][nearest(&ROWS, m)][nearest(&COLUMNS, n)] = Some(tile);
     }
 
-    /// A line for each choice: family, rows, columns, tile.
+    /// Whether a tile is not to be used for products of this family, whatever their size and number.
+    pub fn is_left_out(&self, family: Family, tile: Tile) -> bool {
+        self.left_out[family as usize][tile as usize]
+    }
+
+    /// Leaves a tile out.
+    pub fn leave_out(&mut self, family: Family, tile: Tile) {
+        self.left_out[family as usize][tile as usize] = true;
+    }
+
+    /// Whether anything was found out about products of this family that the seeded choice does not say.
+    pub fn is_about(&self, family: Family) -> bool {
+        let (fastest, left_out) = (&self.fastest[family as usize], &self.left_out[family as usize]);
+        fastest.iter().flatten().any(Option::is_some) || left_out.contains(&true)
+    }
+
+    /// A line for each choice: family, rows, columns, tile; and one for each tile that is left out: family, `without`, tile.
     pub fn written(&self) -> Vec<u8> {
         let mut text = String::new();
         for family in Family::ALL {
@@ -37,6 +58,9 @@ impl Measured {
                 if let Some(tile) = self.tile(family, m, n) {
                     text += &format!("{} {m} {n} {}\n", family.name(), tile.name());
                 }
+            }
+            for tile in Tile::ALL.into_iter().filter(|tile| self.is_left_out(family, *tile)) {
+                text += &format!("{} without {}\n", family.name(), tile.name());
             }
         }
         text.into_bytes()
@@ -46,15 +70,20 @@ impl Measured {
     pub fn read(text: &[u8], possible: impl Fn(Tile) -> bool) -> Option<Self> {
         let mut measured = Measured::default();
         for line in std::str::from_utf8(text).ok()?.lines() {
-            let mut words = line.split(' ');
-            let mut word = || words.next();
-            let (family, m, n, tile) = (word()?, word()?.parse().ok()?, word()?.parse().ok()?, word()?);
-            let family = Family::ALL.into_iter().find(|of| of.name() == family)?;
-            let tile = Tile::ALL.into_iter().find(|of| of.name() == tile && possible(*of))?;
-            if !ROWS.contains(&m) || !COLUMNS.contains(&n) || words.next().is_some() {
-                return None;
+            let words: Vec<&str> = line.split(' ').collect();
+            let family = Family::ALL.into_iter().find(|of| Some(&of.name()) == words.first())?;
+            let tile = Tile::ALL.into_iter().find(|of| Some(&of.name()) == words.last() && possible(*of))?;
+            match words[1..] {
+                ["without", _] => measured.leave_out(family, tile),
+                [m, n, _] => {
+                    let (m, n) = (m.parse().ok()?, n.parse().ok()?);
+                    if !ROWS.contains(&m) || !COLUMNS.contains(&n) {
+                        return None;
+                    }
+                    measured.set(family, m, n, tile);
+                }
+                _ => return None,
             }
-            measured.set(family, m, n, tile);
         }
         Some(measured)
     }
@@ -77,13 +106,25 @@ mod tests {
         measured.set(Family::LinearInt8, 8, 64, Tile::Small);
         assert_eq!(measured.tile(Family::Matmul, 700, 10_000), Some(Tile::Large));
         assert_eq!((measured.tile(Family::Matmul, 8, 64), measured.tile(Family::LinearInt8, 9, 60)), (None, Some(Tile::Small)));
+        measured.leave_out(Family::Linear, Tile::Middle);
+        assert!(measured.is_left_out(Family::Linear, Tile::Middle) && !measured.is_left_out(Family::Matmul, Tile::Middle));
         let text = measured.written();
         assert_eq!(Measured::read(&text, |_| true), Some(measured));
-        assert_eq!(Measured::read(&text, |tile| tile != Tile::Large), None);
+        for tile in [Tile::Small, Tile::Middle, Tile::Large] {
+            assert_eq!(Measured::read(&text, |of| of != tile), None);
+        }
         assert_eq!(Measured::read(b"", |_| true), Some(Measured::default()));
-        for wrong in
-            ["matmul 512 4096", "matmul 512 4096 tile-128 x", "no-op 8 64 tile-32", "matmul 9 64 tile-32", "matmul 8 64 tile-1"]
-        {
+        for wrong in [
+            "matmul 512 4096",
+            "matmul 512 4096 tile-128 x",
+            "no-op 8 64 tile-32",
+            "matmul 9 64 tile-32",
+            "matmul 8 64 tile-1",
+            "matmul without 64 tile-32 x",
+            "matmul with tile-32",
+            "matmul tile-32",
+            "tile-32",
+        ] {
             assert_eq!(Measured::read(wrong.as_bytes(), |_| true), None, "{wrong}");
         }
         assert_eq!(Measured::read(b"\xff", |_| true), None);

@@ -21,7 +21,7 @@ struct Counts {
     own: AtomicU64,
     bind_groups: AtomicU64,
     pipelines: AtomicU64,
-    /// How often the device will seem to have no memory left, for tests.
+    /// When the device will seem to have no memory left, for tests: a bit for each time it is asked, the next one the lowest.
     refusals: AtomicU64,
     /// Buffers that are no longer in use and that the queue has not yet been told of.
     dropped: Mutex<Vec<wgpu::Buffer>>,
@@ -72,13 +72,20 @@ impl Counters {
     /// Whether a test wants memory to be out this time.
     pub fn refuses(&self) -> bool {
         let refusals = &self.0.refusals;
-        refusals.load(Relaxed) > 0 && refusals.fetch_sub(1, Relaxed) > 0
+        refusals.load(Relaxed) > 0
+            && refusals.fetch_update(Relaxed, Relaxed, |bits| Some(bits >> 1)).is_ok_and(|bits| bits & 1 == 1)
     }
 
-    /// The device is to seem to have no memory left so often.
+    /// The device is to seem to have no memory left the next times it is asked.
     #[cfg(test)]
-    pub fn refuse(&self, times: u64) {
-        self.0.refusals.store(times, Relaxed);
+    pub fn refuse(&self, times: u32) {
+        self.refuse_after(0, times);
+    }
+
+    /// As [`Counters::refuse`], once it was asked so many times.
+    #[cfg(test)]
+    pub fn refuse_after(&self, spared: u32, times: u32) {
+        self.0.refusals.store(((1 << times) - 1) << spared, Relaxed);
     }
 
     /// A call is about to wait for the device.

@@ -121,3 +121,70 @@ impl WgpuBackend {
         Ok(Operand { buffer, offset_bytes, size_bytes, first: (offset - offset_bytes / size) as u32 })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::WgpuBackend;
+    use crate::adapter::{adapter, open_within};
+    use crate::cache::Cache;
+    use kernels::ops::{Download, Fill, ScatterAdd};
+    use kernels::weight::{Bits, Quant, QuantScheme};
+    use kernels::{DType, Error, Layout, Memory, Op, Weight};
+    use wgpu::Limits;
+
+    /// Bytes of the largest binding, far below those of the largest buffer.
+    const BINDING: u64 = 1 << 20;
+
+    fn small() -> WgpuBackend {
+        let adapter = adapter(None).unwrap_or_else(|error| panic!("{error}"));
+        let limits = Limits { max_storage_buffer_binding_size: BINDING, ..adapter.limits() };
+        open_within(&adapter, limits, "", Cache::none()).unwrap()
+    }
+
+    #[test]
+    fn a_weight_beyond_one_binding_is_refused_and_the_next_is_not() {
+        let gpu = small();
+        let k = BINDING as usize / 64 + 1;
+        let weight = |n: usize| {
+            let scheme = QuantScheme::per_channel(Bits::Int8);
+            Weight::Quant(Quant::new(n, k, scheme, vec![1; n * k], vec![1.0; n], Vec::new()).unwrap())
+        };
+        match gpu.pack(&weight(64)).err() {
+            Some(Error::Limit { op: "pack", limit, got, .. }) => assert!(limit == BINDING && got > BINDING),
+            other => panic!("{other:?}"),
+        }
+        gpu.pack(&weight(32)).unwrap();
+    }
+
+    #[test]
+    fn work_space_beyond_one_binding_is_refused() {
+        let gpu = small();
+        // A word for each row, of which an element of 16 bits is half.
+        let rows = BINDING as usize / 4 + 1;
+        let mut out = gpu.alloc(DType::Bf16, rows).unwrap();
+        let (x, index) = (gpu.alloc(DType::Bf16, 1).unwrap(), gpu.alloc(DType::U32, 1).unwrap());
+        let (x, index, out) = (x.view([1, 1]).unwrap(), index.view([1]).unwrap(), out.view_mut([rows, 1]).unwrap());
+        match (ScatterAdd { x, index, out }).run(&gpu).err() {
+            Some(Error::Limit { op: "scatter_add", limit, got, .. }) => assert!(limit <= BINDING && got > BINDING),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_view_beyond_one_binding_is_refused_and_a_part_of_it_is_not() {
+        let gpu = small();
+        let len = BINDING as usize + 1024;
+        let mut large = gpu.alloc(DType::U8, len).unwrap();
+        match (Fill { value: 1.0, out: large.view_mut([len]).unwrap() }).run(&gpu).err() {
+            Some(Error::Limit { op: "fill", limit, .. }) => assert_eq!(limit, BINDING),
+            other => panic!("{other:?}"),
+        }
+        // The last bytes lie beyond the first binding.
+        let tail = || Layout::strided([5], &[1], len - 5).unwrap();
+        Fill { value: 7.0, out: large.view_mut_as(tail()).unwrap() }.run(&gpu).unwrap();
+        let mut host = [0u8; 8];
+        let last = Layout::strided([8], &[1], len - 8).unwrap();
+        Download::new(large.view_as(last).unwrap(), &mut host).run(&gpu).unwrap();
+        assert_eq!(host, [0, 0, 0, 7, 7, 7, 7, 7]);
+    }
+}

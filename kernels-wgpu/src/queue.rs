@@ -1,7 +1,7 @@
 //! The queue: dispatches gathered into few submissions, transfers, and the only wait.
 
 use crate::NAME;
-use crate::belt::{Belt, CHUNK_BYTES, Staged};
+use crate::belt::{Belt, CHUNK_BYTES, whole_words};
 use crate::bindings::Bindings;
 use crate::fault::Faults;
 use crate::memory::{Counters, KERNELS, READBACK, Storage, VECTOR_BYTES};
@@ -24,8 +24,8 @@ const MAX_GROUPS: u64 = 65_535;
 const SLOT_BYTES: usize = 512;
 /// Dispatches gathered before they are submitted.
 const SLOTS: usize = 256;
-/// Writes of this size do not wait for the next submission.
-const LARGE_WRITE_BYTES: usize = 1 << 20;
+/// Bytes staged after which what is gathered is submitted before any more are.
+const MOST_STAGED_BYTES: u64 = 1 << 20;
 
 /// Buffers let go of before the next submission whose bind groups are forgotten at once, and bytes of them.
 const MOST_GONE: usize = 64;
@@ -49,7 +49,8 @@ pub(crate) struct Dispatch<'a> {
 /// Device, queue and what is gathered for it.
 pub(crate) struct Queue {
     device: Device,
-    queue: wgpu::Queue,
+    /// None only while this is dropped.
+    queue: Option<wgpu::Queue>,
     limits: Limits,
     faults: Faults,
     counters: Counters,
@@ -76,6 +77,8 @@ struct State {
     gone: Vec<wgpu::Buffer>,
     /// Buffers zeroed and copied to since the last submission.
     transfers: usize,
+    /// Bytes copied from the host since then.
+    staged_bytes: u64,
     /// Parameters of the dispatches gathered, a slot each.
     params: Vec<u8>,
     /// Where they go when submitted.
@@ -99,7 +102,7 @@ impl Queue {
         broken: Option<&'static str>,
     ) -> Self {
         let (report, state, transfer) = (Report::new(&device), Mutex::default(), Mutex::default());
-        Queue { device, queue, limits, faults, counters, compilations, broken, report, state, transfer }
+        Queue { device, queue: Some(queue), limits, faults, counters, compilations, broken, report, state, transfer }
     }
 
     pub fn device(&self) -> &Device {
@@ -153,7 +156,7 @@ impl Queue {
 
     /// To be called before a transfer is queued: a program that does nothing else would otherwise queue without end.
     fn bound_transfers(&self, state: &mut State) -> Result<()> {
-        if state.transfers == SLOTS { self.submit(state) } else { Ok(()) }
+        if state.transfers == SLOTS || state.staged_bytes >= MOST_STAGED_BYTES { self.submit(state) } else { Ok(()) }
     }
 
     /// A new buffer.
@@ -177,8 +180,13 @@ impl Queue {
         if let Some(got) = attempt(state) {
             return Ok(got);
         }
-        self.relieve(state)?;
-        attempt(state).ok_or(Error::OutOfMemory { backend: NAME, wanted_bytes })
+        let exhausted = Error::OutOfMemory { backend: NAME, wanted_bytes };
+        match self.relieve(state) {
+            // Not even what submitting takes.
+            Err(Error::OutOfMemory { .. }) => Err(exhausted),
+            Err(fault) => Err(fault),
+            Ok(()) => attempt(state).ok_or(exhausted),
+        }
     }
 
     /// Lets go of all that is kept to be used again, once the device is done with it.
@@ -188,7 +196,10 @@ impl Queue {
         let mut gone = std::mem::take(&mut state.gone);
         gone.extend(state.pool.empty().into_iter().chain(self.counters.take_dropped()));
         state.bindings.forget(gone);
-        self.poll()
+        self.poll()?;
+        // All that was under way has come back by now.
+        state.belt.empty();
+        Ok(())
     }
 
     /// Where commands between compute passes go.
@@ -207,10 +218,17 @@ impl Queue {
         self.state().bindings.len()
     }
 
-    /// Transfers queued since the last submission.
+    /// Transfers queued since the last submission, and bytes of them that came from the host.
     #[cfg(test)]
-    pub fn transfers(&self) -> usize {
-        self.state().transfers
+    pub fn transfers(&self) -> (usize, u64) {
+        let state = self.state();
+        (state.transfers, state.staged_bytes)
+    }
+
+    /// Bytes of memory for uploads that is kept.
+    #[cfg(test)]
+    pub fn staging_kept(&self) -> u64 {
+        self.state().belt.kept_bytes()
     }
 
     /// Buffers kept to be given out again.
@@ -229,12 +247,41 @@ impl Queue {
     /// # Errors
     /// `Limit` for more workgroups than 32 bits count; `OutOfMemory`; the first fault so far.
     pub fn dispatch(&self, dispatch: &Dispatch<'_>) -> Result<()> {
-        if dispatch.groups == 0 || self.broken == Some(dispatch.op) {
-            return self.faults.check();
-        }
-        let [across, down] = fold(dispatch.op, dispatch.groups)?;
+        self.dispatch_all(std::slice::from_ref(dispatch))
+    }
+
+    /// Queues dispatches: but for a fault, all of them or none.
+    ///
+    /// # Errors
+    /// Those of [`Queue::dispatch`].
+    pub fn dispatch_all(&self, dispatches: &[Dispatch<'_>]) -> Result<()> {
+        dispatches.iter().try_for_each(|of| fold(of.op, of.groups).map(drop))?;
         let mut state = self.state();
         let state = &mut *state;
+        self.make_room(state, dispatches.len())?;
+        dispatches.iter().try_for_each(|of| self.gather(state, of))?;
+        self.faults.check()
+    }
+
+    /// Makes sure that want of memory does not come between so many dispatches.
+    fn make_room(&self, state: &mut State, dispatches: usize) -> Result<()> {
+        if dispatches > SLOTS - state.params.len() / SLOT_BYTES {
+            self.submit(state)?;
+        }
+        self.slots(state)?;
+        let submissions = dispatches.saturating_sub(1) / SLOTS;
+        if submissions == 0 {
+            return Ok(());
+        }
+        let wanted_bytes = submissions as u64 * CHUNK_BYTES;
+        self.insist(state, wanted_bytes, |state| state.belt.reserve(&self.device, &self.counters, submissions))
+    }
+
+    fn gather(&self, state: &mut State, dispatch: &Dispatch<'_>) -> Result<()> {
+        if dispatch.groups == 0 || self.broken == Some(dispatch.op) {
+            return Ok(());
+        }
+        let [across, down] = fold(dispatch.op, dispatch.groups)?;
         if state.params.len() == SLOTS * SLOT_BYTES {
             self.submit(state)?;
         }
@@ -255,7 +302,7 @@ impl Queue {
         let end = state.params.len() + SLOT_BYTES;
         state.params.extend_from_slice(dispatch.params);
         state.params.resize(end, 0);
-        self.faults.check()
+        Ok(())
     }
 
     /// Where the parameters of dispatches lie on the device.
@@ -283,9 +330,12 @@ impl Queue {
     fn send(&self, state: &mut State, params: Option<CommandBuffer>) {
         state.pass = None;
         if let Some(encoder) = state.encoder.take() {
-            state.transfers = 0;
+            (state.transfers, state.staged_bytes) = (0, 0);
             state.belt.close();
-            self.queue.submit(params.into_iter().chain([encoder.finish()]));
+            if let Some(queue) = &self.queue {
+                // A fault comes out of whatever is asked next.
+                let _ = self.faults.caught(|| queue.submit(params.into_iter().chain([encoder.finish()])));
+            }
             state.belt.recall();
         }
         self.collect(state);
@@ -308,64 +358,44 @@ impl Queue {
             params.clear();
         }
         (state.encoder, state.params) = (gathered, params);
-        brought
+        brought.map(Some)
     }
 
-    fn bring(&self, state: &mut State, params: &[u8]) -> Result<Option<CommandBuffer>> {
+    fn bring(&self, state: &mut State, params: &[u8]) -> Result<CommandBuffer> {
         let slots = &self.slots(state)?;
-        let Some((chunk, at)) = self.staged(state, params)? else {
-            self.put(state, slots, 0, params)?;
-            return Ok(None);
-        };
+        let (chunk, at) = self.staged(state, params)?;
         let mut encoder = self.device.create_command_encoder(&CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(&chunk, at, slots, 0, params.len() as u64);
-        Ok(Some(encoder.finish()))
+        Ok(encoder.finish())
     }
 
-    /// Chunk of the belt, and first byte in it, where bytes are to be copied from by the next submission. None if they cannot be.
-    fn staged(&self, state: &mut State, bytes: &[u8]) -> Result<Option<(wgpu::Buffer, u64)>> {
-        self.insist(state, CHUNK_BYTES, |state| match state.belt.stage(&self.device, &self.counters, bytes) {
-            Staged::At(chunk, at) => Some(Some((chunk, at))),
-            Staged::Elsewhere => Some(None),
-            Staged::Scarce => None,
+    /// Chunk of the belt, and first byte in it, where bytes are to be copied from by the next submission.
+    ///
+    /// # Errors
+    /// `OutOfMemory`; the fault for which the host cannot write the chunk.
+    fn staged(&self, state: &mut State, bytes: &[u8]) -> Result<(wgpu::Buffer, u64)> {
+        let wanted_bytes = whole_words(bytes).max(CHUNK_BYTES);
+        let staged = self.insist(state, wanted_bytes, |state| state.belt.stage(&self.device, &self.counters, bytes))?;
+        staged.or_else(|why| {
+            // A device that was destroyed tells so in a wait.
+            self.poll()?;
+            Err(self.faults.fail(why.to_string()))
         })
-    }
-
-    /// Copies whole words from the host, before the next submission.
-    fn put(&self, state: &mut State, to: &wgpu::Buffer, offset_bytes: u64, words: &[u8]) -> Result<()> {
-        let write = || within_memory(&self.device, &self.counters, || self.queue.write_buffer(to, offset_bytes, words));
-        self.insist(state, words.len() as u64, |_| write())
     }
 
     /// Copies bytes from the host, after all that is queued. Where they end within a word, the rest of the word becomes zero.
     ///
     /// # Errors
-    /// `OutOfMemory`.
+    /// `OutOfMemory`, and nothing is queued.
     pub fn write(&self, to: &wgpu::Buffer, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
         let mut state = self.state();
         let state = &mut *state;
         self.bound_transfers(state)?;
-        if let Some((chunk, at)) = self.staged(state, bytes)? {
-            state.transfers += 1;
-            let size = (bytes.len() as u64).next_multiple_of(4);
-            self.encoder(state).copy_buffer_to_buffer(&chunk, at, to, offset_bytes, size);
-            return Ok(());
-        }
-        // Writes reach the device before the commands of the next submission, so the commands gathered so far must go first.
-        self.submit(state)?;
-        let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
-        if !words.is_empty() {
-            self.put(state, to, offset_bytes, words)?;
-        }
-        if !rest.is_empty() {
-            let mut last = [0u8; 4];
-            last[..rest.len()].copy_from_slice(rest);
-            self.put(state, to, offset_bytes + words.len() as u64, &last)?;
-        }
-        // Large ones start at once, so that the host's copies do not pile up.
-        if bytes.len() >= LARGE_WRITE_BYTES {
-            self.queue.submit([]);
-        }
+        let (chunk, at) = self.staged(state, bytes)?;
+        state.transfers += 1;
+        let size = whole_words(bytes);
+        state.staged_bytes += size;
+        self.encoder(state).copy_buffer_to_buffer(&chunk, at, to, offset_bytes, size);
         Ok(())
     }
 
@@ -397,7 +427,12 @@ impl Queue {
         }
         let most = self.limits.max_buffer_size / VECTOR_BYTES * VECTOR_BYTES;
         let grown = bytes.checked_next_power_of_two().unwrap_or(bytes).min(most).max(bytes);
-        let fresh = Arc::new(self.allocate(op, grown, usage)?);
+        let made = match self.allocate(op, grown, usage) {
+            // There may be room for what is wanted, and none for what it is rounded up to.
+            Err(Error::OutOfMemory { .. }) if grown > bytes => self.allocate(op, bytes, usage),
+            made => made,
+        };
+        let fresh = Arc::new(made?);
         Ok(slot(&mut self.state()).insert(fresh).clone())
     }
 
@@ -463,16 +498,24 @@ impl Queue {
 
     fn poll(&self) -> Result<()> {
         self.counters.waited();
-        if let Err(error) = self.device.poll(PollType::wait_indefinitely()) {
+        if let Err(error) = self.faults.caught(|| self.device.poll(PollType::wait_indefinitely()))? {
             return Err(self.faults.fail(error.to_string()));
         }
         self.faults.check()
     }
 }
 
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // wgpu waits for the device once more, and whom a fault of that could be told is gone.
+        let queue = self.queue.take();
+        let _ = self.faults.caught(|| drop(queue));
+    }
+}
+
 /// Workgroups in two dimensions of at most [`MAX_GROUPS`] each; kernels skip what is beyond the number asked for.
 fn fold(op: &'static str, groups: u64) -> Result<[u32; 2]> {
-    let across = groups.min(MAX_GROUPS);
+    let across = groups.clamp(1, MAX_GROUPS);
     let down = groups.div_ceil(across);
     if down > MAX_GROUPS || across * down > u32::MAX.into() {
         return Err(Error::Limit { op, what: "workgroups", limit: MAX_GROUPS * MAX_GROUPS, got: groups });
@@ -498,12 +541,25 @@ mod tests {
         let mut most = 0;
         for value in 0..2 * SLOTS as u32 + 9 {
             Upload::new(&[value; 4], x.view_mut([4]).unwrap()).run(&gpu).unwrap();
-            most = most.max(gpu.queue.transfers());
+            most = most.max(gpu.queue.transfers().0);
         }
-        assert_eq!((most, gpu.queue.transfers()), (SLOTS, 9));
+        assert_eq!((most, gpu.queue.transfers().0), (SLOTS, 9));
         let mut host = [0u32; 4];
         Download::new(x.view([4]).unwrap(), &mut host).run(&gpu).unwrap();
         assert_eq!(host, [2 * SLOTS as u32 + 8; 4]);
+    }
+
+    #[test]
+    fn bytes_of_uploads_are_bounded_whatever_the_size_of_each() {
+        let gpu = open();
+        for size in [1000, CHUNK_BYTES, CHUNK_BYTES + 4, 700_001, MOST_STAGED_BYTES, 5 << 20] {
+            let mut x = gpu.alloc(DType::U8, size as usize).unwrap();
+            let values = vec![1u8; size as usize];
+            for _ in 0..3 * MOST_STAGED_BYTES / size + 3 {
+                Upload::new(&values, x.view_mut([values.len()]).unwrap()).run(&gpu).unwrap();
+                assert!(gpu.queue.transfers().1 < MOST_STAGED_BYTES + size.next_multiple_of(4), "{size}");
+            }
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(crate) fn within_memory<T>(device: &Device, counters: &Counters, make: impl 
 #[cfg(test)]
 mod tests {
     use crate::WgpuBackend;
-    use kernels::ops::{Copy, Download, Fill, Upload};
+    use kernels::ops::{ClipNorm, Copy, Download, Fill, Matmul, Upload};
     use kernels::{Buffer, DType, Error, Memory, Op, Result};
 
     const LEN: usize = 1000;
@@ -55,6 +55,85 @@ mod tests {
         exhausted(gpu.alloc(DType::F32, 3 * LEN + 4), 4 * (3 * LEN as u64 + 4));
         // Nothing sticks.
         assert_eq!(copied(&gpu, &x).unwrap(), [7.0; LEN]);
+    }
+
+    #[test]
+    fn memory_that_brought_uploads_makes_room_too() {
+        let gpu = open();
+        let mut x = gpu.alloc(DType::F32, 1 << 18).unwrap();
+        let kept = |chunks: u64| chunks * (256 << 10);
+        for len in [LEN, 1 << 18] {
+            Upload::new(&vec![7f32; len], x.view_mut([1 << 18]).unwrap().narrow(0, 0, len).unwrap()).run(&gpu).unwrap();
+        }
+        gpu.sync().unwrap();
+        assert_eq!(gpu.queue.staging_kept(), kept(1) + (1 << 20));
+        gpu.counters.refuse(1);
+        gpu.alloc(DType::F32, 3 * LEN).unwrap();
+        assert_eq!(gpu.queue.staging_kept(), 0);
+    }
+
+    #[test]
+    fn what_is_said_to_be_wanted_is_what_the_call_wanted() {
+        let gpu = open();
+        let mut x = gpu.alloc(DType::F32, LEN).unwrap();
+        Fill { value: 2.0, out: x.view_mut([LEN]).unwrap() }.run(&gpu).unwrap();
+        // The call's own memory, and twice that which submitting what is gathered would take.
+        gpu.counters.refuse(3);
+        exhausted(gpu.alloc(DType::F32, 3 * LEN), 12 * LEN as u64);
+        assert_eq!(copied(&gpu, &x).unwrap(), [2.0; LEN]);
+    }
+
+    #[test]
+    fn work_space_is_no_larger_than_wanted_where_there_is_no_memory_for_more() {
+        let gpu = open();
+        let wanted = (1 << 20) + 16;
+        gpu.counters.refuse(4);
+        exhausted(gpu.queue.staging("copy", wanted).map(drop), wanted);
+        gpu.counters.refuse(2);
+        assert_eq!(gpu.queue.staging("copy", wanted).unwrap().buffer.size(), wanted);
+        gpu.queue.staging("copy", wanted + 16).unwrap();
+    }
+
+    /// More gradients than a few submissions hold: wherever memory is out, all of them are scaled or none.
+    #[test]
+    fn gradients_are_clipped_all_or_none() {
+        let gpu = open();
+        const SIDE: usize = 1024;
+        let count = 700;
+        let mut buffers: Vec<Buffer> = (0..count).map(|_| gpu.alloc(DType::F32, 1).unwrap()).collect();
+        let mut norm = gpu.alloc(DType::F32, 1).unwrap();
+        let [factor, mut product] = [0, 1].map(|_| gpu.alloc(DType::F32, SIDE * SIDE).unwrap());
+        let (mut clipped, mut not) = (0, 0);
+        for spared in 0..12 {
+            for x in &mut buffers {
+                Fill { value: 3.0, out: x.view_mut([1]).unwrap() }.run(&gpu).unwrap();
+            }
+            // What is kept is let go of, so that memory is asked for again.
+            gpu.sync().unwrap();
+            gpu.counters.refuse(1);
+            gpu.alloc(DType::F32, 1 << 20).unwrap();
+            // So that nothing comes back meanwhile.
+            let [a, b] = [&factor, &factor].map(|of| of.view([SIDE, SIDE]).unwrap());
+            Matmul::new(a, b, product.view_mut([SIDE, SIDE]).unwrap()).run(&gpu).unwrap();
+            let mut grads: Vec<_> = buffers.iter_mut().map(|x| x.view_mut([1]).unwrap()).collect();
+            gpu.counters.refuse_after(spared, 40);
+            let ran = ClipNorm { grads: &mut grads, max_norm: 1.0, norm: norm.view_mut([1]).unwrap() }.run(&gpu);
+            gpu.counters.refuse(0);
+            let wanted = match ran {
+                Ok(()) => 1.0 / (count as f32).sqrt(),
+                Err(error) => {
+                    assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+                    3.0
+                }
+            };
+            *if wanted < 3.0 { &mut clipped } else { &mut not } += 1;
+            for x in &buffers {
+                let mut host = [0f32; 1];
+                Download::new(x.view([1]).unwrap(), &mut host).run(&gpu).unwrap();
+                assert!((host[0] - wanted).abs() < 1e-6, "{spared}: {} instead of {wanted}", host[0]);
+            }
+        }
+        assert!(clipped > 0 && not > 1, "{clipped} {not}");
     }
 
     #[test]

@@ -1,13 +1,18 @@
-//! The self-test of a device: every op on a small problem with a known answer. An op that fails is refused from then on.
+//! The self-test of a device: every op on a small problem with a known answer, and products in every tile that is used. An op that fails
+//! is refused from then on.
 
 use crate::WgpuBackend;
 use crate::cache::notice;
+use crate::product::{Family, Tile};
+use crate::specimen::{Form, Specimen};
 use crate::trials::{Answer, Desk, TRIALS};
 use crate::tuning::Tuning;
 use kernels::{Error, OP_NAMES, Result};
 
 /// Largest error of an answer, relative to it and 1: far above roundings, far below what a wrong kernel gives.
 const TOLERANCE: f64 = 1e-4;
+/// Terms of sums in tiles: whole steps of every kernel, and more than one chunk.
+const TERMS: usize = 320;
 /// Under which the verdict is kept.
 const KEPT: &str = "verdict";
 
@@ -21,26 +26,47 @@ pub struct Wrong {
 }
 
 impl WgpuBackend {
-    /// Runs every op on a small problem with a known answer, and waits for it. An op that fails is
+    /// Runs every op on a small problem with a known answer, products in every tile they go by on this device, and where tiles were
+    /// measured in every form that they are used for, and waits for it. An op that fails is
     /// [`Quarantined`](Error::Quarantined) from then on: refused, until a later self-test passes. The verdict is kept on disk for
     /// [`WgpuBackend::tested`].
     ///
     /// # Errors
-    /// A fault of the device.
+    /// A fault of the device, or `OutOfMemory`: then there is no verdict, and what was refused before still is.
     pub fn self_test(&self) -> Result<Vec<Wrong>> {
-        self.queue.faults().quarantine(&self.info.name, &[]);
-        let mut wrong = Vec::new();
-        for (op, trial) in TRIALS {
-            let what = match trial(&Desk(self)) {
-                Ok(answer) => differs(&answer),
-                Err(fault @ Error::Fault { .. }) => return Err(fault),
-                Err(error) => Some(error.to_string()),
-            };
-            wrong.extend(what.map(|what| Wrong { op, what }));
-        }
+        let faults = self.queue.faults();
+        let before = faults.quarantine(&self.info.name, self.tuning.unusable());
+        let wrong = match self.wrong() {
+            Ok(wrong) => wrong,
+            Err(error) => {
+                faults.quarantine(&self.info.name, before);
+                return Err(error);
+            }
+        };
         self.refuse(&wrong);
         self.cache.keep(KEPT, &written(&self.tuning, &wrong));
         Ok(wrong)
+    }
+
+    fn wrong(&self) -> Result<Vec<Wrong>> {
+        let mut wrong = Vec::new();
+        for (op, trial) in TRIALS {
+            let what = found(trial(&Desk(self)).map(|answer| differs(&answer)))?;
+            wrong.extend(what.map(|what| Wrong { op, what }));
+        }
+        for (family, tile, form, size) in products(&self.tuning) {
+            if wrong.iter().all(|of| of.op != family.op()) {
+                let what = found(self.product(form, size))?;
+                wrong.extend(what.map(|what| Wrong { op: family.op(), what: format!("{what}, in {}", tile.name()) }));
+            }
+        }
+        Ok(wrong)
+    }
+
+    fn product(&self, form: Form, [m, n]: [u32; 2]) -> Result<Option<String>> {
+        let mut specimen = Specimen::new(self, form, [m as usize, n as usize, TERMS])?;
+        specimen.run()?;
+        Ok(specimen.differs(&specimen.result()?))
     }
 
     /// This backend, once its device has passed a self-test or its verdict is known from an earlier run: programs open it so.
@@ -61,7 +87,32 @@ impl WgpuBackend {
         for Wrong { op, what } in wrong {
             notice(&format!("{op} computes wrong on {} and is refused: {what}", self.info.name));
         }
-        self.queue.faults().quarantine(&self.info.name, wrong);
+        self.queue.faults().quarantine(&self.info.name, wrong.to_vec());
+    }
+}
+
+/// The products that are tested, by rows and columns: of each family one in every tile it goes by, and where tiles were measured, in one
+/// form alone, one of every form.
+fn products(tuning: &Tuning) -> Vec<(Family, Tile, Form, [u32; 2])> {
+    let of = |family: Family| {
+        let mut forms = Form::of(family);
+        forms.truncate(if tuning.measured.is_about(family) { forms.len() } else { 1 });
+        let in_tile = move |(tile, size): (Tile, [u32; 2])| forms.clone().into_iter().map(move |form| (family, tile, form, size));
+        Tile::in_use(tuning, family).into_iter().flat_map(in_tile)
+    };
+    Family::ALL.into_iter().flat_map(of).collect()
+}
+
+/// What is wrong with an op, if anything is.
+///
+/// # Errors
+/// What says nothing of an op: a fault, `OutOfMemory`.
+fn found(differs: Result<Option<String>>) -> Result<Option<String>> {
+    match differs {
+        Err(error @ (Error::Fault { .. } | Error::OutOfMemory { .. })) => Err(error),
+        Err(Error::Quarantined { what, .. }) => Ok(Some(what)),
+        Err(error) => Ok(Some(error.to_string())),
+        Ok(what) => Ok(what),
     }
 }
 
@@ -106,7 +157,6 @@ mod tests {
     use crate::adapter::{adapter, open};
     use crate::cache::Cache;
     use crate::measured::Measured;
-    use crate::product::{Family, Tile};
     use crate::tune;
     use crate::tuning::Class;
     use wgpu::Limits;
@@ -140,6 +190,41 @@ mod tests {
         assert_eq!((read(&seeded, b""), read(&seeded, b"softmax wrong\n"), read(&seeded, b"\xff")), (None, None, None));
     }
 
+    #[test]
+    fn every_tile_in_use_is_tested_and_measured_ones_in_every_form() {
+        let limits = Limits { max_compute_workgroup_storage_size: 32 << 10, ..Limits::default() };
+        let mut tuning = Tuning::new(&limits, Class::default(), "").unwrap();
+        let of = |tuning: &Tuning, family| {
+            let products = products(tuning).into_iter().filter(move |of| of.0 == family);
+            products.map(|(_, tile, form, _)| (tile, form)).collect::<Vec<_>>()
+        };
+        let tiles = [Tile::Small, Tile::Middle, Tile::Large];
+        for family in Family::ALL {
+            assert_eq!(of(&tuning, family), tiles.map(|tile| (tile, Form::of(family)[0])));
+        }
+        tuning.measured.set(Family::Linear, 8, 4096, Tile::Large);
+        tuning.measured.leave_out(Family::LinearInt8, Tile::Middle);
+        let all = |family, tiles: &[Tile]| -> Vec<_> {
+            tiles.iter().flat_map(|tile| Form::of(family).into_iter().map(|form| (*tile, form))).collect()
+        };
+        assert_eq!(of(&tuning, Family::Linear), all(Family::Linear, &tiles));
+        assert_eq!(of(&tuning, Family::LinearInt8), all(Family::LinearInt8, &[Tile::Small, Tile::Large]));
+        assert_eq!(of(&tuning, Family::Matmul).len(), 3);
+    }
+
+    #[test]
+    fn want_of_memory_is_no_verdict() {
+        let folder = tempfile::tempdir().unwrap();
+        let adapter = adapter(None).unwrap_or_else(|error| panic!("{error}"));
+        let on = open(&adapter, "", Cache::new(Some(folder.path().to_owned()), &adapter.get_info(), "")).unwrap();
+        let refused = || on.queue.faults().enter("copy").is_err();
+        on.refuse(&[Wrong { op: "copy", what: "of an earlier test".into() }]);
+        on.counters.refuse(2);
+        assert!(matches!(on.self_test(), Err(Error::OutOfMemory { .. })));
+        assert!(refused());
+        assert_eq!(on.cache.load(KEPT), None);
+    }
+
     /// A verdict on other tiles does not let these run.
     #[test]
     fn a_device_is_tested_again_once_tiles_were_measured() {
@@ -151,7 +236,7 @@ mod tests {
         let refused = |on: &WgpuBackend| on.queue.faults().enter("copy").is_err();
         assert!(refused(&opened().tested().unwrap()));
         let mut tiles = Measured::default();
-        tiles.set(Family::Matmul, 8, 64, Tile::Middle);
+        tiles.set(Family::MatmulInt8, 8, 64, Tile::Middle);
         seeded.cache.store(tune::KEPT, &tiles.written()).unwrap();
         assert!(!refused(&opened().tested().unwrap()));
     }

@@ -1,11 +1,13 @@
 //! Measuring which tiles are fastest on a device. Every tile is to give the same bits (see `wgsl/product.wgsl`), so that the choice
-//! is one of speed alone; a tile that does not, on this device, is left out before it is timed.
+//! is one of speed alone; a tile that does not, on this device, or that gives what a product is not by its definition, is left out
+//! before it is timed, and used no more.
 
 use crate::adapter::{adapter, forced, open};
 use crate::cache::{self, Cache, Unkept};
 use crate::measured::{COLUMNS, Measured, ROWS};
 use crate::product::{Family, Tile};
-use crate::specimen::Specimen;
+use crate::self_test::Wrong;
+use crate::specimen::{Form, Specimen};
 use crate::tuning::{Tuning, VARIABLE};
 use crate::{NAME, WgpuBackend};
 use kernels::{Error, Memory, Result};
@@ -46,7 +48,7 @@ pub struct Choice {
     pub seeded_seconds: f64,
 }
 
-/// A tile that is not chosen for products of one kind, whatever its speed.
+/// A tile that is not used for products of one kind, whatever their size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
     /// Kind of product.
@@ -62,34 +64,32 @@ pub struct LeftOut {
 pub enum Tuned {
     /// A choice.
     Chosen(Choice),
-    /// A tile that computes otherwise than the seeded one, or that the device fails on.
+    /// A tile that computes wrong, or otherwise than most, or that the device fails on.
     LeftOut(LeftOut),
 }
 
 /// Tiles of one kind of product, each on a device that computes every product in it.
 struct Field {
-    family: Family,
     devices: Vec<(Tile, WgpuBackend)>,
-    left_out: Vec<(Tile, LeftOut)>,
+    sieve: Sieve,
 }
 
 /// A product in a tile.
 struct Runner<'a> {
-    tile: Tile,
     on: &'a WgpuBackend,
     specimen: Specimen<'a>,
-    bits: Vec<u32>,
+    result: Vec<f64>,
     /// Calls that are timed at once.
     calls: usize,
     least_seconds: f64,
 }
 
 impl<'a> Runner<'a> {
-    fn new((tile, on): &'a (Tile, WgpuBackend), family: Family, size: [usize; 3]) -> Result<Self> {
-        let mut specimen = Specimen::new(on, family, size)?;
+    fn new(on: &'a WgpuBackend, form: Form, size: [usize; 3]) -> Result<Self> {
+        let mut specimen = Specimen::new(on, form, size)?;
         specimen.run()?;
-        let bits = specimen.bits()?;
-        Ok(Runner { tile: *tile, on, specimen, bits, calls: 1, least_seconds: f64::INFINITY })
+        let result = specimen.result()?;
+        Ok(Runner { on, specimen, result, calls: 1, least_seconds: f64::INFINITY })
     }
 
     /// Seconds a call takes.
@@ -101,110 +101,144 @@ impl<'a> Runner<'a> {
     }
 }
 
-impl Field {
-    fn new(family: Family, tiles: &[Tile], open: &dyn Fn(Tile) -> Result<WgpuBackend>) -> Self {
-        let mut field = Field { family, devices: Vec::new(), left_out: Vec::new() };
-        for &tile in tiles {
-            match open(tile) {
-                Ok(on) => field.devices.push((tile, on)),
-                Err(error) => leave_out(&mut field.left_out, family, tile, error.to_string()),
-            }
-        }
-        field
+/// What is still there of some tiles, and why others are not.
+struct Sieve {
+    family: Family,
+    left_out: Vec<(Tile, LeftOut)>,
+}
+
+impl Sieve {
+    /// On one line.
+    fn leave(&mut self, tile: Tile, why: &str) {
+        let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.left_out.push((tile, LeftOut { product: self.family.name(), tile: tile.name(), why }));
     }
 
-    /// Computes a product in every tile, leaves out those whose bits are not the seeded one's, and times the others over some
-    /// rounds: least seconds of each.
-    fn race(&mut self, size: [usize; 3], seeded: Tile, rounds: usize) -> Vec<(Tile, f64)> {
-        let Field { family, devices, left_out } = self;
-        let [m, n, _] = size;
-        let mut leave = |tile: Tile, why: &str| leave_out(left_out, *family, tile, format!("m={m} n={n}: {why}"));
-        let mut runners = Vec::new();
-        for device in devices.iter() {
-            match Runner::new(device, *family, size) {
-                Ok(runner) => runners.push(runner),
-                Err(error) => leave(device.0, &error.to_string()),
+    /// What becomes of each tile; those of which nothing does, or that the device fails on, are left out.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, which says nothing of a tile.
+    fn sift<T, U>(
+        &mut self,
+        tiles: impl IntoIterator<Item = (Tile, T)>,
+        [m, n, _]: [usize; 3],
+        becomes: impl Fn(T) -> Result<std::result::Result<U, String>>,
+    ) -> Result<Vec<(Tile, U)>> {
+        let mut kept = Vec::new();
+        for (tile, of) in tiles {
+            match becomes(of) {
+                Ok(Ok(of)) => kept.push((tile, of)),
+                Ok(Err(why)) => self.leave(tile, &format!("m={m} n={n}: {why}")),
+                Err(error @ Error::OutOfMemory { .. }) => return Err(error),
+                Err(error) => self.leave(tile, &format!("m={m} n={n}: {error}")),
             }
         }
-        let Some(wanted) = runners.iter().find(|of| of.tile == seeded).map(|of| of.bits.clone()) else { return Vec::new() };
-        runners.retain(|of| match of.bits.iter().zip(&wanted).position(|(got, wanted)| got != wanted) {
-            None => true,
-            Some(at) => {
-                let (got, wanted) = (of.bits[at], wanted[at]);
-                leave(of.tile, &format!("bits {got:08x} at {at} of its output, {wanted:08x} in {}", seeded.name()));
-                false
-            }
-        });
-        if rounds > 0 {
-            runners.retain_mut(|of| match of.seconds() {
-                Ok(seconds) => {
-                    of.calls = (SAMPLE_S / seconds).clamp(1.0, 1000.0) as usize;
-                    true
-                }
-                Err(error) => {
-                    leave(of.tile, &error.to_string());
-                    false
-                }
-            });
-        }
-        for round in 0..rounds {
-            let best = runners.iter().map(|of| of.least_seconds).fold(f64::INFINITY, f64::min);
-            runners.retain_mut(|of| {
-                if round > 0 && of.least_seconds > HOPELESS * best {
-                    return true;
-                }
-                match of.seconds() {
-                    Ok(seconds) => of.least_seconds = of.least_seconds.min(seconds),
-                    Err(error) => {
-                        leave(of.tile, &error.to_string());
-                        return false;
-                    }
-                }
-                true
-            });
-        }
-        let times = runners.iter().map(|of| (of.tile, of.least_seconds)).collect();
-        drop(runners);
-        devices.retain(|(tile, _)| !left_out.iter().any(|(out, _)| out == tile));
-        times
-    }
-
-    /// The choices for products of these rows and columns, among the tiles that are still there after the last.
-    fn choices(&mut self, tuning: &Tuning, sizes: &[(u32, u32)]) -> Vec<(Tile, Choice)> {
-        let [m, n, _] = RAGGED;
-        self.race(RAGGED, Tile::of(tuning, self.family, m as u32, n as u32, 1), 0);
-        let mut raced = Vec::new();
-        for &(m, n) in sizes {
-            let seeded = Tile::of(tuning, self.family, m, n, 1);
-            raced.push((m, n, seeded, self.race([m as usize, n as usize, K], seeded, ROUNDS)));
-        }
-        let choice = |(m, n, seeded, mut times): (u32, u32, Tile, Vec<(Tile, f64)>)| {
-            times.retain(|(tile, _)| self.devices.iter().any(|(there, _)| there == tile));
-            let seeded_seconds = times.iter().find(|(tile, _)| *tile == seeded)?.1;
-            let fastest = times.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1))?;
-            let (tile, seconds) = if fastest.1 < (1.0 - MARGIN) * seeded_seconds { fastest } else { (seeded, seeded_seconds) };
-            let (product, seeded) = (self.family.name(), seeded.name());
-            Some((tile, Choice { product, m, n, tile: tile.name(), seconds, seeded, seeded_seconds }))
-        };
-        raced.into_iter().filter_map(choice).collect()
+        Ok(kept)
     }
 }
 
-/// On one line.
-fn leave_out(left_out: &mut Vec<(Tile, LeftOut)>, family: Family, tile: Tile, why: String) {
-    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
-    left_out.push((tile, LeftOut { product: family.name(), tile: tile.name(), why }));
+/// What most tiles give, the seeded one's of what as many give.
+fn agreed<'a>(results: impl Iterator<Item = (Tile, &'a [f64])> + Clone, seeded: Tile) -> Option<(Tile, &'a [f64])> {
+    let same = |a: &[f64], b: &[f64]| other(a, b).is_none();
+    results.clone().max_by_key(|of| (results.clone().filter(|by| same(by.1, of.1)).count(), of.0 == seeded))
+}
+
+/// The first place in which results differ by a bit.
+fn other(a: &[f64], b: &[f64]) -> Option<usize> {
+    a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits())
+}
+
+impl Field {
+    fn new(family: Family, tiles: &[Tile], open: &dyn Fn(Tile) -> Result<WgpuBackend>) -> Result<Self> {
+        let devices = tiles.iter().map(|&tile| Ok((tile, open(tile)?))).collect::<Result<_>>()?;
+        Ok(Field { devices, sieve: Sieve { family, left_out: Vec::new() } })
+    }
+
+    /// Computes a product in every tile, leaves out those that are not what the product is by its definition or not what most are, and
+    /// times the others over some rounds: least seconds of each.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    fn race(&mut self, size: [usize; 3], seeded: Tile, rounds: usize) -> Result<Vec<(Tile, f64)>> {
+        let Field { devices, sieve } = self;
+        let form = Form::of(sieve.family)[0];
+        let there = devices.iter().map(|(tile, on)| (*tile, on));
+        let runners = sieve.sift(there, size, |on| Ok(Ok(Runner::new(on, form, size)?)))?;
+        let runners = sieve.sift(runners, size, |of| Ok(of.specimen.differs(&of.result).map_or(Ok(of), Err)))?;
+        let results = runners.iter().map(|(tile, of)| (*tile, &of.result[..]));
+        let Some((most, wanted)) = agreed(results, seeded).map(|(tile, result)| (tile, result.to_vec())) else {
+            return Ok(Vec::new());
+        };
+        let mut runners = sieve.sift(runners, size, |of| {
+            let at = other(&of.result, &wanted);
+            Ok(at
+                .map_or(Ok(()), |at| Err(format!("value {at} is {}, {} in {}", of.result[at], wanted[at], most.name())))
+                .map(|()| of))
+        })?;
+        if rounds > 0 {
+            runners = sieve.sift(runners, size, |mut of| {
+                of.calls = (SAMPLE_S / of.seconds()?).clamp(1.0, 1000.0) as usize;
+                Ok(Ok(of))
+            })?;
+        }
+        for round in 0..rounds {
+            let best = runners.iter().map(|(_, of)| of.least_seconds).fold(f64::INFINITY, f64::min);
+            runners = sieve.sift(runners, size, |mut of| {
+                if round == 0 || of.least_seconds <= HOPELESS * best {
+                    of.least_seconds = of.least_seconds.min(of.seconds()?);
+                }
+                Ok(Ok(of))
+            })?;
+        }
+        let times = runners.iter().map(|(tile, of)| (*tile, of.least_seconds)).collect();
+        drop(runners);
+        devices.retain(|(tile, _)| !sieve.left_out.iter().any(|(out, _)| out == tile));
+        Ok(times)
+    }
+
+    /// The choices for products of these rows and columns, among the tiles that are still there after the last, and which are not.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    fn choices(mut self, tuning: &Tuning, sizes: &[(u32, u32)], measured: &mut Measured) -> Result<Vec<Tuned>> {
+        let family = self.sieve.family;
+        let [m, n, _] = RAGGED;
+        self.race(RAGGED, Tile::of(tuning, family, m as u32, n as u32, 1), 0)?;
+        let mut raced = Vec::new();
+        for &(m, n) in sizes {
+            raced.push((m, n, self.race([m as usize, n as usize, K], Tile::of(tuning, family, m, n, 1), ROUNDS)?));
+        }
+        self.sieve.left_out.iter().for_each(|(tile, _)| measured.leave_out(family, *tile));
+        let left = Tuning { measured: *measured, ..*tuning };
+        let mut told: Vec<Tuned> = self.sieve.left_out.into_iter().map(|(_, out)| Tuned::LeftOut(out)).collect();
+        for (m, n, mut times) in raced {
+            times.retain(|(tile, _)| left.may(family, *tile));
+            let seeded = Tile::of(&left, family, m, n, 1);
+            let Some(&(_, seeded_seconds)) = times.iter().find(|(tile, _)| *tile == seeded) else { continue };
+            let fastest = times.into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
+            let faster = fastest.filter(|(_, seconds)| *seconds < (1.0 - MARGIN) * seeded_seconds);
+            if let Some((tile, _)) = faster {
+                measured.set(family, m, n, tile);
+            }
+            let (tile, seconds) = faster.unwrap_or((seeded, seeded_seconds));
+            let (product, tile, seeded) = (family.name(), tile.name(), seeded.name());
+            told.push(Tuned::Chosen(Choice { product, m, n, tile, seconds, seeded, seeded_seconds }));
+        }
+        Ok(told)
+    }
 }
 
 impl WgpuBackend {
     /// Computes and times products of several sizes in every tile the device can do, tells of each choice once a kind of product is
     /// done, and keeps the choices on disk: later openings of this device, by the same driver and sources, go by them. They change
-    /// speed alone: a tile whose bits differ from the seeded one's, or that the device fails on, is told of and not chosen for that
-    /// kind of product. Takes about a minute, most of it for compiling.
+    /// speed alone: a tile that gives what a product is not by its definition, or other bits than most do, or that the device fails on,
+    /// is told of and not used for that kind of product. Takes about a minute, most of it for compiling.
     ///
     /// # Errors
     /// Those of [`WgpuBackend::new`]. Before anything is measured, `Value` where the environment forces a tile, as there is none left
-    /// to choose, and `Unavailable` where choices cannot be kept on disk.
+    /// to choose, and `Unavailable` where choices cannot be kept on disk. `OutOfMemory`, and `Unavailable` where nothing could be
+    /// measured: then what was kept before stands. `Quarantined` for an op that has products for which no tile is left, once all the
+    /// choices are kept: later openings refuse it.
     pub fn tune(device: Option<&str>, told: &mut dyn FnMut(&Tuned)) -> Result<()> {
         let (adapter, forced) = (adapter(device)?, forced());
         let cache = Cache::of(&adapter.get_info(), &forced);
@@ -230,7 +264,12 @@ fn tune(
     }
     cache.check().map_err(unkept)?;
     let in_tile = |tile: Tile| open(&format!("{forced},{}", tile.name()));
-    cache.store(KEPT, &measured(&tuning, families, sizes, &in_tile, told).written()).map_err(unkept)
+    let measured = measured(&tuning, families, sizes, &in_tile, told)?;
+    cache.store(KEPT, &measured.written()).map_err(unkept)?;
+    match (Tuning { measured, ..tuning }).unusable().pop() {
+        Some(Wrong { op, what }) => Err(Error::Quarantined { op, backend: NAME, device: adapter.get_info().name, what }),
+        None => Ok(()),
+    }
 }
 
 fn unkept(why: Unkept) -> Error {
@@ -243,28 +282,31 @@ fn unkept(why: Unkept) -> Error {
 }
 
 /// The fastest tiles of these products, on devices that `open` opens for each kind of product, each in the tile it is given.
+///
+/// # Errors
+/// `OutOfMemory`; `Unavailable` where there is no choice at all.
 fn measured(
     tuning: &Tuning,
     families: &[Family],
     sizes: &[(u32, u32)],
     open: &dyn Fn(Tile) -> Result<WgpuBackend>,
     told: &mut dyn FnMut(&Tuned),
-) -> Measured {
+) -> Result<Measured> {
     let tiles: Vec<Tile> = Tile::ALL.into_iter().filter(|tile| tuning.can(*tile)).collect();
-    let mut measured = Measured::default();
+    let (mut measured, mut choices) = (Measured::default(), 0);
     for &family in families {
         // Devices of its own, so that what one kind of product does to a device is not the next one's.
-        let mut field = Field::new(family, &tiles, open);
-        let choices = field.choices(tuning, sizes);
-        field.left_out.into_iter().for_each(|(_, out)| told(&Tuned::LeftOut(out)));
-        for (tile, choice) in choices {
-            if choice.tile != choice.seeded {
-                measured.set(family, choice.m, choice.n, tile);
-            }
-            told(&Tuned::Chosen(choice));
+        for tuned in Field::new(family, &tiles, open)?.choices(tuning, sizes, &mut measured)? {
+            choices += usize::from(matches!(tuned, Tuned::Chosen(_)));
+            told(&tuned);
         }
     }
-    measured
+    if choices == 0 {
+        let reason = "no product could be measured in any tile".to_owned();
+        let remedy = "update the driver, or choose another device with `--device`".to_owned();
+        return Err(Error::Unavailable { backend: NAME, reason, remedy });
+    }
+    Ok(measured)
 }
 
 #[cfg(test)]
@@ -352,52 +394,125 @@ mod tests {
         assert_eq!(wanted, Some(bytewise));
     }
 
-    #[test]
-    fn tiles_of_other_bits_and_tiles_that_fault_are_left_out_and_the_others_are_chosen_among() {
+    /// Small problems of two families, in tiles that `spoilt` says how to open: what is measured, and what is told of tiles left out.
+    fn measured_of(spoilt: impl Fn(Tile) -> (&'static str, fn(&WgpuBackend))) -> (Result<Measured>, Vec<Tuned>) {
         let adapter = adapter(None).unwrap_or_else(|error| panic!("{error}"));
         let seeded = open(&adapter, "", Cache::none()).unwrap();
         let in_tile = |tile: Tile| {
-            // One computes nothing, and one is lost.
-            let broken = if tile == Tile::Middle { ",break-matmul" } else { "" };
-            let on = open(&adapter, &format!("{}{broken}", tile.name()), Cache::none())?;
-            if tile == Tile::Large {
-                on.device().destroy();
-            }
+            let (word, then) = spoilt(tile);
+            let on = open(&adapter, &format!("{},{word}", tile.name()), Cache::none())?;
+            then(&on);
             Ok(on)
         };
-        let (mut left_out, mut chosen) = (Vec::new(), Vec::new());
-        let families = [Family::Matmul, Family::LinearInt8];
-        let measured = measured(&seeded.tuning, &families, &[(8, 64), (32, 64)], &in_tile, &mut |told| match told {
-            Tuned::LeftOut(out) => left_out.push((out.product, out.tile, out.why.clone())),
-            Tuned::Chosen(choice) => chosen.push((choice.product, choice.m, choice.tile)),
+        let mut told = Vec::new();
+        let (families, sizes) = ([Family::Matmul, Family::LinearInt8], [(8, 64), (32, 64)]);
+        let measured = measured(&seeded.tuning, &families, &sizes, &in_tile, &mut |of| told.push(of.clone()));
+        (measured, told)
+    }
+
+    fn why(told: &[Tuned], product: &str, tile: Tile) -> Option<String> {
+        let of = told.iter().filter_map(|of| match of {
+            Tuned::LeftOut(out) if (out.product, out.tile) == (product, tile.name()) => Some(out.why.clone()),
+            _ => None,
         });
-        let why = |product: &str, tile: Tile| {
-            let of: Vec<_> = left_out.iter().filter(|out| (out.0, out.1) == (product, tile.name())).collect();
-            assert!(of.len() < 2, "{of:?}");
-            of.first().map(|out| out.2.clone())
-        };
-        assert!(why("matmul", Tile::Middle).is_some_and(|why| why.contains("bits 00000000 at 0 of its output")), "{left_out:?}");
-        assert_eq!(why("linear_int8", Tile::Middle), None);
+        let of: Vec<String> = of.collect();
+        assert!(of.len() < 2, "{of:?}");
+        of.first().cloned()
+    }
+
+    fn tuning_with(measured: Measured) -> Tuning {
+        let adapter = adapter(None).unwrap_or_else(|error| panic!("{error}"));
+        Tuning { measured, ..open(&adapter, "", Cache::none()).unwrap().tuning }
+    }
+
+    #[test]
+    fn tiles_that_compute_wrong_and_tiles_that_fault_are_left_out_and_the_others_are_chosen_among() {
+        // One computes nothing, and one is lost.
+        let (measured, told) = measured_of(|tile| match tile {
+            Tile::Middle => ("break-matmul", |_| ()),
+            Tile::Large => ("", |on| on.device().destroy()),
+            _ => ("", |_| ()),
+        });
+        let measured = measured.unwrap();
+        let seeded = tuning_with(Measured::default());
+        let of = why(&told, "matmul", Tile::Middle);
+        assert!(of.as_ref().is_some_and(|why| why.contains("is 0 instead of")), "{of:?}");
+        assert_eq!(why(&told, "linear_int8", Tile::Middle), None);
         for product in ["matmul", "linear_int8"] {
-            assert_eq!(why(product, Tile::Small), None);
-            assert_eq!(seeded.tuning.large, why(product, Tile::Large).is_some_and(|why| why.contains("failed on the device")));
+            assert_eq!(why(&told, product, Tile::Small), None);
+            assert_eq!(seeded.large, why(&told, product, Tile::Large).is_some_and(|why| why.contains("failed on the device")));
         }
-        assert_eq!(
-            chosen.iter().map(|choice| (choice.0, choice.1)).collect::<Vec<_>>(),
-            [("matmul", 8), ("matmul", 32), ("linear_int8", 8), ("linear_int8", 32)]
-        );
-        assert!(
-            !chosen
-                .iter()
-                .any(|choice| choice.2 == Tile::Large.name() || (choice.0, choice.2) == ("matmul", Tile::Middle.name()))
-        );
-        let kept = |(family, m, n)| measured.tile(family, m, n);
+        let choices = told.iter().filter_map(|of| match of {
+            Tuned::Chosen(choice) => Some(*choice),
+            Tuned::LeftOut(_) => None,
+        });
+        let choices: Vec<Choice> = choices.collect();
         let all = [(Family::Matmul, 8, 64), (Family::Matmul, 32, 64), (Family::LinearInt8, 8, 64), (Family::LinearInt8, 32, 64)];
-        for (of, choice) in all.into_iter().zip(&chosen) {
-            let seeded = Tile::of(&seeded.tuning, of.0, of.1, of.2, 1);
-            assert_eq!(kept(of).map_or(seeded.name(), Tile::name), choice.2);
-            assert_ne!(kept(of), Some(seeded), "only what departs from the seeded choice is kept");
+        assert_eq!(choices.len(), all.len());
+        for ((family, m, n), choice) in all.into_iter().zip(&choices) {
+            assert_eq!((choice.product, choice.m, choice.n), (family.name(), m, n));
+            assert_ne!(choice.tile, Tile::Large.name());
+            assert_ne!((choice.product, choice.tile), ("matmul", Tile::Middle.name()));
+            let (seeded, kept) = (Tile::of(&seeded, family, m, n, 1), measured.tile(family, m, n));
+            assert_eq!(kept.map_or(seeded.name(), Tile::name), choice.tile);
+            assert_ne!(kept, Some(seeded), "only what departs from the seeded choice is kept");
         }
+    }
+
+    #[test]
+    fn a_seeded_tile_that_computes_wrong_is_used_no_more_whatever_the_size() {
+        let (measured, told) = measured_of(|tile| (if tile == Tile::Small { "break-matmul" } else { "" }, |_| ()));
+        let left = tuning_with(measured.unwrap());
+        assert!(why(&told, "matmul", Tile::Small).is_some() && why(&told, "linear_int8", Tile::Small).is_none());
+        assert!(Tile::ALL.into_iter().skip(1).all(|tile| why(&told, "matmul", tile).is_none()), "{told:?}");
+        for (m, n, batch) in [(8, 64, 1), (32, 64, 1), (1, 1, 1), (1, 1, 3), (500, 4000, 1), (500, 4000, 3)] {
+            let tile = Tile::of(&left, Family::Matmul, m, n, batch);
+            assert!(tile != Tile::Small && left.can(tile), "{m} {n} {batch}: {tile:?}");
+        }
+        assert_eq!(Tile::of(&left, Family::LinearInt8, 1, 1, 1), Tile::Small);
+        assert_eq!(told.iter().filter(|of| matches!(of, Tuned::Chosen(_))).count(), 4);
+        assert_eq!(left.unusable(), []);
+    }
+
+    #[test]
+    fn want_of_memory_says_nothing_of_tiles() {
+        let (measured, told) = measured_of(|tile| ("", if tile == Tile::Middle { |on| on.counters.refuse(9) } else { |_| () }));
+        assert!(matches!(measured, Err(Error::OutOfMemory { .. })) && told.is_empty(), "{told:?}");
+    }
+
+    #[test]
+    fn an_op_with_products_that_no_tile_computes_right_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let adapter = adapter(None).unwrap_or_else(|error| panic!("{error}"));
+        let words = "break-matmul";
+        let on = || opened(words, folder.path());
+        let of = |families: &[Family]| tune(&adapter, words, &on().cache, (families, &[(8, 64)]), &mut |_| ());
+        let refused = |on: &WgpuBackend, op| on.queue.faults().enter(op).is_err();
+        // Where nothing can be measured, nothing is kept.
+        on().cache.store(KEPT, b"linear_int8 8 64 tile-64\n").unwrap();
+        assert!(matches!(of(&[Family::Matmul]), Err(Error::Unavailable { .. })));
+        assert_eq!(on().cache.load(KEPT).as_deref(), Some(&b"linear_int8 8 64 tile-64\n"[..]));
+        assert!(!refused(&on(), "matmul"));
+        assert!(matches!(of(&[Family::Matmul, Family::Linear]), Err(Error::Quarantined { op: "matmul", .. })));
+        assert!(refused(&on(), "matmul") && !refused(&on(), "linear"));
+        let tested = on();
+        let wrong = tested.self_test().unwrap();
+        assert_eq!(wrong, [Wrong { op: "matmul", what: "matmul is right in no tile".into() }]);
+        assert!(refused(&tested, "matmul") && refused(&on().tested().unwrap(), "matmul"));
+    }
+
+    #[test]
+    fn what_most_tiles_give_is_right_and_else_what_the_seeded_one_gives() {
+        let [a, b] = [[1.0, 2.0], [1.0, 3.0]];
+        let of = |results: &[(Tile, [f64; 2])]| {
+            let results = results.iter().map(|(tile, result)| (*tile, &result[..]));
+            agreed(results, Tile::Small).map(|(_, result)| result.to_vec())
+        };
+        let [small, middle, large] = [Tile::Small, Tile::Middle, Tile::Large];
+        assert_eq!(of(&[(small, a), (middle, b), (large, b)]), Some(b.to_vec()));
+        assert_eq!(of(&[(small, a), (middle, b)]), Some(a.to_vec()));
+        assert_eq!((of(&[(large, b)]), of(&[])), (Some(b.to_vec()), None));
+        assert_eq!((other(&a, &b), other(&a, &a), other(&[0.0], &[-0.0])), (Some(1), None, Some(0)));
     }
 
     #[test]

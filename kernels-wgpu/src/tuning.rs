@@ -1,7 +1,8 @@
 //! How kernels are cut for a device: a seeded table by class of device, and what the environment forces.
 
 use crate::measured::Measured;
-use crate::product::Tile;
+use crate::product::{Family, Tile};
+use crate::self_test::Wrong;
 use kernels::{Error, OP_NAMES, Result};
 use wgpu::Limits;
 
@@ -73,6 +74,18 @@ impl Tuning {
             Tile::Large => self.large,
             Tile::Broadcast => self.broadcast,
         }
+    }
+
+    /// Whether the device can do a tile for products of a family, and was not found to do so wrong.
+    pub fn may(&self, family: Family, tile: Tile) -> bool {
+        self.can(tile) && !self.measured.is_left_out(family, tile)
+    }
+
+    /// Ops that have products for which no tile is left.
+    pub fn unusable(&self) -> Vec<Wrong> {
+        let none_left = |family: &Family| !Tile::ALL.into_iter().any(|tile| self.may(*family, tile));
+        let wrong = |family: Family| Wrong { op: family.op(), what: format!("{} is right in no tile", family.name()) };
+        Family::ALL.into_iter().filter(none_left).map(wrong).collect()
     }
 }
 

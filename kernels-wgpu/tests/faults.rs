@@ -1,10 +1,10 @@
 //! What goes wrong on a device comes out as a typed error: no panic, no hang.
 
-use kernels::ops::{Copy, Download, Fill, Gather, Matmul, ScatterAdd, Upload};
-use kernels::weight::{Bits, Quant, QuantScheme};
-use kernels::{Backend, Buffer, DType, Error, Layout, Memory, Op, Result, Weight};
+use kernels::ops::{Copy, Download, Fill, Gather, Matmul, Upload};
+use kernels::{Backend, Buffer, DType, Error, Layout, Memory, Op, Result};
 use kernels_wgpu::WgpuBackend;
 use std::time::{Duration, Instant};
+use wgpu::{BufferDescriptor, BufferUsages, MapMode};
 
 fn open() -> WgpuBackend {
     WgpuBackend::new(None).unwrap_or_else(|error| panic!("{error}"))
@@ -77,41 +77,83 @@ fn a_device_destroyed_under_a_thread_that_works_and_waits_ends_its_work() {
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
+/// Runs alone in a process of its own, that has no more than 4 GiB of addresses.
 #[test]
-fn a_weight_beyond_one_binding_is_refused_and_the_next_is_not() {
+fn in_a_process_with_little_memory() {
+    if std::env::var_os("SIZEWISE_LITTLE_MEMORY").is_none() {
+        return;
+    }
     let gpu = open();
-    let binding = gpu.device().limits().max_storage_buffer_binding_size;
-    if binding > 1 << 30 {
-        return; // too large for a test
+    if !gpu.info().software {
+        return; // its memory is its own
     }
-    let k = binding as usize / 64 + 1;
-    let weight = |n: usize| {
-        let scheme = QuantScheme::per_channel(Bits::Int8);
-        Weight::Quant(Quant::new(n, k, scheme, vec![1; n * k], vec![1.0; n], Vec::new()).unwrap())
+    let len = 256 << 20;
+    let values = vec![7u8; len];
+    let mut x = gpu.alloc(DType::U8, len).unwrap();
+    let mut others = Vec::new();
+    let full = loop {
+        match gpu.alloc(DType::U8, 64 << 20) {
+            Ok(buffer) => others.push(buffer),
+            Err(error) => break error,
+        }
     };
-    match gpu.pack(&weight(64)).err() {
-        Some(Error::Limit { op: "pack", limit, got, .. }) => assert!(limit == binding && got > binding),
-        other => panic!("{other:?}"),
-    }
-    gpu.pack(&weight(32)).unwrap();
+    assert_eq!(full, Error::OutOfMemory { backend: "wgpu", wanted_bytes: 64 << 20 });
+    // Room for what the program itself takes, and for no upload.
+    others.truncate(others.len() - 2);
+    let upload = |x: &mut Buffer| Upload::new(&values, x.view_mut([len])?).run(&gpu);
+    assert_eq!(upload(&mut x), Err(Error::OutOfMemory { backend: "wgpu", wanted_bytes: len as u64 }));
+    drop(others);
+    upload(&mut x).unwrap();
+    let mut host = [0u8; 8];
+    Download::new(x.view_as(Layout::strided([8], &[1], len - 8).unwrap()).unwrap(), &mut host).run(&gpu).unwrap();
+    assert_eq!(host, [7; 8]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_upload_without_memory_leaves_the_device_usable() {
+    let run = std::process::Command::new("sh")
+        .args(["-c", "ulimit -v 4194304; exec \"$0\" --exact in_a_process_with_little_memory"])
+        .env("SIZEWISE_LITTLE_MEMORY", "1")
+        .arg(std::env::current_exe().unwrap())
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(String::from_utf8_lossy(&run.stdout).contains("1 passed"));
+}
+
+/// A panic of a callback within wgpu: wgpu's own, where a driver loses the device while it is waited for, come the same way, but no
+/// driver here loses one.
+fn panic_within_wgpu(gpu: &WgpuBackend) -> wgpu::Buffer {
+    let usage = BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC;
+    let buffer = gpu.device().create_buffer(&BufferDescriptor { label: None, size: 16, usage, mapped_at_creation: false });
+    buffer.map_async(MapMode::Write, .., |_| panic!("an end of the device"));
+    buffer
 }
 
 #[test]
-fn work_space_beyond_one_binding_is_refused() {
+fn a_panic_of_a_submission_or_a_wait_is_a_sticky_fault() {
+    for submits in [false, true] {
+        let gpu = open();
+        let mut x = gpu.alloc(DType::F32, 64).unwrap();
+        if submits {
+            Fill { value: 2.0, out: x.view_mut([64]).unwrap() }.run(&gpu).unwrap();
+        }
+        let _waited_for = panic_within_wgpu(&gpu);
+        let fault = Error::Fault { backend: "wgpu", op: "sync", what: "an end of the device".into() };
+        assert_eq!(gpu.sync(), Err(fault.clone()));
+        let mut host = [0f32; 64];
+        assert_eq!(Download::new(x.view([64]).unwrap(), &mut host).run(&gpu), Err(fault.clone()));
+        assert_eq!(gpu.alloc(DType::F32, 4).map(drop), Err(fault));
+    }
+    open().sync().unwrap();
+}
+
+#[test]
+fn a_panic_of_the_wait_in_which_a_backend_ends_is_told_to_no_one() {
     let gpu = open();
-    let binding = gpu.device().limits().max_storage_buffer_binding_size;
-    if binding > 1 << 30 {
-        return; // too large for a test
-    }
-    // A word for each row, of which an element of 16 bits is half.
-    let rows = binding as usize / 4 + 1;
-    let mut out = gpu.alloc(DType::Bf16, rows).unwrap();
-    let (x, index) = (gpu.alloc(DType::Bf16, 1).unwrap(), gpu.alloc(DType::U32, 1).unwrap());
-    let (x, index, out) = (x.view([1, 1]).unwrap(), index.view([1]).unwrap(), out.view_mut([rows, 1]).unwrap());
-    match (ScatterAdd { x, index, out }).run(&gpu).err() {
-        Some(Error::Limit { op: "scatter_add", limit, got, .. }) => assert!(limit <= binding && got > binding),
-        other => panic!("{other:?}"),
-    }
+    let _waited_for = panic_within_wgpu(&gpu);
+    drop(gpu);
 }
 
 #[test]
@@ -173,28 +215,6 @@ fn an_allocation_beyond_the_device_is_refused() {
     // Nothing is left behind.
     gpu.sync().unwrap();
     assert_eq!(gpu.memory_stats().live_bytes, 0);
-}
-
-#[test]
-fn a_view_beyond_one_binding_is_refused_and_a_part_of_it_is_not() {
-    let gpu = open();
-    let binding = gpu.device().limits().max_storage_buffer_binding_size;
-    if binding + 1024 > gpu.device().limits().max_buffer_size.min(1 << 30) {
-        return; // no buffer is larger than a binding here, or too large for a test
-    }
-    let len = binding as usize + 1024;
-    let mut large = gpu.alloc(DType::U8, len).unwrap();
-    match (Fill { value: 1.0, out: large.view_mut([len]).unwrap() }).run(&gpu).err() {
-        Some(Error::Limit { op: "fill", limit, .. }) => assert_eq!(limit, binding),
-        other => panic!("{other:?}"),
-    }
-    // The last bytes lie beyond the first binding.
-    let tail = || Layout::strided([5], &[1], len - 5).unwrap();
-    Fill { value: 7.0, out: large.view_mut_as(tail()).unwrap() }.run(&gpu).unwrap();
-    let mut host = [0u8; 8];
-    let last = Layout::strided([8], &[1], len - 8).unwrap();
-    Download::new(large.view_as(last).unwrap(), &mut host).run(&gpu).unwrap();
-    assert_eq!(host, [0, 0, 0, 7, 7, 7, 7, 7]);
 }
 
 #[test]

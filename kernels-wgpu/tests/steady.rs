@@ -67,3 +67,21 @@ fn views_of_one_buffer_share_what_binds_them() {
     (1..64).try_for_each(step).unwrap();
     assert_eq!(gpu.made(), made);
 }
+
+#[test]
+fn memory_for_uploads_is_made_once_where_a_step_takes_a_few_megabytes() {
+    let gpu = open();
+    let lens = [LEN, 100_000, 300_000, 1_500_000];
+    let mut buffers = lens.map(|len| gpu.alloc(DType::F32, len).unwrap());
+    let mut step = |value: f32| -> Result<()> {
+        for (x, len) in buffers.iter_mut().zip(lens) {
+            Upload::new(&vec![value; len], x.view_mut([len])?).run(&gpu)?;
+        }
+        assert_eq!(read(&gpu, &buffers[0])?, [value; LEN]);
+        Ok(())
+    };
+    (0..3).try_for_each(|round| step(round as f32)).unwrap();
+    let made = gpu.made();
+    (3..9).try_for_each(|round| step(round as f32)).unwrap();
+    assert_eq!(gpu.made(), made);
+}
