@@ -108,8 +108,8 @@ impl CudaBackend {
         CudaBackend::on(info, Arc::new(recorded))
     }
 
-    /// The same device with these kernels for products. [`Products::Hopper`] is for devices of compute capability 9.0 and the emulation;
-    /// on others such a product is a fault.
+    /// The same device with these kernels for products. [`Products::Hopper`] and [`Products::AutoHopper`] are for devices of compute
+    /// capability 9.0 and the emulation; on others such a product is a fault.
     pub fn with_products(self, products: Products) -> Self {
         CudaBackend { products, ..self }
     }

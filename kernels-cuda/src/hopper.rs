@@ -7,7 +7,7 @@ use crate::product::ways;
 use crate::queue::Dispatch;
 use crate::source::{Source, by_half};
 use crate::turn_bytes::row_bytes;
-use kernels::{Backend, DType, Result};
+use kernels::{Backend, DType, Error, Result};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Shared memory of a block: stages take as much for both widths of a tile; they begin at a multiple of 1,024.
@@ -59,9 +59,9 @@ fn boxes(factor: &Factor, k: u32, box_rows: u32, dtype: DType) -> Option<Boxes> 
         ways::ACROSS if size == 2 => (factor.rows, k, factor.step, LINE / size as u32),
         _ => return None,
     };
-    // Lines that lie on one another are no boxes; where there is one line, nobody asks where the next is.
+    // Lines that overlap are no boxes; where there is one line, nobody asks where the next is.
     let line_bytes = if lines == 1 { (u64::from(length) * size).next_multiple_of(16) } else { stride * size };
-    let fits = line_bytes > 0 && line_bytes < 1 << 40;
+    let fits = line_bytes >= u64::from(length) * size && line_bytes < 1 << 40;
     fits.then_some(Boxes { first: factor.first, dtype, length, lines, line_bytes, box_length: LINE / size as u32, box_lines })
 }
 
@@ -78,16 +78,23 @@ struct Factor {
 impl Factor {
     /// Bytes that its rows take when they are turned to lie along the sum, each aligned; none where that is not needed.
     fn turned_bytes(&self, dtype: DType, k: u32) -> u64 {
-        let turns = dtype == DType::I8 && self.way == ways::ACROSS;
+        let turns = dtype == DType::I8 && self.way == ways::ACROSS && self.step >= self.rows.into();
         if turns { u64::from(self.rows) * row_bytes(k) } else { 0 }
+    }
+
+    /// As it is once it has been turned to this address.
+    fn turned(self, k: u32, first: u64) -> Self {
+        Factor { first, row: row_bytes(k), step: 1, way: ways::ALONG, ..self }
     }
 }
 
 impl CudaBackend {
     /// Queues the product, if this device and its factors are such that Hopper's tensor cores make it, and make it faster.
     ///
+    /// Bytes that must be turned first take memory; where there is none, other kernels make the same bits without.
+    ///
     /// # Errors
-    /// `OutOfMemory` where bytes must be turned first; a fault.
+    /// A fault.
     pub(crate) fn hopper(&self, op: &'static str, of: Of, dtype: DType, params: &ProductParams) -> Result<bool> {
         let tiles = |columns: u32| u64::from(params.rows.div_ceil(ROWS)) * u64::from(params.columns.div_ceil(columns));
         let units = self.info().threads as u64;
@@ -108,13 +115,23 @@ impl CudaBackend {
             Some([boxes(left, params.k, ROWS, dtype)?, boxes(right, params.k, width, dtype)?])
         };
         let bytes = factors.map(|factor| factor.turned_bytes(dtype, params.k));
+        let as_turned = |factor: Factor, to: u64| match factor.turned_bytes(dtype, params.k) {
+            0 => factor,
+            _ => factor.turned(params.k, to),
+        };
+        if all_boxes(&factors.map(|factor| as_turned(factor, 0))).is_none() {
+            return Ok(false);
+        }
         let mut scratch = None;
         if bytes != [0, 0] {
-            let turned = self.scratch(op, bytes[0] + bytes[1])?;
+            let turned = match self.scratch(op, bytes[0].saturating_add(bytes[1])) {
+                Err(Error::OutOfMemory { .. } | Error::Limit { .. }) => return Ok(false),
+                turned => turned?,
+            };
             for (factor, at) in factors.iter_mut().zip([turned.address(), turned.address() + bytes[0]]) {
                 if factor.turned_bytes(dtype, params.k) > 0 {
-                    let row = self.turn_bytes(op, [factor.first, at], factor.step, [factor.rows, params.k])?;
-                    *factor = Factor { first: at, row, step: 1, way: ways::ALONG, ..*factor };
+                    self.turn_bytes(op, [factor.first, at], factor.step, [factor.rows, params.k])?;
+                    *factor = factor.turned(params.k, at);
                 }
             }
             scratch = Some(turned);

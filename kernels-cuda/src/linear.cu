@@ -151,7 +151,7 @@ DEVICE void linear_few_words(const LinearParams& params) {
                 if (copies) {
                     unsigned n = i / CHUNKS, l = from + i % CHUNKS * 4;
                     bool inside = first + n < p.columns && l < p.k;
-                    unsigned valid = inside ? min(16u, 4 * (p.k - l)) : 0;
+                    unsigned valid = inside ? 4 * min(4u, p.k - l) : 0;
                     copy_start(four_of(stage, n, i % CHUNKS), inside ? w + (first + n) * p.right_row + l : w, valid);
                 } else {
                     float four[4];

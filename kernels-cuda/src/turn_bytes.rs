@@ -15,11 +15,11 @@ pub(crate) fn row_bytes(k: u32) -> u64 {
 }
 
 impl CudaBackend {
-    /// Queues the turning of a factor that has `rows` bytes in each of K lines, `line` bytes apart. Gives the bytes from row to row.
+    /// Queues the turning of a factor that has `rows` bytes in each of K lines, `line` bytes apart, to rows [`row_bytes`] apart.
     ///
     /// # Errors
     /// A fault.
-    pub(crate) fn turn_bytes(&self, op: &'static str, [from, to]: [Address; 2], line: u64, [rows, k]: [u32; 2]) -> Result<u64> {
+    pub(crate) fn turn_bytes(&self, op: &'static str, [from, to]: [Address; 2], line: u64, [rows, k]: [u32; 2]) -> Result<()> {
         let to_row = row_bytes(k);
         let params = TurnParams { from, to, from_line: line, to_row, rows, k };
         self.queue.dispatch(&Dispatch {
@@ -29,7 +29,6 @@ impl CudaBackend {
             threads: 256,
             blocks: u64::from(rows.div_ceil(128)) * u64::from(k.div_ceil(128)),
             params: bytemuck::bytes_of(&params),
-        })?;
-        Ok(to_row)
+        })
     }
 }

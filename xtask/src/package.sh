@@ -52,7 +52,7 @@ if wanted products "checking that all kernels for products give the same bits, a
             # Hopper's own are refused on other devices, which is no failure.
             SIZEWISE_CASES=8 SIZEWISE_CUDA_PRODUCTS=$kind ./conformance "$op/" > "results/$kind-$op.txt" 2>&1 ||
                 grep -q "no device of compute capability 9.0" "results/$kind-$op.txt" || failed=1
-            echo "$kind, $op: $(grep "^test result" "results/$kind-$op.txt")"
+            echo "$kind, $op: $(grep "^test result" "results/$kind-$op.txt" || echo "refused by this device")"
         done
     done
 fi
@@ -100,8 +100,11 @@ if wanted gpt "measuring a decoder of GPT-2's size"; then
 fi
 
 if wanted torch "measuring PyTorch on the same shapes"; then
-    if python3 -c 'import torch' 2> /dev/null; then
-        report=$(find results/runs -name report.json -type f | head -n 1)
+    report=$(find results/runs -name report.json -type f 2> /dev/null | head -n 1)
+    if [ -z "$report" ]; then
+        echo "PyTorch is measured on the shapes of bench, which has not run: name both parts"
+        failed=1
+    elif python3 -c 'import torch' 2> /dev/null; then
         python3 torch_peers.py "$report" results/torch.json > results/torch.txt 2>&1 || failed=1
         tail -n 3 results/torch.txt
     else

@@ -272,6 +272,7 @@ impl Device for Gpu {
     }
 
     fn boxes(&self, boxes: &Boxes) -> Result<[u64; 16], Trouble> {
+        self.bind()?;
         let element = match boxes.dtype {
             DType::Bf16 => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
             DType::F16 => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_FLOAT16,

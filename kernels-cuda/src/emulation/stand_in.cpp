@@ -623,11 +623,13 @@ Result cuFuncSetAttribute(void* handle, int attribute, int value) {
 // A map as the emulation reads it.
 Result cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* first, const uint64_t* size, const uint64_t* strides, const unsigned* box,
                               const unsigned* steps, int interleave, int swizzle, int, int outside) {
+    ENTER_CONTEXT;
     constexpr int BYTES_128 = 3;
     uint64_t bytes = type == 0 ? 1 : 2;
     bool known = (type == 0 || type == 6 || type == 9) && rank == 2 && interleave == 0 && swizzle == BYTES_128 && outside == 0;
     bool small = box[0] * bytes <= 128 && box[0] > 0 && box[1] > 0 && box[1] <= 256 && size[0] > 0 && size[1] > 0;
     bool aligned = reinterpret_cast<uintptr_t>(first) % 16 == 0 && strides[0] % 16 == 0 && strides[0] > 0 && strides[0] < 1ull << 40;
+    aligned = aligned && strides[0] >= size[0] * bytes;
     bool whole = size[0] <= 1ull << 32 && size[1] <= 1ull << 32 && steps[0] == 1 && steps[1] == 1;
     if (!known || !small || !aligned || !whole) return INVALID_VALUE;
     uint64_t words[16] = {reinterpret_cast<uint64_t>(first), size[0], size[1], strides[0], static_cast<uint64_t>(box[0]) << 32 | bytes, box[1]};
