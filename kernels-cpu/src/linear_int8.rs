@@ -185,7 +185,7 @@ impl Work<'_> {
         if groups.count() == 0 {
             sums.fill(0.0);
         }
-        if rows <= direct::most_rows::<C>() && groups.count() > 0 && self.is_direct::<C>() {
+        if rows <= direct::most_rows::<C>(lanes(isa)) && groups.count() > 0 && self.is_direct::<C>() {
             return self.sum_direct::<C>(sums);
         }
         let direct = rows <= DIRECT_ROWS || (C::PLAIN && rows <= 8);
@@ -235,6 +235,7 @@ impl Work<'_> {
                     add: first > 0,
                     soon: self.soon,
                     out: if last { sums.as_mut_ptr() } else { partial.as_mut_ptr() },
+                    out_stride: width,
                 };
                 if C::PLAIN || direct {
                     // SAFETY: the weight's strip and the packed rows hold these groups; factors have been expanded for them; the

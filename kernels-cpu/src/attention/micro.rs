@@ -7,7 +7,7 @@
 //!
 //! A sum is one chain of fused multiply-adds in rising k, whatever tile it falls in: no choice of tiles changes a bit.
 
-use crate::simd::{Float, Isa, Simd, simd_fn};
+use crate::simd::{Float, Isa, Simd, keep_rolled, simd_fn};
 
 /// Rows of a tile.
 pub(crate) const ROWS: usize = 6;
@@ -78,6 +78,7 @@ unsafe fn step<S: Simd, L: Left, T: Float, const FIRST: usize, const LAST: usize
     k: usize,
     sums: &mut [[S::V; NV]; MR],
 ) {
+    keep_rolled();
     // SAFETY: by the contract of the callers.
     unsafe {
         let from = right.start.add(k * right.stride);

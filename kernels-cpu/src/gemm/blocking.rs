@@ -30,7 +30,7 @@ pub(crate) const NV: usize = 3;
 const LINE: usize = 16;
 
 /// Depth of a panel: a left tile fills a third to a half of L1, four panels of 96 KiB stay in an L2 of 1 MiB beside their sums.
-/// The four that are fetched ahead come on top: with the sums of 512 rows 1.2 MiB, which was measured with an L2 of 2 MiB alone.
+/// The four that are fetched ahead come on top, and the sums of TASK_ROWS rows.
 ///
 /// The tile in L1 takes the broadcasts, the panels stream from L2: a loop that holds the panel and streams tiles is as fast on a core
 /// of its own, and slower by a tenth where another thread of the core wants its share of L1.
@@ -43,7 +43,7 @@ const LEFT_BYTES: usize = 32 << 20;
 const SHARED_BYTES: usize = 16 << 20;
 
 /// Most rows of a task: each panel is read once for as many.
-const TASK_ROWS: usize = 512;
+const TASK_ROWS: usize = 256;
 
 /// Rows that a task keeps when rows are cut so that tasks keep TASK_STRIPS strips.
 const KEPT_ROWS: usize = 64;

@@ -63,6 +63,7 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                 // SAFETY: no two running tasks share a slot.
                 let own = unsafe { rest.part(slot * each, each) };
                 let (codes, sums) = own.split_at_mut(strip_words);
+                let whole = out_strides.1 == 1 && args.beta == 0.0 && columns.len() == width && steps > 0;
                 let to_first = |row: usize| to + (rows.start + row) * out_strides.0 + columns.start * out_strides.1;
                 pack_codes(right, columns.clone(), width, groups, codes);
                 for first in (0..rows.len()).step_by(TILE_ROWS) {
@@ -89,10 +90,15 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                             finish: Finish::Exact,
                             add: false,
                             soon: (out.as_ptr().wrapping_add(to_first(first)).cast_const().cast(), out_strides.0.wrapping_mul(4)),
-                            out: sums.as_mut_ptr().cast(),
+                            out: if whole { out.as_ptr().wrapping_add(to_first(first)).cast() } else { sums.as_mut_ptr().cast() },
+                            out_stride: if whole { out_strides.0 } else { width },
                         };
-                        // SAFETY: rows and strip are packed to the full depth; the sums have room for TILE_ROWS rows.
+                        // SAFETY: rows and strip are packed to the full depth; the sums have room for TILE_ROWS rows, and the result
+                        // has the rows and columns, which belong to one task.
                         unsafe { sum_tile::<Bytes>(cpu.isa, count, vectors, tile) };
+                    }
+                    if whole {
+                        continue;
                     }
                     for i in 0..count {
                         let at = to_first(first + i);

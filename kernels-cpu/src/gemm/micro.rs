@@ -5,7 +5,7 @@
 use super::ahead::Ahead;
 use super::blocking::{NV as MAX_NV, mr as max_mr};
 use super::{Plain, one_nan};
-use crate::simd::{Bf16Pairs, Float, Isa, Products, Simd, prefetch, products_fn, simd_fn};
+use crate::simd::{Bf16Pairs, Float, Isa, Products, Simd, keep_rolled, prefetch, products_fn};
 use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::compiler_fence;
@@ -224,6 +224,7 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
         for first in units.clone().step_by(FETCH_UNITS) {
             ahead.fetch(s, each);
             for at in first..(first + FETCH_UNITS).min(units.end) {
+                keep_rolled();
                 if lanes < 16 && MR * NV == 12 && add_by_halves(p, a, b, at, &mut sum) {
                     continue;
                 }
@@ -376,13 +377,14 @@ pub(crate) unsafe fn run_panel(
     checked(isa, pairs, size, depth, a, panel, ahead, sums);
 }
 
-/// [`run_panel`] for rows of f32 where they lie, `row_stride` elements apart and side by side along K.
+/// [`run_panel`] for rows of elements where they lie, `row_stride` apart and side by side along K.
 ///
 /// # Safety
 /// As for [`run`].
 #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
 pub(crate) unsafe fn run_panel_in_place(
     isa: Isa,
+    pairs: Option<Bf16Pairs>,
     size: (usize, usize),
     depth: usize,
     a: *const f32,
@@ -391,14 +393,14 @@ pub(crate) unsafe fn run_panel_in_place(
     ahead: Ahead,
     sums: Sums,
 ) {
-    simd_fn! {
-        fn checked(s, size: (usize, usize), depth: usize, a: *const f32, row_stride: usize, panel: *const f32, ahead: Ahead, sums: Sums) {
-            let (a, rows) = (RowsLeft::new(a, row_stride, 1), DenseRows { start: panel, stride: size.1 * S::LANES });
+    products_fn! {
+        fn checked(p, size: (usize, usize), depth: usize, a: *const f32, row_stride: usize, panel: *const f32, ahead: Ahead, sums: Sums) {
+            let (a, rows) = (RowsLeft::new(a, row_stride, 1), DenseRows { start: panel, stride: size.1 * P::S::LANES });
             // SAFETY: the contract of `run_panel_in_place`, the only caller.
-            unsafe { run(s, size, 0..depth, a, rows, ahead, sums) }
+            unsafe { run(p, size, 0..depth, a, rows, ahead, sums) }
         }
     }
-    checked(isa, size, depth, a, row_stride, panel, ahead, sums);
+    checked(isa, pairs, size, depth, a, row_stride, panel, ahead, sums);
 }
 
 /// Writes the rows of `units` in f32 to a panel whose rows are `vectors` vectors.
@@ -539,6 +541,7 @@ unsafe fn streams<P: Products, const MR: usize, const STRIPS: usize>(
     // SAFETY: by contract.
     unsafe {
         for k in 0..depth {
+            keep_rolled();
             let x: [_; MR] = std::array::from_fn(|i| s.splat(a.at::<MR>(i, k)));
             for (strip, sums) in sums.iter_mut().enumerate() {
                 let row = b.add((strip * depth + k) * width);

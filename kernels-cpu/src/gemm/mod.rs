@@ -48,7 +48,8 @@ pub(crate) trait Left: Sync {
     /// Writes columns `k` of `rows`, at most MR, as elements [k.len(), rows] to `to`, which has that length.
     fn pack(&self, isa: Isa, rows: Range<usize>, k: Range<usize>, to: &mut [f32]);
 
-    /// The factor, if the micro-kernel can read it where it lies: it is of f32, and neighbours along K lie side by side.
+    /// The factor, if the micro-kernel can read it where it lies: it is of elements as they are multiplied, and neighbours along K lie
+    /// side by side.
     fn in_place(&self) -> Option<Strided<f32>>;
 }
 
@@ -355,7 +356,7 @@ impl Block<'_> {
             LeftBlock::InPlace(rows) => {
                 let start = rows.at(tile.start, k.start);
                 // SAFETY: the factor has these rows to the full depth, side by side along k; the rest as above.
-                unsafe { run_panel_in_place(self.isa, size, k.len(), start, rows.row_stride, panel, ahead, to) }
+                unsafe { run_panel_in_place(self.isa, self.pairs, size, k.len(), start, rows.row_stride, panel, ahead, to) }
             }
         }
         if last && result.is_none() {

@@ -74,7 +74,7 @@ pub(crate) trait Source: Copy + Sync {
     unsafe fn along<S: Simd>(self, s: S, i: usize, k: usize, to: &mut [f32]);
     /// Asks for the cache line of element (i, k), which need not exist.
     fn prefetch(self, i: usize, k: usize);
-    /// The factor, if it is of f32 and neighbours along k lie side by side.
+    /// The factor, if its elements lie as they are multiplied, neighbours along k side by side.
     fn in_place(self) -> Option<Strided<f32>> {
         None
     }

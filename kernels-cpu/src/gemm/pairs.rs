@@ -76,6 +76,13 @@ impl Source for Pairs {
         self.of.prefetch(i, 2 * k);
         self.of.prefetch(i, 2 * k + 1);
     }
+    /// Rows of whole pairs, each of which lies as an f32 would.
+    fn in_place(self) -> Option<Strided<f32>> {
+        let Strided { start, row_stride, col_stride } = self.of;
+        let start = start.cast::<f32>();
+        let lies = col_stride == 1 && self.depth.is_multiple_of(2) && row_stride.is_multiple_of(2) && start.is_aligned();
+        lies.then_some(Strided { start, row_stride: row_stride / 2, col_stride })
+    }
 }
 
 impl Right for Pairs {

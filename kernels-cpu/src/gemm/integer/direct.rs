@@ -1,5 +1,5 @@
-//! Few rows with a weight whose groups are short and all of one size: codes and factors are unpacked in registers, so that nothing but
-//! the result is stored.
+//! Rows with a weight whose groups are short and all of one size: codes and factors are unpacked in registers, so that nothing but the
+//! result is stored.
 //!
 //! Eight rows meet one vector of outputs at a time, 8 exact and 8 scaled sums (four where there are 16 registers); one or two rows meet
 //! all three vectors of a strip. Sums are those of [`super::tile`], to the bit.
@@ -11,9 +11,10 @@ use crate::simd::{Simd, prefetch};
 use crate::weight::code::Code;
 use crate::weight::factors::{FactorRows, FactorValues};
 
-/// Most rows for which this is the faster way: bytes are unpacked already.
-pub(crate) const fn most_rows<C: Code>() -> usize {
-    if C::PLAIN { 2 } else { 8 }
+/// Most rows for which this is the faster way. Bytes are unpacked already; other codes are unpacked for eight rows at a time in no more
+/// time than it takes to store and load them, where there are registers for so many.
+pub(crate) const fn most_rows<C: Code>(lanes: usize) -> usize {
+    if C::PLAIN || lanes < 16 { 2 } else { usize::MAX }
 }
 
 /// Bytes by which codes are fetched ahead.

@@ -66,8 +66,9 @@ pub(crate) struct Tile {
     pub add: bool,
     /// Where rows of the result will go from `out`, and bytes from row to row: any address will do.
     pub soon: (*const u8, usize),
-    /// Result [rows, width].
+    /// Result [rows, width], and elements from row to row of it.
     pub out: *mut f32,
+    pub out_stride: usize,
 }
 
 impl Tile {
@@ -77,7 +78,7 @@ impl Tile {
         Tile {
             resume: self.resume.map(|sums| sums.wrapping_add(row * self.width)),
             soon: (self.soon.0.wrapping_add(row * self.soon.1), self.soon.1),
-            out: self.out.wrapping_add(row * self.width),
+            out: self.out.wrapping_add(row * self.out_stride),
             ..self
         }
     }
@@ -322,7 +323,7 @@ unsafe fn load_totals<S: Simd, const MR: usize, const NV: usize>(s: S, tile: Til
     for (i, row) in totals.iter_mut().enumerate() {
         for (j, v) in row.iter_mut().enumerate() {
             // SAFETY: contract.
-            *v = unsafe { s.load(tile.out.add(i * tile.width + j * S::LANES)) };
+            *v = unsafe { s.load(tile.out.add(i * tile.out_stride + j * S::LANES)) };
         }
     }
 }
@@ -334,7 +335,7 @@ unsafe fn store_totals<S: Simd, const MR: usize, const NV: usize>(s: S, tile: Ti
     for (i, row) in totals.iter().enumerate() {
         for (j, &v) in row.iter().enumerate() {
             // SAFETY: contract.
-            unsafe { s.store(tile.out.add(i * tile.width + j * S::LANES), v) };
+            unsafe { s.store(tile.out.add(i * tile.out_stride + j * S::LANES), v) };
         }
     }
 }
