@@ -26,6 +26,8 @@ const SLOT_BYTES: usize = 512;
 const SLOTS: usize = 256;
 /// Bytes staged after which what is gathered is submitted before any more are.
 const MOST_STAGED_BYTES: u64 = 1 << 20;
+/// Bytes submitted after which the device is waited for before any more are staged: a host that is faster must not fill its memory.
+const MOST_IN_FLIGHT_BYTES: u64 = 64 << 20;
 
 /// Buffers let go of before the next submission whose bind groups are forgotten at once, and bytes of them.
 const MOST_GONE: usize = 64;
@@ -79,6 +81,8 @@ struct State {
     transfers: usize,
     /// Bytes copied from the host since then.
     staged_bytes: u64,
+    /// Bytes of those submitted since the last wait.
+    in_flight_bytes: u64,
     /// Parameters of the dispatches gathered, a slot each.
     params: Vec<u8>,
     /// Where they go when submitted.
@@ -156,7 +160,10 @@ impl Queue {
 
     /// To be called before a transfer is queued: a program that does nothing else would otherwise queue without end.
     fn bound_transfers(&self, state: &mut State) -> Result<()> {
-        if state.transfers == SLOTS || state.staged_bytes >= MOST_STAGED_BYTES { self.submit(state) } else { Ok(()) }
+        if state.transfers == SLOTS || state.staged_bytes >= MOST_STAGED_BYTES {
+            self.submit(state)?;
+        }
+        if state.in_flight_bytes >= MOST_IN_FLIGHT_BYTES { self.finish(state) } else { Ok(()) }
     }
 
     /// A new buffer.
@@ -196,7 +203,7 @@ impl Queue {
         let mut gone = std::mem::take(&mut state.gone);
         gone.extend(state.pool.empty().into_iter().chain(self.counters.take_dropped()));
         state.bindings.forget(gone);
-        self.poll()?;
+        self.finish(state)?;
         // All that was under way has come back by now.
         state.belt.empty();
         Ok(())
@@ -223,6 +230,12 @@ impl Queue {
     pub fn transfers(&self) -> (usize, u64) {
         let state = self.state();
         (state.transfers, state.staged_bytes)
+    }
+
+    /// Bytes from the host submitted since the last wait.
+    #[cfg(test)]
+    pub fn in_flight_bytes(&self) -> u64 {
+        self.state().in_flight_bytes
     }
 
     /// Bytes of memory for uploads that is kept.
@@ -258,13 +271,17 @@ impl Queue {
         dispatches.iter().try_for_each(|of| fold(of.op, of.groups).map(drop))?;
         let mut state = self.state();
         let state = &mut *state;
-        self.make_room(state, dispatches.len())?;
-        dispatches.iter().try_for_each(|of| self.gather(state, of))?;
+        let dispatches = dispatches.iter().filter(|of| of.groups > 0 && self.broken != Some(of.op));
+        self.make_room(state, dispatches.clone().count())?;
+        dispatches.into_iter().try_for_each(|of| self.gather(state, of))?;
         self.faults.check()
     }
 
     /// Makes sure that want of memory does not come between so many dispatches.
     fn make_room(&self, state: &mut State, dispatches: usize) -> Result<()> {
+        if dispatches == 0 {
+            return Ok(());
+        }
         if dispatches > SLOTS - state.params.len() / SLOT_BYTES {
             self.submit(state)?;
         }
@@ -278,9 +295,6 @@ impl Queue {
     }
 
     fn gather(&self, state: &mut State, dispatch: &Dispatch<'_>) -> Result<()> {
-        if dispatch.groups == 0 || self.broken == Some(dispatch.op) {
-            return Ok(());
-        }
         let [across, down] = fold(dispatch.op, dispatch.groups)?;
         if state.params.len() == SLOTS * SLOT_BYTES {
             self.submit(state)?;
@@ -330,6 +344,7 @@ impl Queue {
     fn send(&self, state: &mut State, params: Option<CommandBuffer>) {
         state.pass = None;
         if let Some(encoder) = state.encoder.take() {
+            state.in_flight_bytes += state.staged_bytes;
             (state.transfers, state.staged_bytes) = (0, 0);
             state.belt.close();
             if let Some(queue) = &self.queue {
@@ -353,7 +368,7 @@ impl Queue {
         }
         // Put aside meanwhile, so that making room for them submits nothing without them.
         let (gathered, mut params) = (state.encoder.take(), std::mem::take(&mut state.params));
-        let brought = self.bring(state, &params);
+        let brought = self.faults.caught(|| self.bring(state, &params)).flatten();
         if brought.is_ok() {
             params.clear();
         }
@@ -464,7 +479,7 @@ impl Queue {
             // The callback runs once.
             let _ = answer.set(result.is_ok());
         });
-        self.poll()?;
+        self.finish(state)?;
         if mapped.get() != Some(&true) {
             return Err(self.faults.fail("memory cannot be read back".into()));
         }
@@ -486,14 +501,20 @@ impl Queue {
         let params = self.parameters(state)?;
         if !std::mem::take(&mut state.awaits_report) {
             self.send(state, params);
-            return self.poll();
+            return self.finish(state);
         }
         // Held to the end: the memory the report is read from is shared.
         self.report.collect(self.encoder(state));
         self.send(state, params);
         self.report.map();
-        self.poll()?;
+        self.finish(state)?;
         self.report.result(&self.faults)
+    }
+
+    /// Waits for all that was submitted.
+    fn finish(&self, state: &mut State) -> Result<()> {
+        state.in_flight_bytes = 0;
+        self.poll()
     }
 
     fn poll(&self) -> Result<()> {
@@ -560,6 +581,21 @@ mod tests {
                 assert!(gpu.queue.transfers().1 < MOST_STAGED_BYTES + size.next_multiple_of(4), "{size}");
             }
         }
+    }
+
+    #[test]
+    fn bytes_on_their_way_are_bounded() {
+        let gpu = open();
+        let values = vec![1u8; 9 << 20];
+        let mut x = gpu.alloc(DType::U8, values.len()).unwrap();
+        let mut most = 0;
+        for _ in 0..20 {
+            Upload::new(&values, x.view_mut([values.len()]).unwrap()).run(&gpu).unwrap();
+            most = most.max(gpu.queue.in_flight_bytes());
+        }
+        assert_eq!(most, 63 << 20, "with the next one the bound is reached, and the device waited for");
+        gpu.sync().unwrap();
+        assert_eq!(gpu.queue.in_flight_bytes(), 0);
     }
 
     #[test]

@@ -35,15 +35,11 @@ impl WgpuBackend {
     /// A fault of the device, or `OutOfMemory`: then there is no verdict, and what was refused before still is.
     pub fn self_test(&self) -> Result<Vec<Wrong>> {
         let faults = self.queue.faults();
-        let before = faults.quarantine(&self.info.name, self.tuning.unusable());
-        let wrong = match self.wrong() {
-            Ok(wrong) => wrong,
-            Err(error) => {
-                faults.quarantine(&self.info.name, before);
-                return Err(error);
-            }
-        };
-        self.refuse(&wrong);
+        let mut before = Before { on: self, refused: faults.quarantine(&self.info.name, self.tuning.unusable()) };
+        let wrong = self.wrong()?;
+        before.refused.clone_from(&wrong);
+        drop(before);
+        self.announce(&wrong);
         self.cache.keep(KEPT, &written(&self.tuning, &wrong));
         Ok(wrong)
     }
@@ -84,10 +80,26 @@ impl WgpuBackend {
     }
 
     fn refuse(&self, wrong: &[Wrong]) {
+        self.announce(wrong);
+        self.queue.faults().quarantine(&self.info.name, wrong.to_vec());
+    }
+
+    fn announce(&self, wrong: &[Wrong]) {
         for Wrong { op, what } in wrong {
             notice(&format!("{op} computes wrong on {} and is refused: {what}", self.info.name));
         }
-        self.queue.faults().quarantine(&self.info.name, wrong.to_vec());
+    }
+}
+
+/// What is refused once a self-test ends, however it does.
+struct Before<'a> {
+    on: &'a WgpuBackend,
+    refused: Vec<Wrong>,
+}
+
+impl Drop for Before<'_> {
+    fn drop(&mut self) {
+        self.on.queue.faults().quarantine(&self.on.info.name, std::mem::take(&mut self.refused));
     }
 }
 

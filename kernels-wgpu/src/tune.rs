@@ -105,6 +105,8 @@ impl<'a> Runner<'a> {
 struct Sieve {
     family: Family,
     left_out: Vec<(Tile, LeftOut)>,
+    /// The first one, which may be of the device and not of the tile.
+    fault: Option<Error>,
 }
 
 impl Sieve {
@@ -130,7 +132,12 @@ impl Sieve {
                 Ok(Ok(of)) => kept.push((tile, of)),
                 Ok(Err(why)) => self.leave(tile, &format!("m={m} n={n}: {why}")),
                 Err(error @ Error::OutOfMemory { .. }) => return Err(error),
-                Err(error) => self.leave(tile, &format!("m={m} n={n}: {error}")),
+                Err(error) => {
+                    self.leave(tile, &format!("m={m} n={n}: {error}"));
+                    if let Error::Fault { .. } = error {
+                        self.fault.get_or_insert(error);
+                    }
+                }
             }
         }
         Ok(kept)
@@ -151,23 +158,24 @@ fn other(a: &[f64], b: &[f64]) -> Option<usize> {
 impl Field {
     fn new(family: Family, tiles: &[Tile], open: &dyn Fn(Tile) -> Result<WgpuBackend>) -> Result<Self> {
         let devices = tiles.iter().map(|&tile| Ok((tile, open(tile)?))).collect::<Result<_>>()?;
-        Ok(Field { devices, sieve: Sieve { family, left_out: Vec::new() } })
+        Ok(Field { devices, sieve: Sieve { family, left_out: Vec::new(), fault: None } })
     }
 
-    /// Computes a product in every tile, leaves out those that are not what the product is by its definition or not what most are, and
-    /// times the others over some rounds: least seconds of each.
+    /// Computes a product of a form in every tile, leaves out those that are not what the product is by its definition or not what most
+    /// are, and times the others over some rounds: least seconds of each.
     ///
     /// # Errors
-    /// `OutOfMemory`.
-    fn race(&mut self, size: [usize; 3], seeded: Tile, rounds: usize) -> Result<Vec<(Tile, f64)>> {
+    /// `OutOfMemory`; a fault, where with it no tile is left: a device that is lost would else count as one that computes wrong.
+    fn race(&mut self, form: Form, size: [usize; 3], seeded: Tile, rounds: usize) -> Result<Vec<(Tile, f64)>> {
         let Field { devices, sieve } = self;
-        let form = Form::of(sieve.family)[0];
         let there = devices.iter().map(|(tile, on)| (*tile, on));
         let runners = sieve.sift(there, size, |on| Ok(Ok(Runner::new(on, form, size)?)))?;
         let runners = sieve.sift(runners, size, |of| Ok(of.specimen.differs(&of.result).map_or(Ok(of), Err)))?;
         let results = runners.iter().map(|(tile, of)| (*tile, &of.result[..]));
         let Some((most, wanted)) = agreed(results, seeded).map(|(tile, result)| (tile, result.to_vec())) else {
-            return Ok(Vec::new());
+            drop(runners);
+            devices.clear();
+            return sieve.fault.take().map_or(Ok(Vec::new()), Err);
         };
         let mut runners = sieve.sift(runners, size, |of| {
             let at = other(&of.result, &wanted);
@@ -193,20 +201,27 @@ impl Field {
         let times = runners.iter().map(|(tile, of)| (*tile, of.least_seconds)).collect();
         drop(runners);
         devices.retain(|(tile, _)| !sieve.left_out.iter().any(|(out, _)| out == tile));
-        Ok(times)
+        match sieve.fault.take_if(|_| devices.is_empty()) {
+            Some(fault) => Err(fault),
+            None => Ok(times),
+        }
     }
 
     /// The choices for products of these rows and columns, among the tiles that are still there after the last, and which are not.
     ///
     /// # Errors
-    /// `OutOfMemory`.
+    /// Those of [`Field::race`].
     fn choices(mut self, tuning: &Tuning, sizes: &[(u32, u32)], measured: &mut Measured) -> Result<Vec<Tuned>> {
         let family = self.sieve.family;
         let [m, n, _] = RAGGED;
-        self.race(RAGGED, Tile::of(tuning, family, m as u32, n as u32, 1), 0)?;
+        let forms = Form::of(family);
+        for &form in &forms {
+            self.race(form, RAGGED, Tile::of(tuning, family, m as u32, n as u32, 1), 0)?;
+        }
         let mut raced = Vec::new();
         for &(m, n) in sizes {
-            raced.push((m, n, self.race([m as usize, n as usize, K], Tile::of(tuning, family, m, n, 1), ROUNDS)?));
+            let times = self.race(forms[0], [m as usize, n as usize, K], Tile::of(tuning, family, m, n, 1), ROUNDS)?;
+            raced.push((m, n, times));
         }
         self.sieve.left_out.iter().for_each(|(tile, _)| measured.leave_out(family, *tile));
         let left = Tuning { measured: *measured, ..*tuning };
@@ -236,9 +251,9 @@ impl WgpuBackend {
     ///
     /// # Errors
     /// Those of [`WgpuBackend::new`]. Before anything is measured, `Value` where the environment forces a tile, as there is none left
-    /// to choose, and `Unavailable` where choices cannot be kept on disk. `OutOfMemory`, and `Unavailable` where nothing could be
-    /// measured: then what was kept before stands. `Quarantined` for an op that has products for which no tile is left, once all the
-    /// choices are kept: later openings refuse it.
+    /// to choose, and `Unavailable` where choices cannot be kept on disk. `OutOfMemory`, and a fault of the device where no tile is
+    /// left after it: then what was kept before stands. `Quarantined` for an op that has products that every tile computes wrong, once
+    /// all the choices are kept: later openings refuse it.
     pub fn tune(device: Option<&str>, told: &mut dyn FnMut(&Tuned)) -> Result<()> {
         let (adapter, forced) = (adapter(device)?, forced());
         let cache = Cache::of(&adapter.get_info(), &forced);
@@ -284,7 +299,7 @@ fn unkept(why: Unkept) -> Error {
 /// The fastest tiles of these products, on devices that `open` opens for each kind of product, each in the tile it is given.
 ///
 /// # Errors
-/// `OutOfMemory`; `Unavailable` where there is no choice at all.
+/// Those of [`Field::race`].
 fn measured(
     tuning: &Tuning,
     families: &[Family],
@@ -293,18 +308,10 @@ fn measured(
     told: &mut dyn FnMut(&Tuned),
 ) -> Result<Measured> {
     let tiles: Vec<Tile> = Tile::ALL.into_iter().filter(|tile| tuning.can(*tile)).collect();
-    let (mut measured, mut choices) = (Measured::default(), 0);
+    let mut measured = Measured::default();
     for &family in families {
         // Devices of its own, so that what one kind of product does to a device is not the next one's.
-        for tuned in Field::new(family, &tiles, open)?.choices(tuning, sizes, &mut measured)? {
-            choices += usize::from(matches!(tuned, Tuned::Chosen(_)));
-            told(&tuned);
-        }
-    }
-    if choices == 0 {
-        let reason = "no product could be measured in any tile".to_owned();
-        let remedy = "update the driver, or choose another device with `--device`".to_owned();
-        return Err(Error::Unavailable { backend: NAME, reason, remedy });
+        Field::new(family, &tiles, open)?.choices(tuning, sizes, &mut measured)?.iter().for_each(&mut *told);
     }
     Ok(measured)
 }
@@ -480,6 +487,18 @@ mod tests {
         assert!(matches!(measured, Err(Error::OutOfMemory { .. })) && told.is_empty(), "{told:?}");
     }
 
+    /// As after a reset of the driver: none of the tiles is known to be wrong.
+    #[test]
+    fn devices_that_are_all_lost_are_a_fault_and_leave_out_no_tile() {
+        for wrong in [None, Some(Tile::Middle)] {
+            let (measured, told) = measured_of(|tile| match wrong == Some(tile) {
+                true => ("break-matmul", |_| ()),
+                false => ("", |on| on.device().destroy()),
+            });
+            assert!(matches!(measured, Err(Error::Fault { .. })) && told.is_empty(), "{told:?}");
+        }
+    }
+
     #[test]
     fn an_op_with_products_that_no_tile_computes_right_is_refused() {
         let folder = tempfile::tempdir().unwrap();
@@ -488,11 +507,10 @@ mod tests {
         let on = || opened(words, folder.path());
         let of = |families: &[Family]| tune(&adapter, words, &on().cache, (families, &[(8, 64)]), &mut |_| ());
         let refused = |on: &WgpuBackend, op| on.queue.faults().enter(op).is_err();
-        // Where nothing can be measured, nothing is kept.
-        on().cache.store(KEPT, b"linear_int8 8 64 tile-64\n").unwrap();
-        assert!(matches!(of(&[Family::Matmul]), Err(Error::Unavailable { .. })));
-        assert_eq!(on().cache.load(KEPT).as_deref(), Some(&b"linear_int8 8 64 tile-64\n"[..]));
         assert!(!refused(&on(), "matmul"));
+        assert!(matches!(of(&[Family::Matmul]), Err(Error::Quarantined { op: "matmul", .. })));
+        assert!(refused(&on(), "matmul"));
+        on().cache.store(KEPT, b"").unwrap();
         assert!(matches!(of(&[Family::Matmul, Family::Linear]), Err(Error::Quarantined { op: "matmul", .. })));
         assert!(refused(&on(), "matmul") && !refused(&on(), "linear"));
         let tested = on();
