@@ -41,6 +41,12 @@ pub fn has_devices(name: &str) -> bool {
     name != "cpu"
 }
 
+/// The device that a run on these backends is asked to use: by `--device`, or for wgpu by its own variable.
+pub fn device_asked_for(names: &[String], choice: &Choice) -> Option<String> {
+    let variable = || std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty());
+    choice.device.clone().or_else(|| names.iter().any(|name| name == "wgpu").then(variable).flatten())
+}
+
 /// Opens a backend by name.
 ///
 /// # Errors

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Some(Command::Doctor { backend, tune, device }) => {
             let choice = backends::Choice { device, ..backends::Choice::default() };
             let tuned = if tune { doctor::tune(&backend, &choice) } else { ExitCode::SUCCESS };
-            let looked = doctor::run(&open_all(&backend, &choice), choice.device.as_deref());
+            let looked = doctor::run(&open_all(&backend, &choice), backends::device_asked_for(&backend, &choice).as_deref());
             Ok(if tuned == ExitCode::SUCCESS { looked } else { tuned })
         }
         Some(Command::Ops { backend }) => print_ops(&backend),

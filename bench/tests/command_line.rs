@@ -51,6 +51,16 @@ fn a_doctor_that_finds_no_device_of_the_name_fails_whatever_works_otherwise() {
 }
 
 #[test]
+fn a_doctor_fails_where_the_environment_names_an_adapter_that_is_not_there() {
+    let status = |backends: &str| {
+        let mut doctor = Command::new(env!("CARGO_BIN_EXE_sizewise-bench"));
+        doctor.args(["doctor", "--backend", backends]).env("WGPU_ADAPTER_NAME", "no such adapter");
+        doctor.output().unwrap().status.code()
+    };
+    assert_eq!((status("cpu"), status("cpu,wgpu")), (Some(0), Some(1)));
+}
+
+#[test]
 fn a_mistake_in_a_table_is_named_by_line_and_column() {
     let folder = tempfile::tempdir().unwrap();
     let cases: [(&str, &[u8], &str); 7] = [
