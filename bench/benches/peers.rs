@@ -109,7 +109,7 @@ fn conduct(args: &Args) -> Outcome<()> {
         }
         let part = folder.join(format!("{threads}.json"));
         let count = threads.to_string();
-        let status = Command::new(std::env::current_exe()?)
+        let status = this_program(*threads)?
             .args(std::env::args().skip(1))
             .args(["--threads", &count])
             .arg("--part")
@@ -140,6 +140,19 @@ fn conduct(args: &Args) -> Outcome<()> {
     println!("\n{}", performance::summary(&run));
     println!("{}", out.display());
     Ok(())
+}
+
+/// This program. Where oneDNN takes part, which has a thread for each processor that its process may use, it may use no more.
+fn this_program(threads: u32) -> Outcome<Command> {
+    let program = std::env::current_exe()?;
+    let spare = std::thread::available_parallelism().is_ok_and(|processors| processors.get() > threads as usize);
+    let pins = || Command::new("taskset").arg("--version").output().is_ok_and(|output| output.status.success());
+    if std::env::var_os("SIZEWISE_ONEDNN").is_none() || !spare || !pins() {
+        return Ok(Command::new(program));
+    }
+    let mut pinned = Command::new("taskset");
+    pinned.args(["--cpu-list", &format!("0-{}", threads - 1)]).arg(program);
+    Ok(pinned)
 }
 
 /// The kernels that OpenBLAS should use, unless the user has said: one older than the processor does not know its model and falls

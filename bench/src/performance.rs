@@ -26,7 +26,7 @@ const METHOD: &str = "Ours and theirs are measured in turns in one process, each
      stays out of the means. The best peer of each cell has the columns, the others follow. The share of \
      the limit is the roofline time, the larger of operations over measured peak and bytes over measured bandwidth, over the median \
      time, each side against the peak of the arithmetic it uses; it passes 100 % where operands stay in a cache, or where zeros are not computed. Weights lie `[N, K]`; ours are packed \
-     once, as are candle's quantized ones, the others have no packed form in their interface.\n";
+     once, as are candle's quantized ones and oneDNN's; the others have no packed form in their interface.\n";
 
 /// Limits, a table for each group of cells, and what was not measured. `level` is the mark of a heading.
 pub fn section(run: &PeerRun, level: &str) -> String {

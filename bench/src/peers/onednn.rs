@@ -100,9 +100,8 @@ impl Library {
         let processors = std::thread::available_parallelism().map_or(0, usize::from);
         if processors != threads {
             return Err(format!(
-                "oneDNN: it takes a thread for each of the {processors} processors allowed, not {threads}; remedy: start the \
-                 benchmark by taskset -c 0-{}, with --threads {threads}",
-                threads - 1
+                "oneDNN: it takes a thread for each of the {processors} processors allowed, not {threads}; remedy: install taskset \
+                 (util-linux), by which the benchmark allows itself fewer"
             ));
         }
         Ok(library)
