@@ -256,6 +256,28 @@ mod tests {
         ]);
     }
 
+    /// Matrices that begin at even and at odd elements share one work space, and have the bits they have alone.
+    #[test]
+    fn matrices_of_bf16_may_begin_anywhere() {
+        let (batch, m, n, k) = (9, 16, 20, 32);
+        let each = m * k + 1;
+        let mut noise = Noise::new(5);
+        let (a, b) = (noise.vec(batch * each), noise.vec(k * n));
+        for cpu in backends(&[1, 2]) {
+            let (a, b) = (buffer::<bf16>(&cpu, &a), buffer::<bf16>(&cpu, &b));
+            let view = |count: usize, from: usize| a.view_as(L::strided([count, m, k], &[each, k, 1], from).unwrap()).unwrap();
+            let right = |count: usize| b.view_as(L::strided([count, k, n], &[0, n, 1], 0).unwrap()).unwrap();
+            let mut all = cpu.alloc(DType::F32, batch * m * n).unwrap();
+            Matmul::new(view(batch, 0), right(batch), all.view_mut([batch, m, n]).unwrap()).run(&cpu).unwrap();
+            let all = values::<f32>(&all);
+            for index in 0..batch {
+                let mut one = cpu.alloc(DType::F32, m * n).unwrap();
+                Matmul::new(view(1, index * each), right(1), one.view_mut([1, m, n]).unwrap()).run(&cpu).unwrap();
+                assert_eq!(values::<f32>(&one), all[index * m * n..][..m * n], "{index}, {}", cpu.isa().name());
+            }
+        }
+    }
+
     #[test]
     fn half_products_round_once() {
         check::<bf16, bf16>(&[[9, 50, 70], [3, 5, 300]]);

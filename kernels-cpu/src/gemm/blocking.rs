@@ -42,6 +42,9 @@ const LEFT_BYTES: usize = 32 << 20;
 /// Most bytes of panels made at a time for all tasks, unless one strip is larger.
 const SHARED_BYTES: usize = 16 << 20;
 
+/// Most rows of a block of bytes: the right factor is packed anew for each.
+const MOST_BLOCK_ROWS: usize = 512;
+
 /// Most rows of a task: each panel is read once for as many.
 const TASK_ROWS: usize = 256;
 
@@ -69,7 +72,7 @@ pub(crate) const fn nr(lanes: usize) -> usize {
 
 /// Rows of a left block of depth `k`: a multiple of MR.
 pub(crate) fn mc(lanes: usize, k: usize) -> usize {
-    let fitting = (LEFT_BYTES / size_of::<f32>() / k.max(1)).min(TASK_ROWS);
+    let fitting = (LEFT_BYTES / size_of::<f32>() / k.max(1)).min(MOST_BLOCK_ROWS);
     fitting.next_multiple_of(mr(lanes)).max(mr(lanes))
 }
 

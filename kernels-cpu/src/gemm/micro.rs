@@ -31,7 +31,7 @@ impl LeftTile for PackedLeft {
     }
 }
 
-/// Rows where they lie.
+/// Rows where they lie, aligned or not.
 #[derive(Clone, Copy)]
 pub(crate) struct RowsLeft {
     rows: [*const f32; 8],
@@ -52,8 +52,8 @@ impl RowsLeft {
 impl LeftTile for RowsLeft {
     #[inline(always)]
     unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32 {
-        // SAFETY: by contract within the tile.
-        unsafe { *self.rows[i].add(k * self.k_stride) }
+        // SAFETY: by contract within the tile. Pairs are aligned as their halves.
+        unsafe { self.rows[i].add(k * self.k_stride).read_unaligned() }
     }
 }
 
@@ -542,7 +542,6 @@ unsafe fn streams<P: Products, const MR: usize, const STRIPS: usize>(
     unsafe {
         for k in 0..depth {
             keep_rolled();
-            let x: [_; MR] = std::array::from_fn(|i| s.splat(a.at::<MR>(i, k)));
             for (strip, sums) in sums.iter_mut().enumerate() {
                 let row = b.add((strip * depth + k) * width);
                 let row: [_; MAX_NV] = std::array::from_fn(|j| {
@@ -550,7 +549,9 @@ unsafe fn streams<P: Products, const MR: usize, const STRIPS: usize>(
                     prefetch(from.wrapping_byte_add(AHEAD_BYTES));
                     s.load(from)
                 });
-                for (sums, &x) in sums.iter_mut().zip(&x) {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    // As late as can be: eight of them beside the sums and the row are more than there are registers.
+                    let x = s.splat(a.at::<MR>(i, k));
                     for (sum, &w) in sums.iter_mut().zip(&row) {
                         *sum = p.add(x, w, *sum);
                     }

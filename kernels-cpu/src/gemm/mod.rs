@@ -49,7 +49,7 @@ pub(crate) trait Left: Sync {
     fn pack(&self, isa: Isa, rows: Range<usize>, k: Range<usize>, to: &mut [f32]);
 
     /// The factor, if the micro-kernel can read it where it lies: it is of elements as they are multiplied, and neighbours along K lie
-    /// side by side.
+    /// side by side. They need not be aligned.
     fn in_place(&self) -> Option<Strided<f32>>;
 }
 

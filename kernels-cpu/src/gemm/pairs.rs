@@ -76,12 +76,11 @@ impl Source for Pairs {
         self.of.prefetch(i, 2 * k);
         self.of.prefetch(i, 2 * k + 1);
     }
-    /// Rows of whole pairs, each of which lies as an f32 would.
+    /// Rows of whole pairs. Where they begin does not matter: matrices of a batch are all packed or none, as one work space serves all.
     fn in_place(self) -> Option<Strided<f32>> {
         let Strided { start, row_stride, col_stride } = self.of;
-        let start = start.cast::<f32>();
-        let lies = col_stride == 1 && self.depth.is_multiple_of(2) && row_stride.is_multiple_of(2) && start.is_aligned();
-        lies.then_some(Strided { start, row_stride: row_stride / 2, col_stride })
+        let lies = col_stride == 1 && self.depth.is_multiple_of(2) && row_stride.is_multiple_of(2);
+        lies.then_some(Strided { start: start.cast(), row_stride: row_stride / 2, col_stride })
     }
 }
 
