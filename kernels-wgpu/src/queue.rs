@@ -160,10 +160,7 @@ impl Queue {
 
     /// To be called before a transfer is queued: a program that does nothing else would otherwise queue without end.
     fn bound_transfers(&self, state: &mut State) -> Result<()> {
-        if state.transfers == SLOTS || state.staged_bytes >= MOST_STAGED_BYTES {
-            self.submit(state)?;
-        }
-        if state.in_flight_bytes >= MOST_IN_FLIGHT_BYTES { self.finish(state) } else { Ok(()) }
+        if state.transfers == SLOTS || state.staged_bytes >= MOST_STAGED_BYTES { self.submit(state) } else { Ok(()) }
     }
 
     /// A new buffer.
@@ -398,14 +395,18 @@ impl Queue {
         })
     }
 
-    /// Copies bytes from the host, after all that is queued. Where they end within a word, the rest of the word becomes zero.
+    /// Copies bytes from the host, after all that is queued. Where they end within a word, the rest of the word becomes zero. Waits
+    /// where MOST_IN_FLIGHT_BYTES are on their way.
     ///
     /// # Errors
-    /// `OutOfMemory`, and nothing is queued.
+    /// `OutOfMemory`, and nothing is queued; the first fault so far, where it waits.
     pub fn write(&self, to: &wgpu::Buffer, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
         let mut state = self.state();
         let state = &mut *state;
         self.bound_transfers(state)?;
+        if state.in_flight_bytes >= MOST_IN_FLIGHT_BYTES {
+            self.finish(state)?;
+        }
         let (chunk, at) = self.staged(state, bytes)?;
         state.transfers += 1;
         let size = whole_words(bytes);
