@@ -100,8 +100,7 @@ fn transfers_from_many_threads_do_not_mix() {
         for thread in 0..4u8 {
             let gpu = &gpu;
             scope.spawn(move || {
-                // Fewer bytes in all than may be on their way.
-    for round in 0..12u8 {
+                for round in 0..20u8 {
                     let data = [thread * 50 + round; 101];
                     let mut x = gpu.alloc(DType::U8, 104).unwrap();
                     Upload::new(&data, x.view_mut([104]).unwrap().narrow(0, 1, 101).unwrap()).run(gpu).unwrap();
