@@ -124,27 +124,39 @@ fn on_host<const D: usize>(tensor: Tensor<D>) -> Outcome<Vec<f32>> {
     tensor.into_data().try_to_vec().map_err(|error| format!("burn: {error:?}").into())
 }
 
-fn matmul(on: &WgpuBackend, device: &Device, size: usize) -> Outcome<f64> {
-    let name = format!("matmul {size}³");
-    let [a, b] = [1, 2].map(|seed| numbers(size * size, seed));
-    let (x, y) = (uploaded(on, &a)?, uploaded(on, &b)?);
-    let mut out = on.alloc(DType::F32, size * size)?;
-    let run = |out: &mut Buffer| Matmul::new(x.view([size, size])?, y.view([size, size])?, out.view_mut([size, size])?).run(on);
-    let [a, b] = [a, b].map(|values| Tensor::<1>::from_floats(&values[..], device).reshape([size, size]));
-    let theirs = || a.clone().matmul(b.clone());
-
+/// Compares what both sides make of the same work, `len` values, and measures them. `as_ours` orders burn's values as ours.
+fn contend<const D: usize>(
+    name: &str,
+    (on, device): (&WgpuBackend, &Device),
+    len: usize,
+    run: impl Fn(&mut Buffer) -> kernels::Result<()>,
+    theirs: impl Fn() -> Tensor<D>,
+    as_ours: impl Fn(Tensor<D>) -> Tensor<D>,
+) -> Outcome<f64> {
+    let mut out = on.alloc(DType::F32, len)?;
     let (got, ours_s) = timed(|| {
         run(&mut out)?;
-        Ok(downloaded(on, &out, size * size)?)
+        Ok(downloaded(on, &out, len)?)
     })?;
-    let (wanted, theirs_s) = timed(|| on_host(theirs()))?;
-    compare(&name, &got, &wanted)?;
+    let (wanted, theirs_s) = timed(|| on_host(as_ours(theirs())))?;
+    compare(name, &got, &wanted)?;
     let ours = Side { first_s: ours_s, call: Box::new(|| Ok(run(&mut out)?)), wait: wait_for_ours(on) };
     let call = || {
         std::hint::black_box(theirs());
         Ok(())
     };
-    beside(&name, ours, Side { first_s: theirs_s, call: Box::new(call), wait: wait_for(device) })
+    beside(name, ours, Side { first_s: theirs_s, call: Box::new(call), wait: wait_for(device) })
+}
+
+fn matmul(on: &WgpuBackend, device: &Device, size: usize) -> Outcome<f64> {
+    let name = format!("matmul {size}³");
+    let [a, b] = [1, 2].map(|seed| numbers(size * size, seed));
+    let (x, y) = (uploaded(on, &a)?, uploaded(on, &b)?);
+    let run = |out: &mut Buffer| Matmul::new(x.view([size, size])?, y.view([size, size])?, out.view_mut([size, size])?).run(on);
+    let [a, b] = [a, b].map(|values| Tensor::<1>::from_floats(&values[..], device).reshape([size, size]));
+    let theirs = || a.clone().matmul(b.clone());
+
+    contend(&name, (on, device), size * size, run, theirs, |product| product)
 }
 
 /// Queries, keys and values lie by position with us, by head with burn; each side is given what it likes.
@@ -157,7 +169,6 @@ fn attend(on: &WgpuBackend, device: &Device, causal: bool) -> Outcome<f64> {
     let values = [3, 4, 5].map(|seed| numbers(SEQ * HEADS * HEAD_DIM, seed));
     let len = values[0].len();
     let [q, k, v] = [uploaded(on, &values[0])?, uploaded(on, &values[1])?, uploaded(on, &values[2])?];
-    let mut out = on.alloc(DType::F32, len)?;
     let run = |out: &mut Buffer| {
         let (q, k, v) = (q.view(shape)?, k.view(shape)?, v.view(shape)?);
         let (mask, scale) = (if causal { Mask::Causal } else { Mask::None }, 1.0 / (HEAD_DIM as f32).sqrt());
@@ -172,18 +183,7 @@ fn attend(on: &WgpuBackend, device: &Device, causal: bool) -> Outcome<f64> {
     let options = AttentionModuleOptions { scale: None, softcap: None, is_causal: causal };
     let theirs = || attention(tq.clone(), tk.clone(), tv.clone(), None, None, options);
 
-    let (got, ours_s) = timed(|| {
-        run(&mut out)?;
-        Ok(downloaded(on, &out, len)?)
-    })?;
-    let (wanted, theirs_s) = timed(|| on_host(theirs().swap_dims(1, 2)))?;
-    compare(&name, &got, &wanted)?;
-    let ours = Side { first_s: ours_s, call: Box::new(|| Ok(run(&mut out)?)), wait: wait_for_ours(on) };
-    let call = || {
-        std::hint::black_box(theirs());
-        Ok(())
-    };
-    beside(&name, ours, Side { first_s: theirs_s, call: Box::new(call), wait: wait_for(device) })
+    contend(&name, (on, device), len, run, theirs, |by_head| by_head.swap_dims(1, 2))
 }
 
 fn main() -> Outcome {
