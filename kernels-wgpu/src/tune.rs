@@ -207,20 +207,27 @@ impl Field {
         }
     }
 
+    /// Leaves out the tiles that are wrong for products of any form.
+    ///
+    /// # Errors
+    /// Those of [`Field::race`].
+    fn compare(&mut self, tuning: &Tuning) -> Result<()> {
+        let (family, [m, n, _]) = (self.sieve.family, RAGGED);
+        let seeded = Tile::of(tuning, family, m as u32, n as u32, 1);
+        Form::of(family).into_iter().try_for_each(|form| self.race(form, RAGGED, seeded, 0).map(drop))
+    }
+
     /// The choices for products of these rows and columns, among the tiles that are still there after the last, and which are not.
     ///
     /// # Errors
     /// Those of [`Field::race`].
     fn choices(mut self, tuning: &Tuning, sizes: &[(u32, u32)], measured: &mut Measured) -> Result<Vec<Tuned>> {
         let family = self.sieve.family;
-        let [m, n, _] = RAGGED;
-        let forms = Form::of(family);
-        for &form in &forms {
-            self.race(form, RAGGED, Tile::of(tuning, family, m as u32, n as u32, 1), 0)?;
-        }
+        self.compare(tuning)?;
+        let timed = Form::of(family)[0];
         let mut raced = Vec::new();
         for &(m, n) in sizes {
-            let times = self.race(forms[0], [m as usize, n as usize, K], Tile::of(tuning, family, m, n, 1), ROUNDS)?;
+            let times = self.race(timed, [m as usize, n as usize, K], Tile::of(tuning, family, m, n, 1), ROUNDS)?;
             raced.push((m, n, times));
         }
         self.sieve.left_out.iter().for_each(|(tile, _)| measured.leave_out(family, *tile));
@@ -485,6 +492,18 @@ mod tests {
     fn want_of_memory_says_nothing_of_tiles() {
         let (measured, told) = measured_of(|tile| ("", if tile == Tile::Middle { |on| on.counters.refuse(9) } else { |_| () }));
         assert!(matches!(measured, Err(Error::OutOfMemory { .. })) && told.is_empty(), "{told:?}");
+    }
+
+    #[test]
+    fn tiles_are_compared_in_every_form() {
+        let adapter = adapter(None).unwrap_or_else(|error| panic!("{error}"));
+        let in_tile = |tile: Tile| open(&adapter, tile.name(), Cache::none());
+        let mut field = Field::new(Family::Linear, &[Tile::Small], &in_tile).unwrap();
+        field.compare(&tuning_with(Measured::default())).unwrap();
+        let (tile, on) = &field.devices[0];
+        assert_eq!(*tile, Tile::Small);
+        // Each form is of a dtype of its own, and so of a pipeline.
+        assert!(on.made().pipelines >= Form::of(Family::Linear).len() as u64, "{:?}", on.made());
     }
 
     /// As after a reset of the driver: none of the tiles is known to be wrong.
