@@ -3,6 +3,7 @@
 //! Several peers take their number of threads from the environment, once: each number of threads is measured by a process of its
 //! own, this program again with `--part`.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -146,13 +147,16 @@ fn conduct(args: &Args) -> Outcome<()> {
 fn this_program(threads: u32) -> Outcome<Command> {
     let program = std::env::current_exe()?;
     let spare = std::thread::available_parallelism().is_ok_and(|processors| processors.get() > threads as usize);
-    let pins = || Command::new("taskset").arg("--version").output().is_ok_and(|output| output.status.success());
-    if std::env::var_os("SIZEWISE_ONEDNN").is_none() || !spare || !pins() {
-        return Ok(Command::new(program));
-    }
-    let mut pinned = Command::new("taskset");
-    pinned.args(["--cpu-list", &format!("0-{}", threads - 1)]).arg(program);
-    Ok(pinned)
+    let processors = format!("0-{}", threads - 1);
+    let on_them = |program: &OsStr| {
+        let mut pinned = Command::new("taskset");
+        pinned.args(["--cpu-list", &processors]).arg(program);
+        pinned
+    };
+    // Without the tool, or where the first processors are not ours to use, everybody but oneDNN is measured all the same.
+    let pins = || on_them("true".as_ref()).output().is_ok_and(|output| output.status.success());
+    let wanted = std::env::var_os("SIZEWISE_ONEDNN").is_some() && spare;
+    Ok(if wanted && pins() { on_them(program.as_os_str()) } else { Command::new(program) })
 }
 
 /// The kernels that OpenBLAS should use, unless the user has said: one older than the processor does not know its model and falls
