@@ -6,7 +6,7 @@ use crate::gemm::ahead::Ahead;
 use crate::gemm::blocking::{Strips, lanes, nr};
 use crate::gemm::integer::direct::{self, Direct, sum_direct};
 use crate::gemm::integer::rows::{RowLayout, Rows};
-use crate::gemm::integer::tile::{Finish, Tile, sum_tile, unpack, widen_bytes};
+use crate::gemm::integer::tile::{Finish, Layer, Tile, sum_tile, unpack, widen_bytes};
 use crate::gemm::pack::Strided;
 use crate::linear::{LinearOut, packed_weight};
 use crate::memory::{input, output};
@@ -14,7 +14,7 @@ use crate::threads::{Parts, SERIAL_WORK};
 use crate::weight::PackedWeight;
 use crate::weight::code::{Bytes, Code, CodeKind, with_code};
 use crate::weight::quant::QuantStrips;
-use kernels::ops::LinearInt8;
+use kernels::ops::{Act, LinearInt8};
 use kernels::{Checked, DType, Error, Launch, Op, Result, Support};
 use std::ops::Range;
 
@@ -111,14 +111,49 @@ fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> 
                 let stream = from == first;
                 let at = offset + (block_start + rows.start) * row_stride + start;
                 let soon = (epilogue.out.as_ptr().wrapping_add(at).cast_const().cast(), row_stride.wrapping_mul(4));
-                let work =
-                    Work { cpu, weight, packed: &packed, rows: rows.clone(), of_rows, stream, soon, start, vectors, width };
-                with_code!(weight.kind, C => work.sum::<C>(panel, room, partial, sums));
+                let whole = strips.columns(strip).len() == width;
+                let stored = if whole { stored(&epilogue, block_start + rows.start, start) } else { None };
+                let work = Work {
+                    cpu,
+                    weight,
+                    packed: &packed,
+                    rows: rows.clone(),
+                    of_rows,
+                    stream,
+                    soon,
+                    start,
+                    vectors,
+                    width,
+                    stored,
+                };
+                if with_code!(weight.kind, C => work.sum::<C>(panel, room, partial, sums)) {
+                    continue;
+                }
                 epilogue.finish(cpu.isa, block_start + rows.start..block_start + rows.end, strips.columns(strip), sums, vectors);
             }
         });
     }
     Ok(())
+}
+
+/// A result that tiles finish and store where it belongs.
+#[derive(Clone, Copy)]
+struct Stored {
+    layer: Layer,
+    at: *mut f32,
+    row_stride: usize,
+}
+
+/// The part of the result from `row` and `column` on, if tiles can finish it: nothing follows the bias, whose values lie side by side.
+fn stored(epilogue: &LinearOut<'_, f32>, row: usize, column: usize) -> Option<Stored> {
+    let scale = epilogue.scale.filter(|_| epilogue.act == Act::None && epilogue.bias.is_none_or(|bias| bias.col_stride == 1))?;
+    let bias = epilogue.bias.map(|bias| bias.at(0, column));
+    let at = epilogue.out.as_ptr().wrapping_add(epilogue.offset + row * epilogue.row_stride + column);
+    Some(Stored {
+        layer: Layer { scales: scale.at(row, 0), stride: scale.row_stride, bias },
+        at,
+        row_stride: epilogue.row_stride,
+    })
 }
 
 /// Codes and factors of a strip that are worked on at a time: some groups, or a part of a long one.
@@ -170,6 +205,8 @@ struct Work<'a> {
     stream: bool,
     /// Where their results will be stored, and bytes from row to row.
     soon: (*const u8, usize),
+    /// Where tiles may store them.
+    stored: Option<Stored>,
     /// First column of the strip, vectors of a row of it, and their lanes.
     start: usize,
     vectors: usize,
@@ -177,17 +214,20 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Writes the sums over all groups to `sums`, [rows, width].
+    /// Writes the sums over all groups to `sums`, [rows, width], or finishes and stores them, and returns whether it did.
     /// `partial` is work space for as many, where the panel cuts groups.
-    fn sum<C: Code>(&self, panel: Panel, room: &mut [f32], partial: &mut [f32], sums: &mut [f32]) {
+    fn sum<C: Code>(&self, panel: Panel, room: &mut [f32], partial: &mut [f32], sums: &mut [f32]) -> bool {
         let (isa, width, groups) = (self.cpu.isa, self.width, self.weight.groups);
         let rows = self.rows.len();
         if groups.count() == 0 {
             sums.fill(0.0);
         }
         if rows <= direct::most_rows::<C>(lanes(isa)) && groups.count() > 0 && self.is_direct::<C>() {
-            return self.sum_direct::<C>(sums);
+            self.sum_direct::<C>(sums);
+            return false;
         }
+        // Sums of several panels are added to each other first.
+        let stored = self.stored.filter(|_| (1..=panel.groups).contains(&groups.count()));
         let direct = rows <= DIRECT_ROWS || (C::PLAIN && rows <= 8);
         let (codes_room, rest) = room.split_at_mut(if C::PLAIN { 0 } else { panel.steps * panel.quads_per_step * panel.nr });
         let (scales_room, rest) = rest.split_at_mut(panel.groups * panel.nr);
@@ -212,6 +252,7 @@ impl Work<'_> {
             for done in (0..steps).step_by(piece.max(1)) {
                 let (some, words) = (piece.min(steps - done), self.weight.words(self.start, width, step + done));
                 let last = done + some == steps;
+                let at_last = stored.filter(|_| last);
                 // The next piece, or that of the next strip, lies behind this one.
                 let len = some * C::WORDS * width;
                 let ahead = Ahead::new(words.as_ptr().wrapping_add(len), len).share(self.rows.clone(), self.of_rows);
@@ -234,12 +275,18 @@ impl Work<'_> {
                     finish: if last { Finish::Scaled { scales: scales.as_ptr(), minima } } else { Finish::Exact },
                     add: first > 0,
                     soon: self.soon,
-                    out: if last { sums.as_mut_ptr() } else { partial.as_mut_ptr() },
-                    out_stride: width,
+                    out: match at_last {
+                        Some(stored) => stored.at,
+                        None if last => sums.as_mut_ptr(),
+                        None => partial.as_mut_ptr(),
+                    },
+                    out_stride: at_last.map_or(width, |stored| stored.row_stride),
+                    layer: at_last.map(|stored| stored.layer),
                 };
                 if C::PLAIN || direct {
                     // SAFETY: the weight's strip and the packed rows hold these groups; factors have been expanded for them; the
-                    // sums, and the partial ones where groups are cut, have as many rows as this work.
+                    // sums, and the partial ones where groups are cut, have as many rows as this work, and so has the result, whose
+                    // elements belong to one task.
                     unsafe { sum_tile::<C>(isa, rows, self.vectors, tile) };
                     continue;
                 }
@@ -252,6 +299,7 @@ impl Work<'_> {
                 }
             }
         }
+        stored.is_some()
     }
 
     /// Whether [`direct`] has a way for such groups.

@@ -92,6 +92,7 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                             soon: (out.as_ptr().wrapping_add(to_first(first)).cast_const().cast(), out_strides.0.wrapping_mul(4)),
                             out: if whole { out.as_ptr().wrapping_add(to_first(first)).cast() } else { sums.as_mut_ptr().cast() },
                             out_stride: if whole { out_strides.0 } else { width },
+                            layer: None,
                         };
                         // SAFETY: rows and strip are packed to the full depth; the sums have room for TILE_ROWS rows, and the result
                         // has the rows and columns, which belong to one task.

@@ -10,15 +10,20 @@
 
 use super::rows::tile_height;
 use crate::gemm::ahead::Ahead;
+use crate::gemm::one_nan;
 use crate::simd::dot::{Dot, dot_fn};
 use crate::simd::{Simd, prefetch, simd_fn};
 use crate::weight::code::{Bytes, Code};
+use std::ops::Range;
 
 /// Quads of a group from which on it is long: the scaled sums may then leave their registers in between.
 const LONG_QUADS: usize = 64;
 
 /// Bytes by which codes are fetched ahead where they come from memory: what a core reads in one memory latency, three times.
 const AHEAD_BYTES: usize = 3 << 10;
+
+/// The scale of rows that have none.
+static ONE: f32 = 1.0;
 
 /// Cache lines that a row of a strip's result may touch.
 const SOON_LINES: usize = 4;
@@ -69,6 +74,18 @@ pub(crate) struct Tile {
     /// Result [rows, width], and elements from row to row of it.
     pub out: *mut f32,
     pub out_stride: usize,
+    /// What becomes of the result of the last group before it is stored.
+    pub layer: Option<Layer>,
+}
+
+/// result ← scale of the row · result + bias, every NaN in the same bits.
+#[derive(Clone, Copy)]
+pub(crate) struct Layer {
+    /// Scales of rows, and elements from one to the next.
+    pub scales: *const f32,
+    pub stride: usize,
+    /// A row of `width`, if any.
+    pub bias: Option<*const f32>,
 }
 
 impl Tile {
@@ -79,6 +96,7 @@ impl Tile {
             resume: self.resume.map(|sums| sums.wrapping_add(row * self.width)),
             soon: (self.soon.0.wrapping_add(row * self.soon.1), self.soon.1),
             out: self.out.wrapping_add(row * self.out_stride),
+            layer: self.layer.map(|layer| Layer { scales: layer.scales.wrapping_add(row * layer.stride), ..layer }),
             ..self
         }
     }
@@ -110,6 +128,7 @@ impl Tile {
             resume: self.resume.map(|sums| sums.wrapping_add(column)),
             codes: self.codes.wrapping_add(column),
             out: self.out.wrapping_add(column),
+            layer: self.layer.map(|layer| Layer { bias: layer.bias.map(|bias| bias.wrapping_add(column)), ..layer }),
             finish,
             ..self
         }
@@ -198,6 +217,12 @@ unsafe fn sums<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left: Le
         }
     }
     let groups = tile.steps.div_ceil(tile.steps_per_group);
+    if MR == 8 && groups == 1 && !tile.add && tile.zeros.is_none() && tile.resume.is_none() {
+        // SAFETY: same contract.
+        if unsafe { one_group::<D, C, MR, NV>(d, left, tile) } {
+            return;
+        }
+    }
     let mut totals = [[s.zero(); NV]; MR];
     // SAFETY: all accesses are those the contract of `sum_tile` grants.
     unsafe {
@@ -218,13 +243,61 @@ unsafe fn sums<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left: Le
             }
             finish_group::<D, MR, NV>(s, left, tile, group, &exact, &mut totals);
             if MR == 8 {
-                store_totals(s, tile, &totals);
+                let layer = tile.layer.filter(|_| group + 1 == groups);
+                store_totals(s, Tile { layer, ..tile }, &totals);
             }
         }
         if MR < 8 {
             store_totals(s, tile, &totals);
         }
     }
+}
+
+/// Sums of a single group without minima, which stay in registers to the end; whether it is one.
+///
+/// # Safety
+/// As for [`sum_tile`]; the group is whole, and its starts too.
+#[inline(always)]
+unsafe fn one_group<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left: Left, tile: Tile) -> bool {
+    let s = d.simd();
+    let scales = match tile.finish {
+        Finish::Exact => None,
+        Finish::Scaled { scales, minima: None } => Some(scales),
+        Finish::Scaled { .. } => return false,
+    };
+    let mut exact = [[s.int(0); NV]; MR];
+    // SAFETY: all accesses are those the contract of `sum_tile` grants.
+    unsafe {
+        for (i, row) in exact.iter_mut().enumerate() {
+            *row = [s.int(*left.starts.add(i)); NV];
+        }
+        add_steps::<D, C, MR, NV>(d, left, tile, 0..tile.steps, &mut exact);
+        let Some(scales) = scales else {
+            for (i, row) in exact.iter().enumerate() {
+                for (j, &v) in row.iter().enumerate() {
+                    s.store(tile.out.add(i * tile.out_stride + j * D::S::LANES), s.from_bits(v));
+                }
+            }
+            return true;
+        };
+        // Without a layer, or a bias, what changes nothing.
+        let (row_scales, stride) = tile.layer.map_or((&raw const ONE, 0), |layer| (layer.scales, layer.stride));
+        let (mut column_scales, mut bias) = ([s.zero(); NV], [s.splat(-0.0); NV]);
+        for j in 0..NV {
+            column_scales[j] = s.load(scales.add(j * D::S::LANES));
+            if let Some(from) = tile.layer.and_then(|layer| layer.bias) {
+                bias[j] = s.load(from.add(j * D::S::LANES));
+            }
+        }
+        for (i, row) in exact.iter().enumerate() {
+            let scale = s.splat(*row_scales.add(i * stride));
+            for (j, &v) in row.iter().enumerate() {
+                let v = s.fma(s.to_float(v), column_scales[j], s.zero()) * scale + bias[j];
+                s.store(tile.out.add(i * tile.out_stride + j * D::S::LANES), one_nan(s, v));
+            }
+        }
+    }
+    true
 }
 
 /// Sums of 4 rows with 3 vectors, if their groups are all of a size that there is a kernel for; whether they are.
@@ -332,10 +405,27 @@ unsafe fn load_totals<S: Simd, const MR: usize, const NV: usize>(s: S, tile: Til
 /// As for [`sum_tile`].
 #[inline(always)]
 unsafe fn store_totals<S: Simd, const MR: usize, const NV: usize>(s: S, tile: Tile, totals: &[[S::V; NV]; MR]) {
+    let Some(layer) = tile.layer else {
+        for (i, row) in totals.iter().enumerate() {
+            for (j, &v) in row.iter().enumerate() {
+                // SAFETY: contract.
+                unsafe { s.store(tile.out.add(i * tile.out_stride + j * S::LANES), v) };
+            }
+        }
+        return;
+    };
     for (i, row) in totals.iter().enumerate() {
+        // SAFETY: contract.
+        let scale = s.splat(unsafe { *layer.scales.add(i * layer.stride) });
         for (j, &v) in row.iter().enumerate() {
+            let mut v = v * scale;
             // SAFETY: contract.
-            unsafe { s.store(tile.out.add(i * tile.out_stride + j * S::LANES), v) };
+            unsafe {
+                if let Some(bias) = layer.bias {
+                    v = v + s.load(bias.add(j * S::LANES));
+                }
+                s.store(tile.out.add(i * tile.out_stride + j * S::LANES), one_nan(s, v));
+            }
         }
     }
 }
@@ -388,12 +478,32 @@ unsafe fn sum_group<D: Dot, C: Code, const MR: usize, const NV: usize>(
                 }
             }
         }
+    }
+    // SAFETY: same contract.
+    unsafe { add_steps::<D, C, MR, NV>(d, left, tile, first..first + steps, exact) }
+}
+
+/// exact += codes · x of some steps.
+///
+/// # Safety
+/// As for [`sum_tile`].
+#[inline(always)]
+unsafe fn add_steps<D: Dot, C: Code, const MR: usize, const NV: usize>(
+    d: D,
+    left: Left,
+    tile: Tile,
+    steps: Range<usize>,
+    exact: &mut [[<D::S as Simd>::I; NV]; MR],
+) {
+    let s = d.simd();
+    // SAFETY: all accesses are those the contract of `sum_tile` grants.
+    unsafe {
         // All rows of the tile, if it is one of eight: then the distance of its quads is a constant.
         let step = if MR == 8 { 8 } else { left.step };
-        let mut at = (tile.codes.add(first * C::WORDS * tile.width), left.words.add(first * C::QUADS * step));
+        let mut at = (tile.codes.add(steps.start * C::WORDS * tile.width), left.words.add(steps.start * C::QUADS * step));
         // One row alone would be a chain of few accumulators: two sets of them.
         let mut other = [[s.int(0); NV]; MR];
-        let mut left_steps = steps;
+        let mut left_steps = steps.len();
         let (mut soon, mut lines, mut ahead) = (tile.soon.0, 0, tile.ahead);
         let each = ahead.each(left_steps / 4);
         while C::QUADS <= 2 && left_steps >= 4 {
