@@ -13,6 +13,7 @@ use crate::memory::{input, output};
 use crate::threads::{Parts, SERIAL_WORK};
 use crate::weight::PackedWeight;
 use crate::weight::code::{Bytes, Code, CodeKind, with_code};
+use crate::weight::minima::BLOCK_GROUPS;
 use crate::weight::quant::QuantStrips;
 use kernels::ops::{Act, LinearInt8};
 use kernels::{Checked, DType, Error, Launch, Op, Result, Support};
@@ -182,14 +183,16 @@ impl Panel {
             return Panel { groups: 1, steps: fitting, cuts_groups: true, quads_per_step, nr, plain, chunk: rows };
         }
         let most = (fitting / per_group).min(PANEL_GROUPS);
+        // Groups of 32 have room for many blocks.
+        let most = if weight.minima.is_some() { most / BLOCK_GROUPS * BLOCK_GROUPS } else { most };
         let chunk = if plain && most >= groups.count() { rows.min(CHUNK_ROWS) } else { rows };
         Panel { groups: most, steps: most * per_group, cuts_groups: false, quads_per_step, nr, plain, chunk }
     }
 
-    /// Words it needs: codes, scales, zero points and minima.
+    /// Words it needs: codes, scales and zero points.
     fn room(self) -> usize {
         let codes = if self.plain { 0 } else { self.steps * self.quads_per_step };
-        self.nr * (codes + 3 * self.groups)
+        self.nr * (codes + 2 * self.groups)
     }
 }
 
@@ -222,16 +225,16 @@ impl Work<'_> {
         if groups.count() == 0 {
             sums.fill(0.0);
         }
-        if rows <= direct::most_rows::<C>(lanes(isa)) && groups.count() > 0 && self.is_direct::<C>() {
+        if direct::takes::<C>(rows, lanes(isa)) && groups.count() > 0 && self.is_direct::<C>() {
             self.sum_direct::<C>(sums);
-            return false;
+            return self.stored.is_some();
         }
         // Sums of several panels are added to each other first.
         let stored = self.stored.filter(|_| (1..=panel.groups).contains(&groups.count()));
         let direct = rows <= DIRECT_ROWS || (C::PLAIN && rows <= 8);
         let (codes_room, rest) = room.split_at_mut(if C::PLAIN { 0 } else { panel.steps * panel.quads_per_step * panel.nr });
         let (scales_room, rest) = rest.split_at_mut(panel.groups * panel.nr);
-        let (zeros_room, minima_room) = rest.split_at_mut(panel.groups * panel.nr);
+        let zeros_room = &mut rest[..panel.groups * panel.nr];
         for first in (0..groups.count()).step_by(panel.groups) {
             let these = first..(first + panel.groups).min(groups.count());
             let step = first * groups.steps_per_group;
@@ -243,10 +246,7 @@ impl Work<'_> {
                 zeros_room.as_ptr()
             });
             let (starts, x_sums) = self.packed.starts(self.rows.start);
-            let minima = self.weight.minima.as_ref().map(|minima| {
-                let minima = minima.expanded(isa, (self.start, width), these.clone(), minima_room);
-                (minima.as_ptr(), x_sums)
-            });
+            let minima = self.weight.minima.as_ref().map(|minima| (minima.rows(self.start, width), x_sums));
             // What every tile of rows reads again is cut to the size of the panel.
             let piece = if panel.cuts_groups && !direct { panel.steps } else { steps };
             for done in (0..steps).step_by(piece.max(1)) {
@@ -309,25 +309,31 @@ impl Work<'_> {
         whole && short && groups.steps_per_group.is_multiple_of(direct::steps_at_once::<C>())
     }
 
+    /// Writes the sums over all groups to `sums`, or finishes and stores them if tiles may.
     fn sum_direct<C: Code>(&self, sums: &mut [f32]) {
         let (weight, groups) = (self.weight, self.weight.groups);
         let (starts, x_sums) = self.packed.starts(self.rows.start);
+        let words = weight.words(self.start, self.width, 0);
         assert!(sums.len() >= self.rows.len() * self.width);
         let op = Direct {
             x: self.packed.words(self.rows.start),
             x_stride: self.packed.stride,
             starts,
             sums: x_sums,
-            codes: weight.words(self.start, self.width, 0).as_ptr(),
+            codes: words.as_ptr(),
             width: self.width,
             groups: groups.count(),
             steps_per_group: groups.steps_per_group,
             scales: weight.scales.rows(self.start, self.width),
             zeros: weight.zeros(self.start, self.width).map(<[u8]>::as_ptr),
             minima: weight.minima.as_ref().map(|minima| minima.rows(self.start, self.width)),
-            out: sums.as_mut_ptr(),
+            out: self.stored.map_or(sums.as_mut_ptr(), |stored| stored.at),
+            out_stride: self.stored.map_or(self.width, |stored| stored.row_stride),
+            layer: self.stored.map(|stored| stored.layer),
+            ahead: Ahead::new(words.as_ptr_range().end, words.len()).share(self.rows.clone(), self.of_rows),
         };
-        // SAFETY: the strip and the packed rows hold all groups, which are of one size and short; the sums have been measured.
+        // SAFETY: the strip and the packed rows hold all groups, which are of one size and short; the sums have been measured, and the
+        // part of the result belongs to one task.
         unsafe { sum_direct::<C>(self.cpu.isa, self.rows.len(), self.vectors, op) };
     }
 }

@@ -55,12 +55,19 @@ simd_fn! {
         assert!(x.len() == codes.len());
         // Four chains each, as one alone waits for itself.
         let (mut max, mut not_finite) = ([s.zero(); 4], [s.zero(); 4]);
-        for at in (0..x.len()).step_by(4 * S::LANES) {
+        let whole = x.len() - x.len() % (4 * S::LANES);
+        for at in (0..whole).step_by(4 * S::LANES) {
             for (chain, (max, not_finite)) in max.iter_mut().zip(&mut not_finite).enumerate() {
-                let v = load(s, x, at + chain * S::LANES);
+                // SAFETY: four vectors follow `at`.
+                let v = unsafe { T::load(s, x.as_ptr().add(at + chain * S::LANES)) };
                 *max = s.max(s.abs(v), *max);
                 *not_finite = s.fma(v, s.zero(), *not_finite); // ±0 for every finite v, else NaN
             }
+        }
+        for at in (whole..x.len()).step_by(S::LANES) {
+            let v = load(s, x, at);
+            max[0] = s.max(s.abs(v), max[0]);
+            not_finite[0] = s.fma(v, s.zero(), not_finite[0]);
         }
         let max = s.reduce_max(s.max(s.max(max[0], max[1]), s.max(max[2], max[3])));
         let finite = s.reduce_add((not_finite[0] + not_finite[1]) + (not_finite[2] + not_finite[3])) == 0.0;
@@ -74,8 +81,11 @@ simd_fn! {
         let mut at = 0;
         while at + S::LANES <= x.len() {
             prefetch(next.as_ptr().wrapping_add(at));
-            // SAFETY: LANES codes follow `at`.
-            unsafe { s.store_i8(codes.as_mut_ptr().add(at), s.to_int(load(s, x, at) * lift * factor)) };
+            // SAFETY: LANES elements and codes follow `at`.
+            unsafe {
+                let v = T::load(s, x.as_ptr().add(at));
+                s.store_i8(codes.as_mut_ptr().add(at), s.to_int(v * lift * factor));
+            }
             at += S::LANES;
         }
         if at < x.len() {

@@ -13,6 +13,8 @@ pub(crate) trait Dot: Copy + Send + Sync + 'static {
     fn simd(self) -> Self::S;
     /// sum + Σ codes · x over the four bytes of each lane, unsigned codes times signed x; wrapping.
     fn dot(self, sum: <Self::S as Simd>::I, codes: <Self::S as Simd>::I, x: i32) -> <Self::S as Simd>::I;
+    /// sum + Σ a · b over both halves of each lane as i16; wrapping.
+    fn dot_pairs(self, sum: <Self::S as Simd>::I, a: <Self::S as Simd>::I, b: i32) -> <Self::S as Simd>::I;
     /// a · b, wrapping.
     fn product(self, a: <Self::S as Simd>::I, b: i32) -> <Self::S as Simd>::I;
     /// a · b for 0 ≤ a < 2¹⁵ and −2¹⁵ ≤ b < 2¹⁵.
@@ -39,6 +41,13 @@ impl Dot for Scalar {
                 *sum = sum.wrapping_add(i32::from(code) * i32::from(x as i8));
             }
         }
+        super::scalar::I(sums)
+    }
+    #[inline(always)]
+    fn dot_pairs(self, sum: super::scalar::I, a: super::scalar::I, b: i32) -> super::scalar::I {
+        let product = |a: i32| (i32::from(a as i16) * i32::from(b as i16)).wrapping_add((a >> 16) * (b >> 16));
+        let mut sums = sum.0;
+        sums.iter_mut().zip(a.0).for_each(|(sum, a)| *sum = sum.wrapping_add(product(a)));
         super::scalar::I(sums)
     }
     fn product(self, a: super::scalar::I, b: i32) -> super::scalar::I {
@@ -72,6 +81,11 @@ mod x86 {
                         let odds = $madd($and($shift::<8>(codes.0), bytes), $set1(even(x >> 8)));
                         $vector($add(sum.0, $add(evens, odds)))
                     }
+                }
+                #[inline(always)]
+                fn dot_pairs(self, sum: $vector, a: $vector, b: i32) -> $vector {
+                    // SAFETY: token.
+                    $vector(unsafe { $add(sum.0, $madd(a.0, $set1(b))) })
                 }
                 #[inline(always)]
                 fn product(self, a: $vector, b: i32) -> $vector {
@@ -111,6 +125,11 @@ mod x86 {
         fn dot(self, sum: avx512::I, codes: avx512::I, x: i32) -> avx512::I {
             // SAFETY: the token proves the set.
             avx512::I(unsafe { _mm512_dpbusd_epi32(sum.0, codes.0, _mm512_set1_epi32(x)) })
+        }
+        #[inline(always)]
+        fn dot_pairs(self, sum: avx512::I, a: avx512::I, b: i32) -> avx512::I {
+            // SAFETY: the token proves the set.
+            avx512::I(unsafe { _mm512_dpwssd_epi32(sum.0, a.0, _mm512_set1_epi32(b)) })
         }
         #[inline(always)]
         fn product(self, a: avx512::I, b: i32) -> avx512::I {

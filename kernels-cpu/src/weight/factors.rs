@@ -1,4 +1,4 @@
-//! Scales or minima of the groups of a weight: as f32, as f16, or as f16 times bytes.
+//! Scales of the groups of a weight: as f32, as f16, or as f16 times bytes.
 
 use super::quant::Placed;
 use crate::CpuBackend;

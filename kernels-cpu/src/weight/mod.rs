@@ -4,6 +4,7 @@
 pub(crate) mod code;
 pub(crate) mod dense;
 pub(crate) mod factors;
+pub(crate) mod minima;
 pub(crate) mod pairs;
 pub(crate) mod quant;
 pub(crate) mod sparse;

@@ -1,9 +1,10 @@
 //! A weight of integer codes [N, K] as strips of words: 32 bits belong to one output, see [`code`](super::code).
 //!
-//! A strip is [steps · words of a step, NR] words. Scales, zero points and minima are [groups, NR] per strip.
+//! A strip is [steps · words of a step, NR] words. Scales and zero points are [groups, NR] per strip.
 
 use super::code::{Code, CodeKind, Groups, STEP_INPUTS, STEP_WORDS, with_code};
 use super::factors::{FactorRows, Factors, Source};
+use super::minima::{Minima, MinimaRows};
 use crate::CpuBackend;
 use crate::gemm::blocking::{Strips, lanes, nr};
 use crate::gemm::micro::Strip;
@@ -56,7 +57,7 @@ pub(crate) struct QuantStrips {
     pub scales: Factors,
     /// u8 [strips, groups, NR].
     pub zeros: Option<CpuStorage>,
-    pub minima: Option<Factors>,
+    pub minima: Option<Minima>,
 }
 
 impl QuantStrips {
@@ -84,14 +85,14 @@ impl QuantStrips {
         let (groups, words_per_step) = with_code!(kind, C => (Groups::new(k, coded.group_size(), C::QUADS), C::WORDS));
         let placed = Placed { strips: Strips::new(n, lanes(cpu.isa)), lanes: lanes(cpu.isa) };
         let words = with_code!(kind, C => words::<C>(cpu, placed, coded, groups))?;
-        let (scales, minima) = factors(cpu, coded)?;
+        let (scales, minima) = factors(cpu, placed, coded)?;
         let zeros = match coded {
             Coded::Quant(quant) if quant.scheme().zero == Zero::Asymmetric => {
                 Some(placed.fill::<u8>(cpu, groups.count(), &|n, g| quant.group(n, g).1)?)
             }
             _ => None,
         };
-        let side = scales.bytes() + zeros.as_ref().map_or(0, CpuStorage::bytes) + minima.as_ref().map_or(0, Factors::bytes);
+        let side = scales.bytes() + zeros.as_ref().map_or(0, CpuStorage::bytes) + minima.as_ref().map_or(0, Minima::bytes);
         let bytes = words.bytes() + side;
         Ok((QuantStrips { kind, groups, zero, words, words_per_step, scales, zeros, minima }, bytes))
     }
@@ -140,7 +141,7 @@ fn words<C: Code>(cpu: &CpuBackend, placed: Placed, coded: Coded<'_>, groups: Gr
 }
 
 /// Scales and minima, as wide as the format stores them.
-fn factors(cpu: &CpuBackend, coded: Coded<'_>) -> Result<(Factors, Option<Factors>)> {
+fn factors(cpu: &CpuBackend, placed: Placed, coded: Coded<'_>) -> Result<(Factors, Option<Minima>)> {
     let (n, groups) = (coded.n(), coded.groups());
     let pack = |source| Factors::pack(cpu, n, groups, source);
     let blocks = match coded {
@@ -160,7 +161,7 @@ fn factors(cpu: &CpuBackend, coded: Coded<'_>) -> Result<(Factors, Option<Factor
             let bytes = |n, g| blocks.factors(n, g).0 as u8;
             let scales = pack(Source::Fine { values: &scale, bytes: &bytes, shift, bias: 0 })?;
             let (min, bytes) = (|n, block| blocks.scales(n, block).1, |n, g| blocks.factors(n, g).1);
-            (scales, Some(pack(Source::Fine { values: &min, bytes: &bytes, shift, bias: 0 })?))
+            (scales, Some(Minima::pack(cpu, placed, groups, &min, &bytes)?))
         }
     })
 }
@@ -217,7 +218,7 @@ pub(crate) struct QuantRows<C> {
     zero: f32,
     /// code − zero for every code of four bits.
     nibbles: [f32; 16],
-    minima: Option<FactorRows>,
+    minima: Option<MinimaRows>,
     width: usize,
     code: PhantomData<C>,
 }

@@ -5,16 +5,19 @@
 //! all three vectors of a strip. Sums are those of [`super::tile`], to the bit.
 
 use super::rows::tile_height;
-use super::tile::{Left, add_quad, for_quads};
+use super::tile::{Layer, Left, add_quad, ends_block, for_quads, store_totals};
+use crate::gemm::ahead::Ahead;
 use crate::simd::dot::{Dot, dot_fn};
 use crate::simd::{Simd, prefetch};
 use crate::weight::code::Code;
 use crate::weight::factors::{FactorRows, FactorValues};
+use crate::weight::minima::{BLOCK_GROUPS, MinimaRows, SUM_WORDS};
 
-/// Most rows for which this is the faster way. Bytes are unpacked already; other codes are unpacked for eight rows at a time in no more
-/// time than it takes to store and load them, where there are registers for so many.
-pub(crate) const fn most_rows<C: Code>(lanes: usize) -> usize {
-    if C::PLAIN || lanes < 16 { 2 } else { usize::MAX }
+/// Whether this is the faster way for so many rows. Bytes are unpacked already: eight rows fill the registers here, more meet three
+/// vectors at a time in less time. Other codes are unpacked for eight rows at a time in no more time than it takes to store and load
+/// them, where there are registers for so many.
+pub(crate) fn takes<C: Code>(rows: usize, lanes: usize) -> bool {
+    rows <= 2 || (lanes >= 16 && (!C::PLAIN || rows == 8))
 }
 
 /// Bytes by which codes are fetched ahead.
@@ -33,11 +36,11 @@ pub(crate) const fn steps_at_once<C: Code>() -> usize {
 #[derive(Clone, Copy)]
 pub(crate) struct Direct {
     /// Tiles of [`Rows`](super::rows::Rows): x_stride words per row, and per row and group what exact sums start with, or what zero
-    /// points are multiplied with to that end, and −Σx.
+    /// points are multiplied with to that end, and −Σx of blocks.
     pub x: *const i32,
     pub x_stride: usize,
     pub starts: *const i32,
-    pub sums: *const f32,
+    pub sums: *const i32,
     /// Words of the strip, rows of `width`.
     pub codes: *const f32,
     pub width: usize,
@@ -47,9 +50,13 @@ pub(crate) struct Direct {
     pub scales: FactorRows,
     /// Zero points [groups, width], whose products with starts are of i16; `None` if the starts are whole.
     pub zeros: Option<*const u8>,
-    pub minima: Option<FactorRows>,
-    /// Result [rows, width].
+    pub minima: Option<MinimaRows>,
+    /// Result [rows, width], elements from row to row of it, and what becomes of it before it is stored.
     pub out: *mut f32,
+    pub out_stride: usize,
+    pub layer: Option<Layer>,
+    /// What will be read next: fetched where bytes meet eight rows.
+    pub ahead: Ahead,
 }
 
 dot_fn! {
@@ -64,14 +71,19 @@ dot_fn! {
             let height = tile_height(rows - row);
             let mr = height.min(most);
             for i in (0..height).step_by(mr) {
+                let ahead = op.ahead.share(row + i..row + i + mr, rows);
                 let of_groups = row * op.groups + i;
                 let left = Left {
                     words: op.x.wrapping_add(row * op.x_stride + i),
                     starts: op.starts.wrapping_add(of_groups),
-                    sums: op.sums.wrapping_add(of_groups),
+                    sums: op.sums.wrapping_add(row * (op.groups / BLOCK_GROUPS * SUM_WORDS) + i),
                     step: height,
                 };
-                let op = Direct { out: op.out.wrapping_add((row + i) * op.width), ..op };
+                let op = Direct {
+                    out: op.out.wrapping_add((row + i) * op.out_stride),
+                    layer: op.layer.map(|layer| layer.from_row(row + i)),
+                    ..op
+                };
                 // SAFETY: same contract; the rows are cut as their tiles are.
                 unsafe {
                     match (mr, vectors) {
@@ -79,6 +91,8 @@ dot_fn! {
                         (2, 3) if most == 8 => columns::<D, C, 2, 3>(d, left, op, 0),
                         _ => {
                             for column in (0..vectors * D::S::LANES).step_by(D::S::LANES) {
+                                let of = column / D::S::LANES;
+                                let op = Direct { ahead: ahead.share(of..of + 1, vectors), ..op };
                                 match mr {
                                     8 if most == 8 => columns::<D, C, 8, 1>(d, left, op, column),
                                     4 => columns::<D, C, 4, 1>(d, left, op, column),
@@ -134,8 +148,10 @@ unsafe fn columns<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left:
     let (s, lanes, width) = (d.simd(), D::S::LANES, op.width);
     let (mut codes, mut x, mut starts, mut sums) = (op.codes.wrapping_add(column), left.words, left.starts, left.sums);
     let mut scales = Factor::<D::S, NV>::new(s, op.scales, column);
-    let mut minima = op.minima.map(|minima| Factor::<D::S, NV>::new(s, minima, column));
+    let minima = op.minima.map(|minima| minima.from_column(column));
     let mut totals = [[s.zero(); NV]; MR];
+    let mut ahead = op.ahead;
+    let each = ahead.each(op.groups);
     // SAFETY: all accesses are those the contract of `sum_direct` grants.
     unsafe {
         for group in 0..op.groups {
@@ -166,27 +182,26 @@ unsafe fn columns<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left:
                 codes = codes.add(steps_at_once::<C>() * C::WORDS * width);
                 x = x.add(steps_at_once::<C>() * C::QUADS * left.step);
             }
+            if MR == 8 && C::PLAIN {
+                ahead.fetch(s, each);
+            }
+            if group < MR {
+                // Where the sums of a row will go.
+                (0..NV).for_each(|j| prefetch(op.out.wrapping_add(group * op.out_stride + column + j * lanes)));
+            }
             let scale = scales.next(s, group);
             for (total, exact) in totals.iter_mut().zip(&exact) {
                 for j in 0..NV {
                     total[j] = s.fma(s.to_float(exact[j]), scale[j], total[j]);
                 }
             }
-            if let Some(minima) = &mut minima {
-                let min = minima.next(s, group);
-                for (i, total) in totals.iter_mut().enumerate() {
-                    let x_sum = s.splat(*sums.add(i));
-                    for j in 0..NV {
-                        total[j] = s.fma(x_sum, min[j], total[j]);
-                    }
-                }
+            if let Some(minima) = minima.filter(|_| ends_block(group)) {
+                minima.add_block(d, group / BLOCK_GROUPS, (sums, left.step), &mut totals);
+                sums = sums.add(SUM_WORDS * left.step);
             }
-            (starts, sums) = (starts.add(left.step), sums.wrapping_add(left.step));
+            starts = starts.add(left.step);
         }
-        for (i, row) in totals.iter().enumerate() {
-            for (j, &v) in row.iter().enumerate() {
-                s.store(op.out.add(i * width + column + j * lanes), v);
-            }
-        }
+        let layer = op.layer.map(|layer| layer.from_column(column));
+        store_totals(s, op.out.add(column), op.out_stride, layer, &totals);
     }
 }

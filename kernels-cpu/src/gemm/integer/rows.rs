@@ -5,6 +5,7 @@ use crate::simd::dot::{dot_fn, transpose_words};
 use crate::simd::{Isa, Simd};
 use crate::threads::{Parts, Pool};
 use crate::weight::code::Groups;
+use crate::weight::minima::{self, BLOCK_GROUPS, SUM_WORDS};
 use std::ops::Range;
 
 /// Rows of a tile. Quad q of row i of a tile of `height` rows is its word q·height + i, and so lies what belongs to groups: a tile
@@ -17,7 +18,7 @@ pub(crate) struct RowLayout {
     pub groups: Groups,
     /// A group's exact sum starts with this times the sum of its x.
     pub start_factor: i32,
-    /// Whether −Σx of groups is wanted as f32.
+    /// Whether −Σx of groups is wanted, for minima.
     pub sums: bool,
 }
 
@@ -35,12 +36,17 @@ impl RowLayout {
 
     /// Words of work space for `rows` rows: whole cache lines, so that what follows begins one.
     pub fn room(self, rows: usize) -> usize {
-        (rows * (self.stride() + self.groups.count() * (1 + usize::from(self.sums)))).next_multiple_of(16)
+        (rows * (self.stride() + self.groups.count() + self.sum_words())).next_multiple_of(16)
+    }
+
+    /// Words of −Σx per row.
+    fn sum_words(self) -> usize {
+        if self.sums { self.groups.count() / BLOCK_GROUPS * SUM_WORDS } else { 0 }
     }
 
     /// Packs `rows` of x into `room`, which has [`RowLayout::room`] words.
     pub fn pack<'a>(self, pool: &Pool, isa: Isa, x: Strided<i8>, rows: Range<usize>, room: &'a mut [i32]) -> Rows<'a> {
-        let (stride, groups) = (self.stride(), self.groups.count());
+        let (stride, groups, sum_words) = (self.stride(), self.groups.count(), self.sum_words());
         let count = rows.len();
         let (words, rest) = room.split_at_mut(count * stride);
         let (starts, sums) = rest.split_at_mut(count * groups);
@@ -55,13 +61,13 @@ impl RowLayout {
                     let words = to_words.part(row * stride, height * stride);
                     interleave_rows(x.from(rows.start + row, 0), height, self.groups, words);
                     let starts = to_starts.part(row * groups, height * groups);
-                    let sums = if self.sums { to_sums.part(row * groups, height * groups) } else { &mut [] };
+                    let sums = to_sums.part(row * sum_words, height * sum_words);
                     sum_groups(isa, words, height, self.groups, self.start_factor, starts, sums);
                 }
                 row += height;
             }
         });
-        Rows { words, starts, sums: bytemuck::cast_slice(sums), stride, groups }
+        Rows { words, starts, sums, stride, groups, sum_words }
     }
 }
 
@@ -69,9 +75,10 @@ impl RowLayout {
 pub(crate) struct Rows<'a> {
     words: &'a [i32],
     starts: &'a [i32],
-    sums: &'a [f32],
+    sums: &'a [i32],
     pub stride: usize,
     pub groups: usize,
+    sum_words: usize,
 }
 
 impl Rows<'_> {
@@ -79,10 +86,10 @@ impl Rows<'_> {
     pub fn words(&self, row: usize) -> *const i32 {
         self.words[row * self.stride..].as_ptr()
     }
-    /// Starts and, if they were wanted, −Σx of the tiles from row `row` on.
-    pub fn starts(&self, row: usize) -> (*const i32, *const f32) {
-        let at = row * self.groups;
-        (self.starts[at..].as_ptr(), self.sums.as_ptr().wrapping_add(at))
+    /// Starts and, if they were wanted, −Σx of the tiles from row `row` on: words of blocks as [`minima`](crate::weight::minima) has
+    /// them.
+    pub fn starts(&self, row: usize) -> (*const i32, *const i32) {
+        (self.starts[row * self.groups..].as_ptr(), self.sums.as_ptr().wrapping_add(row * self.sum_words))
     }
 }
 
@@ -143,7 +150,8 @@ unsafe fn interleave_quads(x: Strided<i8>, height: usize, inputs: usize, to: &mu
 }
 
 dot_fn! {
-    /// starts[g, i] = factor · Σ of the bytes of group g of row i, sums[g, i] = −Σ; the words between groups are 0.
+    /// starts[g, i] = factor · Σ of the bytes of group g of row i; of whole blocks, if there are sums, the words of −Σ. The words between
+    /// groups are 0.
     ///
     /// # Safety
     /// None is needed.
@@ -176,9 +184,15 @@ dot_fn! {
                 low.iter_mut().zip(high).for_each(|(low, high)| *low = low.wrapping_add(*high));
             }
             let of_rows = group * height..(group + 1) * height;
-            starts[of_rows.clone()].iter_mut().zip(lanes).for_each(|(start, sum)| *start = factor.wrapping_mul(sum));
-            if let Some(to) = sums.get_mut(of_rows) {
-                to.iter_mut().zip(lanes).for_each(|(to, sum)| *to = (-sum as f32).to_bits() as i32);
+            starts[of_rows].iter_mut().zip(lanes).for_each(|(start, sum)| *start = factor.wrapping_mul(sum));
+            let (word, shift) = minima::place(group);
+            let at = (group / BLOCK_GROUPS * SUM_WORDS + word) * height;
+            if let Some(to) = sums.get_mut(at..at + height) {
+                for (to, sum) in to.iter_mut().zip(lanes) {
+                    // |Σ| ≤ 32 · 128; the low half comes first.
+                    let half = i32::from(-sum as i16 as u16) << shift;
+                    *to = if shift == 0 { half } else { *to | half };
+                }
             }
         }
     }

@@ -1,7 +1,8 @@
 //! The micro-kernel of integers: exact sums of a group in registers, then scaled and added in f32.
 //!
-//! An element of the result is one chain over the groups in rising order, sum ← sum + scale·exact and, where there are minima,
-//! sum ← sum − min·Σx, each rounded once: whatever tile, panel or thread it falls to, it comes out with the same bits.
+//! An element of the result is one chain over the groups in rising order, sum ← sum + scale·exact and, where there are minima, after
+//! each block of groups sum ← sum + what they contribute, each rounded once: whatever tile, panel or thread it falls to, it comes out
+//! with the same bits.
 //!
 //! A tile of short groups is 4 rows of 3 vectors, 12 exact and 12 scaled sums: nothing is stored between groups. One of long groups
 //! has 8 rows: 3 loads of codes and 8 broadcasts of x per 24 dot products. Codes of fewer than eight bits are unpacked in registers
@@ -14,6 +15,7 @@ use crate::gemm::one_nan;
 use crate::simd::dot::{Dot, dot_fn};
 use crate::simd::{Simd, prefetch, simd_fn};
 use crate::weight::code::{Bytes, Code};
+use crate::weight::minima::{BLOCK_GROUPS, MinimaRows, SUM_WORDS};
 use std::ops::Range;
 
 /// Quads of a group from which on it is long: the scaled sums may then leave their registers in between.
@@ -21,9 +23,6 @@ const LONG_QUADS: usize = 64;
 
 /// Bytes by which codes are fetched ahead where they come from memory: what a core reads in one memory latency, three times.
 const AHEAD_BYTES: usize = 3 << 10;
-
-/// The scale of rows that have none.
-static ONE: f32 = 1.0;
 
 /// Cache lines that a row of a strip's result may touch.
 const SOON_LINES: usize = 4;
@@ -33,9 +32,8 @@ const SOON_LINES: usize = 4;
 pub(crate) enum Finish {
     /// They are the result, as i32 in the bits of f32; of the last group, if there are several.
     Exact,
-    /// Scaled by these factors [groups, width] they are added to the result; then, with factors of minima [groups, width] and −Σx of
-    /// each group and row, −min·Σx.
-    Scaled { scales: *const f32, minima: Option<(*const f32, *const f32)> },
+    /// Scaled by these factors [groups, width] they are added to the result; so are, after whole blocks, minima of the strip with −Σx.
+    Scaled { scales: *const f32, minima: Option<(MinimaRows, *const i32)> },
 }
 
 /// Operands of [`sum_tile`]; strides are in elements.
@@ -47,7 +45,7 @@ pub(crate) struct Tile {
     /// What the exact sums of groups start with, or what the zero points are multiplied with to that end; −Σx of minima lies likewise.
     pub starts: *const i32,
     pub group_stride: usize,
-    /// The quad and the group that the codes begin with.
+    /// The quad and the group that the codes begin with; where there are minima, a block.
     pub quad: usize,
     pub group: usize,
     /// Zero points [groups, width]; `None` if the starts are whole.
@@ -88,6 +86,20 @@ pub(crate) struct Layer {
     pub bias: Option<*const f32>,
 }
 
+impl Layer {
+    /// That of the rows from `row` on.
+    #[inline(always)]
+    pub(super) fn from_row(self, row: usize) -> Self {
+        Layer { scales: self.scales.wrapping_add(row * self.stride), ..self }
+    }
+
+    /// That of the columns from `column` on.
+    #[inline(always)]
+    pub(super) fn from_column(self, column: usize) -> Self {
+        Layer { bias: self.bias.map(|bias| bias.wrapping_add(column)), ..self }
+    }
+}
+
 impl Tile {
     /// The tile without its first rows.
     #[inline(always)]
@@ -96,7 +108,7 @@ impl Tile {
             resume: self.resume.map(|sums| sums.wrapping_add(row * self.width)),
             soon: (self.soon.0.wrapping_add(row * self.soon.1), self.soon.1),
             out: self.out.wrapping_add(row * self.out_stride),
-            layer: self.layer.map(|layer| Layer { scales: layer.scales.wrapping_add(row * layer.stride), ..layer }),
+            layer: self.layer.map(|layer| layer.from_row(row)),
             ..self
         }
     }
@@ -106,7 +118,9 @@ impl Tile {
     fn left(self, row: usize, height: usize, i: usize) -> Left {
         let of_groups = row * self.group_stride + self.group * height + i;
         let sums = match self.finish {
-            Finish::Scaled { minima: Some((_, sums)), .. } => sums.wrapping_add(of_groups),
+            Finish::Scaled { minima: Some((_, sums)), .. } => sums.wrapping_add(
+                self.group / BLOCK_GROUPS * SUM_WORDS * height + row * (self.group_stride / BLOCK_GROUPS * SUM_WORDS) + i,
+            ),
             _ => std::ptr::null(),
         };
         let words = self.x.wrapping_add(row * self.x_stride + self.quad * height + i);
@@ -120,7 +134,7 @@ impl Tile {
             Finish::Exact => Finish::Exact,
             Finish::Scaled { scales, minima } => Finish::Scaled {
                 scales: scales.wrapping_add(column),
-                minima: minima.map(|(minima, sums)| (minima.wrapping_add(column), sums)),
+                minima: minima.map(|(minima, sums)| (minima.from_column(column), sums)),
             },
         };
         Tile {
@@ -128,19 +142,25 @@ impl Tile {
             resume: self.resume.map(|sums| sums.wrapping_add(column)),
             codes: self.codes.wrapping_add(column),
             out: self.out.wrapping_add(column),
-            layer: self.layer.map(|layer| Layer { bias: layer.bias.map(|bias| bias.wrapping_add(column)), ..layer }),
+            layer: self.layer.map(|layer| layer.from_column(column)),
             finish,
             ..self
         }
     }
 }
 
-/// Rows of x: quad q of row i at `words[q·step + i]`, and so what belongs to its groups.
+/// Whether the group is the last of a block; blocks begin with the first.
+#[inline(always)]
+pub(super) fn ends_block(group: usize) -> bool {
+    group % BLOCK_GROUPS == BLOCK_GROUPS - 1
+}
+
+/// Rows of x: quad q of row i at `words[q·step + i]`, and so what belongs to its groups, and to their blocks.
 #[derive(Clone, Copy)]
 pub(super) struct Left {
     pub words: *const i32,
     pub starts: *const i32,
-    pub sums: *const f32,
+    pub sums: *const i32,
     pub step: usize,
 }
 
@@ -241,14 +261,14 @@ unsafe fn sums<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left: Le
                     totals = [[s.zero(); NV]; MR];
                 }
             }
-            finish_group::<D, MR, NV>(s, left, tile, group, &exact, &mut totals);
+            finish_group::<D, MR, NV>(d, left, tile, group, &exact, &mut totals);
             if MR == 8 {
                 let layer = tile.layer.filter(|_| group + 1 == groups);
-                store_totals(s, Tile { layer, ..tile }, &totals);
+                store_totals(s, tile.out, tile.out_stride, layer, &totals);
             }
         }
         if MR < 8 {
-            store_totals(s, tile, &totals);
+            store_totals(s, tile.out, tile.out_stride, tile.layer, &totals);
         }
     }
 }
@@ -272,30 +292,17 @@ unsafe fn one_group<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, lef
             *row = [s.int(*left.starts.add(i)); NV];
         }
         add_steps::<D, C, MR, NV>(d, left, tile, 0..tile.steps, &mut exact);
-        let Some(scales) = scales else {
-            for (i, row) in exact.iter().enumerate() {
-                for (j, &v) in row.iter().enumerate() {
-                    s.store(tile.out.add(i * tile.out_stride + j * D::S::LANES), s.from_bits(v));
-                }
-            }
-            return true;
-        };
-        // Without a layer, or a bias, what changes nothing.
-        let (row_scales, stride) = tile.layer.map_or((&raw const ONE, 0), |layer| (layer.scales, layer.stride));
-        let (mut column_scales, mut bias) = ([s.zero(); NV], [s.splat(-0.0); NV]);
+        let mut totals = [[s.zero(); NV]; MR];
         for j in 0..NV {
-            column_scales[j] = s.load(scales.add(j * D::S::LANES));
-            if let Some(from) = tile.layer.and_then(|layer| layer.bias) {
-                bias[j] = s.load(from.add(j * D::S::LANES));
+            let scale = scales.map(|scales| s.load(scales.add(j * D::S::LANES)));
+            for (total, exact) in totals.iter_mut().zip(&exact) {
+                total[j] = match scale {
+                    Some(scale) => s.fma(s.to_float(exact[j]), scale, s.zero()),
+                    None => s.from_bits(exact[j]),
+                };
             }
         }
-        for (i, row) in exact.iter().enumerate() {
-            let scale = s.splat(*row_scales.add(i * stride));
-            for (j, &v) in row.iter().enumerate() {
-                let v = s.fma(s.to_float(v), column_scales[j], s.zero()) * scale + bias[j];
-                s.store(tile.out.add(i * tile.out_stride + j * D::S::LANES), one_nan(s, v));
-            }
-        }
+        store_totals(s, tile.out, tile.out_stride, tile.layer, &totals);
     }
     true
 }
@@ -335,21 +342,22 @@ unsafe fn equal_groups<D: Dot, const QUADS: usize, const ZEROS: bool, const MINI
     tile: Tile,
     mut scales: *const f32,
     zeros: Option<*const f32>,
-    minima: Option<*const f32>,
+    minima: Option<MinimaRows>,
 ) {
     let s = d.simd();
     let width = 3 * D::S::LANES;
     let (mut codes, mut x, mut starts, mut sums) = (tile.codes, left.words, left.starts, left.sums);
-    let (mut zeros, mut minima) = (zeros.unwrap_or(scales), minima.unwrap_or(scales));
+    let mut zeros = zeros.unwrap_or(scales);
     let mut totals = [[s.zero(); 3]; 4];
     let mut ahead = tile.ahead;
     let each = ahead.each(tile.steps / QUADS);
+    let mut lines = 0;
     // SAFETY: all accesses are those the contract of `sum_tile` grants.
     unsafe {
         if tile.add {
             load_totals(s, tile, &mut totals);
         }
-        for _ in 0..tile.steps / tile.steps_per_group {
+        for group in 0..tile.steps / tile.steps_per_group {
             let mut exact = [[s.int(0); 3]; 4];
             for (i, row) in exact.iter_mut().enumerate() {
                 for (j, v) in row.iter_mut().enumerate() {
@@ -363,6 +371,10 @@ unsafe fn equal_groups<D: Dot, const QUADS: usize, const ZEROS: bool, const MINI
                         .for_each(|line| prefetch(codes.wrapping_add(line * D::S::LANES).wrapping_byte_add(AHEAD_BYTES)));
                 }
                 ahead.fetch(s, each);
+                if lines < 4 * SOON_LINES {
+                    prefetch(tile.soon.0.wrapping_add(lines / SOON_LINES * tile.soon.1 + lines % SOON_LINES * 64));
+                    lines += 1;
+                }
                 for quad in 0..QUADS {
                     add_quad::<D, Bytes, 4, 3, 0>(d, width, codes.add(quad * width), x.add(quad * left.step), &mut exact);
                 }
@@ -374,18 +386,13 @@ unsafe fn equal_groups<D: Dot, const QUADS: usize, const ZEROS: bool, const MINI
                     total[j] = s.fma(s.to_float(exact[j]), scale, total[j]);
                 }
             }
-            if MINIMA {
-                for j in 0..3 {
-                    let min = s.load(minima.add(j * D::S::LANES));
-                    for (i, total) in totals.iter_mut().enumerate() {
-                        total[j] = s.fma(s.splat(*sums.add(i)), min, total[j]);
-                    }
-                }
+            if let Some(minima) = minima.filter(|_| MINIMA && ends_block(group)) {
+                minima.add_block(d, (tile.group + group) / BLOCK_GROUPS, (sums, left.step), &mut totals);
+                sums = sums.add(SUM_WORDS * left.step);
             }
-            (starts, scales) = (starts.add(left.step), scales.add(width));
-            (sums, minima, zeros) = (sums.wrapping_add(left.step), minima.wrapping_add(width), zeros.wrapping_add(width));
+            (starts, scales, zeros) = (starts.add(left.step), scales.add(width), zeros.wrapping_add(width));
         }
-        store_totals(s, tile, &totals);
+        store_totals(s, tile.out, tile.out_stride, tile.layer, &totals);
     }
 }
 
@@ -401,31 +408,41 @@ unsafe fn load_totals<S: Simd, const MR: usize, const NV: usize>(s: S, tile: Til
     }
 }
 
+/// Stores totals at rows of `out`.
+///
 /// # Safety
-/// As for [`sum_tile`].
+/// `out` has the rows and vectors, the layer what its documentation says for them.
 #[inline(always)]
-unsafe fn store_totals<S: Simd, const MR: usize, const NV: usize>(s: S, tile: Tile, totals: &[[S::V; NV]; MR]) {
-    let Some(layer) = tile.layer else {
+pub(super) unsafe fn store_totals<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    out: *mut f32,
+    stride: usize,
+    layer: Option<Layer>,
+    totals: &[[S::V; NV]; MR],
+) {
+    let Some(layer) = layer else {
         for (i, row) in totals.iter().enumerate() {
             for (j, &v) in row.iter().enumerate() {
                 // SAFETY: contract.
-                unsafe { s.store(tile.out.add(i * tile.out_stride + j * S::LANES), v) };
+                unsafe { s.store(out.add(i * stride + j * S::LANES), v) };
             }
         }
         return;
     };
+    // Without a bias, what changes nothing.
+    let mut bias = [s.splat(-0.0); NV];
+    if let Some(from) = layer.bias {
+        for (j, bias) in bias.iter_mut().enumerate() {
+            // SAFETY: contract.
+            *bias = unsafe { s.load(from.add(j * S::LANES)) };
+        }
+    }
     for (i, row) in totals.iter().enumerate() {
         // SAFETY: contract.
         let scale = s.splat(unsafe { *layer.scales.add(i * layer.stride) });
         for (j, &v) in row.iter().enumerate() {
-            let mut v = v * scale;
             // SAFETY: contract.
-            unsafe {
-                if let Some(bias) = layer.bias {
-                    v = v + s.load(bias.add(j * S::LANES));
-                }
-                s.store(tile.out.add(i * tile.out_stride + j * S::LANES), one_nan(s, v));
-            }
+            unsafe { s.store(out.add(i * stride + j * S::LANES), one_nan(s, v * scale + bias[j])) };
         }
     }
 }
@@ -598,13 +615,14 @@ pub(super) unsafe fn add_quad<D: Dot, C: Code, const MR: usize, const NV: usize,
 /// As for [`sum_tile`].
 #[inline(always)]
 unsafe fn finish_group<D: Dot, const MR: usize, const NV: usize>(
-    s: D::S,
+    d: D,
     left: Left,
     tile: Tile,
     group: usize,
     exact: &[[<D::S as Simd>::I; NV]; MR],
     totals: &mut [[<D::S as Simd>::V; NV]; MR],
 ) {
+    let s = d.simd();
     let row_of = |factors: *const f32| {
         let mut row = [s.zero(); NV];
         for (j, v) in row.iter_mut().enumerate() {
@@ -626,12 +644,10 @@ unsafe fn finish_group<D: Dot, const MR: usize, const NV: usize>(
                     total[j] = s.fma(s.to_float(exact[j]), scales[j], total[j]);
                 }
             }
-            let Some((minima, _)) = minima else { return };
-            let minima = row_of(minima);
-            for (i, total) in totals.iter_mut().enumerate() {
-                // SAFETY: by contract the sum of the group and row.
-                let x_sum = s.splat(unsafe { *left.sums.add(group * left.step + i) });
-                total.iter_mut().zip(minima).for_each(|(total, min)| *total = s.fma(x_sum, min, *total));
+            if let Some((minima, _)) = minima.filter(|_| ends_block(group)) {
+                let sums = left.sums.wrapping_add(group / BLOCK_GROUPS * SUM_WORDS * left.step);
+                // SAFETY: by contract the strip has the block, and the rows its sums.
+                unsafe { minima.add_block(d, (tile.group + group) / BLOCK_GROUPS, (sums, left.step), totals) };
             }
         }
     }
