@@ -34,6 +34,7 @@ impl Launch<Matmul<'_>> for CpuBackend {
 }
 
 /// Offsets of the matrices of a batch, from the leading dimensions of a layout.
+#[inline]
 pub(crate) fn matrix_offset(layout: &Layout, mut index: usize) -> usize {
     let lead = layout.shape().rank() - 2;
     let mut offset = layout.offset();
@@ -46,12 +47,14 @@ pub(crate) fn matrix_offset(layout: &Layout, mut index: usize) -> usize {
 }
 
 /// Strides of rows and columns of the matrices of a layout.
+#[inline]
 pub(crate) fn matrix_strides(layout: &Layout) -> (usize, usize) {
     let strides = layout.strides();
     (strides[strides.len() - 2], strides[strides.len() - 1])
 }
 
 /// Size of one product and how many there are. The batch is 0 if there is no output element.
+#[inline]
 pub(crate) fn sizes(args: &Matmul<'_>) -> (Size, usize) {
     let (a, out) = (args.a.shape(), args.out.shape());
     let rank = a.rank();

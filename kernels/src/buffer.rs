@@ -32,11 +32,13 @@ impl Buffer {
     }
 
     /// Device this memory belongs to.
+    #[inline]
     pub fn device(&self) -> DeviceId {
         self.device
     }
 
     /// Element type.
+    #[inline]
     pub fn dtype(&self) -> DType {
         self.dtype
     }
@@ -145,22 +147,27 @@ macro_rules! window {
     ($name:ident) => {
         impl<'a> $name<'a> {
             /// Element type.
+            #[inline]
             pub fn dtype(&self) -> DType {
                 self.buffer.dtype
             }
             /// Device the memory belongs to.
+            #[inline]
             pub fn device(&self) -> DeviceId {
                 self.buffer.device
             }
             /// Dimensions.
+            #[inline]
             pub fn shape(&self) -> &Shape {
                 self.layout.shape()
             }
             /// Shape, strides and offset.
+            #[inline]
             pub fn layout(&self) -> &Layout {
                 &self.layout
             }
             /// Number of elements.
+            #[inline]
             pub fn numel(&self) -> usize {
                 self.layout.numel()
             }

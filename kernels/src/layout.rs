@@ -51,21 +51,25 @@ impl Layout {
     }
 
     /// Dimensions.
+    #[inline]
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
     /// Strides in elements, one per dimension.
+    #[inline]
     pub fn strides(&self) -> &[usize] {
         &self.strides[..self.shape.rank()]
     }
 
     /// First element's index in the buffer.
+    #[inline]
     pub fn offset(&self) -> usize {
         self.offset
     }
 
     /// Number of elements.
+    #[inline]
     pub fn numel(&self) -> usize {
         // Every constructor has checked the product.
         self.shape.iter().product()

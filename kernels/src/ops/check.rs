@@ -35,10 +35,12 @@ impl Window for ViewMut<'_> {
 pub(super) struct Check(pub &'static str);
 
 impl Check {
+    #[cold]
     pub fn wrong_shape<T>(self, arg: &'static str, window: &impl Window, wanted: impl Into<Box<str>>) -> Result<T> {
         Err(Error::Shape { op: self.0, arg, wanted: wanted.into(), got: *window.layout().shape() })
     }
 
+    #[inline]
     pub fn shape(self, arg: &'static str, window: &impl Window, wanted: &[usize]) -> Result<()> {
         if window.dims() == wanted {
             return Ok(());
@@ -46,6 +48,7 @@ impl Check {
         self.wrong_shape(arg, window, format!("{wanted:?}"))
     }
 
+    #[inline]
     pub fn rank_at_least(self, arg: &'static str, window: &impl Window, rank: usize) -> Result<()> {
         if window.dims().len() >= rank {
             return Ok(());
@@ -54,6 +57,7 @@ impl Check {
     }
 
     /// The dimensions, if there are exactly R.
+    #[inline]
     pub fn dims<const R: usize>(self, arg: &'static str, window: &impl Window, letters: &str) -> Result<[usize; R]> {
         match window.dims().try_into() {
             Ok(dims) => Ok(dims),
@@ -61,23 +65,32 @@ impl Check {
         }
     }
 
+    #[inline]
     pub fn dtype(self, arg: &'static str, window: &impl Window, wanted: DType) -> Result<()> {
         self.dtype_among(arg, window, &[wanted])
     }
 
+    #[inline]
     pub fn dtype_among(self, arg: &'static str, window: &impl Window, wanted: &[DType]) -> Result<()> {
         let got = window.dtype();
         if wanted.contains(&got) {
             return Ok(());
         }
+        self.wrong_dtype(arg, wanted, got)
+    }
+
+    #[cold]
+    fn wrong_dtype(self, arg: &'static str, wanted: &[DType], got: DType) -> Result<()> {
         let names: Vec<_> = wanted.iter().map(|d| d.name()).collect();
         Err(Error::DType { op: self.0, arg, wanted: names.join(" or ").into(), got })
     }
 
+    #[inline]
     pub fn float(self, arg: &'static str, window: &impl Window) -> Result<()> {
         self.dtype_among(arg, window, &DType::FLOATS)
     }
 
+    #[inline]
     pub fn last_dense(self, arg: &'static str, window: &impl Window) -> Result<()> {
         if window.layout().is_last_dense() {
             return Ok(());
@@ -86,6 +99,7 @@ impl Check {
     }
 
     /// No element of an output may be reached by two indices.
+    #[inline]
     pub fn writable(self, arg: &'static str, window: &impl Window) -> Result<()> {
         if window.layout().is_injective() {
             return Ok(());
@@ -93,17 +107,25 @@ impl Check {
         self.wrong_layout(arg, window, "strides under which no two indices share an element")
     }
 
+    #[cold]
     fn wrong_layout(self, arg: &'static str, window: &impl Window, wanted: &'static str) -> Result<()> {
         Err(Error::Layout { op: self.0, arg, wanted, got: Box::new(*window.layout()) })
     }
 
+    #[inline]
     pub fn value(self, arg: &'static str, holds: bool, wanted: &'static str, got: impl ToString) -> Result<()> {
         if holds {
             return Ok(());
         }
+        self.wrong_value(arg, wanted, got)
+    }
+
+    #[cold]
+    fn wrong_value(self, arg: &'static str, wanted: &'static str, got: impl ToString) -> Result<()> {
         Err(Error::Value { op: self.0, arg, wanted, got: got.to_string() })
     }
 
+    #[inline]
     pub fn finite(self, arg: &'static str, value: f32) -> Result<()> {
         self.value(arg, value.is_finite(), "finite", value)
     }
