@@ -4,7 +4,7 @@
 
 use super::ahead::Ahead;
 use super::blocking::{NV as MAX_NV, mr as max_mr};
-use super::{Plain, one_nan};
+use super::{Plain, PlainStart, one_nan};
 use crate::simd::{Bf16Pairs, Float, Isa, Products, Simd, keep_rolled, prefetch, products_fn};
 use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
@@ -221,8 +221,11 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
                 }
             }
         }
-        for first in units.clone().step_by(FETCH_UNITS) {
+        for (row, first) in units.clone().step_by(FETCH_UNITS).enumerate() {
             ahead.fetch(s, each);
+            if let Some(plain) = sums.result.filter(|_| row < MR) {
+                plain.prefetch(row, NV * lanes);
+            }
             for at in first..(first + FETCH_UNITS).min(units.end) {
                 keep_rolled();
                 if lanes < 16 && MR * NV == 12 && add_by_halves(p, a, b, at, &mut sum) {
@@ -240,21 +243,50 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
                 });
             }
         }
-        if let Some(Plain { start, row_stride, tail }) = sums.result {
-            for (i, row) in sum.iter().enumerate() {
-                for (j, &v) in row.iter().enumerate() {
-                    let (to, v) = (start.add(i * row_stride + j * lanes), one_nan(s, v));
-                    if j + 1 == NV && tail < lanes { s.store_part(to, tail, v) } else { s.store(to, v) }
-                }
-            }
-        } else {
-            for (i, row) in sum.iter().enumerate() {
-                for (j, &v) in row.iter().enumerate() {
-                    s.store(sums.at.add(i * sums.stride + j * lanes), v);
+        match sums.result {
+            Some(plain) => match plain.start {
+                PlainStart::F32(start) => store_plain(s, plain, start, &sum),
+                PlainStart::Bf16(start) => store_plain(s, plain, start, &sum),
+            },
+            None => {
+                for (i, row) in sum.iter().enumerate() {
+                    for (j, &v) in row.iter().enumerate() {
+                        s.store(sums.at.add(i * sums.stride + j * lanes), v);
+                    }
                 }
             }
         }
     }
+}
+
+/// Stores finished sums at `start`, rounded, every NaN in the same bits.
+///
+/// # Safety
+/// The result is writable for MR rows of NV vectors, to the end of its tail.
+#[inline(always)]
+unsafe fn store_plain<S: Simd, T: Float, const MR: usize, const NV: usize>(
+    s: S,
+    plain: Plain,
+    start: *mut T,
+    sum: &[[S::V; NV]; MR],
+) {
+    const { assert!(MR <= 8) };
+    // Row by row by hand: as a loop this is too long for the compiler to unroll, and sums would not stay in registers.
+    macro_rules! rows {
+        ($($i:literal)*) => {$(
+            if $i < MR {
+                for j in 0..NV {
+                    let v = one_nan(s, sum[$i][j]);
+                    // SAFETY: contract.
+                    unsafe {
+                        let to = start.add($i * plain.row_stride + j * S::LANES);
+                        if j + 1 == NV && plain.tail < S::LANES { T::store_part(s, to, plain.tail, v) } else { T::store(s, to, v) }
+                    }
+                }
+            }
+        )*};
+    }
+    rows!(0 1 2 3 4 5 6 7);
 }
 
 /// Adds row `k` of a strip whose vectors may be loaded one by one: the last for all rows of the tile after the others, for which a

@@ -19,10 +19,11 @@ pub(crate) mod stored;
 pub(crate) use small::{is_small, multiply_small, small_parts};
 
 use crate::CpuBackend;
-use crate::simd::{Bf16Pairs, Isa, Simd};
+use crate::simd::{Bf16Pairs, Isa, Simd, prefetch};
 use crate::threads::{Parts, Pool, SERIAL_WORK};
 use ahead::Ahead;
 use blocking::{Cuts, KC, Strips, TASK_STRIPS, lanes, mr, nr};
+use half::bf16;
 use kernels::{DType, Element, Result};
 use micro::{Before, PackedLeft, Sums, run_panel, run_panel_in_place};
 use pack::Strided;
@@ -120,27 +121,58 @@ pub(crate) trait Epilogue: Sync {
     }
 }
 
-/// A result [M, N] of f32 to be stored, neighbours in a row side by side. As with [`Epilogue::finish`], all its elements may be
-/// written, each by one task.
+/// A result [M, N] to be stored, neighbours in a row side by side. As with [`Epilogue::finish`], all its elements may be written, each
+/// by one task.
 #[derive(Clone, Copy)]
 pub(crate) struct Plain {
-    start: *mut f32,
+    start: PlainStart,
     row_stride: usize,
     /// Columns of the last vector of a row.
     tail: usize,
 }
 
+/// Where its first element is.
+#[derive(Clone, Copy)]
+enum PlainStart {
+    F32(*mut f32),
+    Bf16(*mut bf16),
+}
+
 impl Plain {
-    /// The result, unless it is of another dtype than f32.
+    /// The result, if it is of f32 or bf16.
     pub fn of<T: Element>(out: &Parts<'_, T>, offset: usize, row_stride: usize) -> Option<Self> {
-        (T::DTYPE == DType::F32).then(|| Plain { start: out.as_ptr().cast::<f32>().wrapping_add(offset), row_stride, tail: 0 })
+        let start = out.as_ptr().wrapping_add(offset);
+        let start = match T::DTYPE {
+            DType::F32 => PlainStart::F32(start.cast()),
+            DType::Bf16 => PlainStart::Bf16(start.cast()),
+            _ => return None,
+        };
+        Some(Plain { start, row_stride, tail: 0 })
     }
 
     /// The part of `columns` from `row` on, for vectors of so many lanes.
     #[inline(always)]
     fn part(self, row: usize, columns: &Range<usize>, lanes: usize) -> Self {
-        let start = self.start.wrapping_add(row * self.row_stride + columns.start);
+        let offset = row * self.row_stride + columns.start;
+        let start = match self.start {
+            PlainStart::F32(start) => PlainStart::F32(start.wrapping_add(offset)),
+            PlainStart::Bf16(start) => PlainStart::Bf16(start.wrapping_add(offset)),
+        };
         Plain { start, tail: columns.len() - (columns.len() - 1) / lanes * lanes, ..self }
+    }
+}
+
+impl Plain {
+    /// Asks for the cache lines of `columns` columns of row `row`, whether there are so many or not.
+    #[inline(always)]
+    fn prefetch(self, row: usize, columns: usize) {
+        let (start, size) = match self.start {
+            PlainStart::F32(start) => (start.cast::<u8>(), 4),
+            PlainStart::Bf16(start) => (start.cast::<u8>(), 2),
+        };
+        let row = start.wrapping_add(row * self.row_stride * size);
+        (0..columns * size).step_by(64).for_each(|at| prefetch(row.wrapping_add(at)));
+        prefetch(row.wrapping_add(columns * size - 1));
     }
 }
 
