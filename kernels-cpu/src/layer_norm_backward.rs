@@ -47,6 +47,9 @@ simd_fn! {
             x.len(),
             #[inline(always)]
             |span| {
+                // This pass reads caches alone: memory would idle.
+                span.prefetch_after(x);
+                span.prefetch_after(dout);
                 let hat = (span.load(s, x) - center) * factor;
                 let d = span.load(s, dout);
                 let g = d * span.load(s, weight);

@@ -30,6 +30,9 @@ simd_fn! {
             x.len(),
             #[inline(always)]
             |span| {
+                // This pass reads caches alone: memory would idle.
+                span.prefetch_after(x);
+                span.prefetch_after(dout);
                 let hat = span.load(s, x) * factor;
                 let d = span.load(s, dout);
                 span.write(s, stores, dx, factor * s.fma(hat, dot, d * span.load(s, weight)));

@@ -249,6 +249,12 @@ impl Span {
         }
     }
 
+    /// Asks for these elements of the slice that begins where `before` ends, whether there is one or not: of the next row, mostly.
+    #[inline(always)]
+    pub fn prefetch_after<T>(self, before: &[T]) {
+        super::prefetch(before.as_ptr().wrapping_add(before.len() + self.at));
+    }
+
     /// Writes these elements.
     #[inline(always)]
     pub fn store<S: Simd, T: Float>(self, s: S, to: &mut [T], v: S::V) {
