@@ -54,7 +54,7 @@ const PANEL_BYTES: usize = 24 << 10;
 /// The same of codes that are used as they are: a whole strip, where it leaves room for rows in L2.
 const PLAIN_PANEL_BYTES: usize = 512 << 10;
 
-/// Rows whose sums are finished while they are in L1, where a panel is the whole strip.
+/// Rows at a time where a panel is the whole strip: sums that tiles do not finish are finished while they are in L1.
 const CHUNK_ROWS: usize = 32;
 
 /// Most groups of a panel.
@@ -339,43 +339,4 @@ impl Work<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::fixtures::{Noise, backends, buffer, values};
-    use kernels::ops::{Act, LinearInt8, Upload};
-    use kernels::weight::{Bits, Coded, Quant, QuantScheme, Zero};
-    use kernels::{DType, Memory, Op, Weight};
-
-    /// Scales of 1 make the result a sum of integers, which is exact below 2²⁴.
-    #[test]
-    fn groups_longer_than_a_panel_are_exact() {
-        let (m, n, k) = (20, 53, 2501);
-        for (bits, zero) in [(Bits::Int8, Zero::Symmetric), (Bits::Int4, Zero::Symmetric), (Bits::Int4, Zero::Asymmetric)] {
-            let scheme = QuantScheme { bits, group_size: usize::MAX, zero };
-            let mut noise = Noise::new(3);
-            let codes = (0..n * scheme.row_bytes(k)).map(|_| noise.below(256) as u8).collect();
-            let zeros = if zero == Zero::Asymmetric { (0..n).map(|_| noise.below(16) as u8).collect() } else { Vec::new() };
-            let quant = Quant::new(n, k, scheme, codes, vec![1.0; n], zeros).unwrap();
-            let x: Vec<i8> = (0..m * k).map(|_| (noise.below(31) as i8) - 15).collect();
-            let coded = Coded::Quant(&quant);
-            let want: Vec<f32> = (0..m * n)
-                .map(|at| {
-                    let (i, j) = (at / n, at % n);
-                    let zero = i32::from(coded.group(j, 0).zero);
-                    (0..k).map(|p| i32::from(x[i * k + p]) * (i32::from(coded.code(j, p)) - zero)).sum::<i32>() as f32
-                })
-                .collect();
-            for cpu in backends(&[1, 3]) {
-                let packed = cpu.pack(&Weight::Quant(quant.clone())).unwrap();
-                let mut q = cpu.alloc(DType::I8, m * k).unwrap();
-                Upload::new(&x, q.view_mut([m * k]).unwrap()).run(&cpu).unwrap();
-                let (scale, mut out) = (buffer::<f32>(&cpu, &vec![1.0; m]), cpu.alloc(DType::F32, m * n).unwrap());
-                for rows in [m, 2] {
-                    let (x, x_scale) = (q.view([rows, k]).unwrap(), scale.view([rows]).unwrap());
-                    let out = out.view_mut([rows, n]).unwrap();
-                    LinearInt8 { x, x_scale, weight: &packed, bias: None, act: Act::None, out }.run(&cpu).unwrap();
-                }
-                assert_eq!(values::<f32>(&out), want, "{scheme} {}", cpu.isa().name());
-            }
-        }
-    }
-}
+mod tests;

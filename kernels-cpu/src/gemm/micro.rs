@@ -187,7 +187,7 @@ pub(crate) struct Sums {
     /// Elements from one row of them to the next.
     pub stride: usize,
     pub before: Before,
-    /// Where finished sums are stored instead, every NaN in the same bits, if that is all to be done with them.
+    /// Where finished sums are stored instead, rounded, every NaN in the same bits, if that is all to be done with them.
     pub result: Option<Plain>,
 }
 

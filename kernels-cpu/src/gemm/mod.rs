@@ -115,7 +115,7 @@ pub(crate) trait Epilogue: Sync {
     /// Takes finished sums, rows of `vectors` vectors. No other task is given any of these elements of the result.
     fn finish(&self, isa: Isa, rows: Range<usize>, columns: Range<usize>, sums: &[f32], vectors: usize);
 
-    /// The result, if sums become elements of it as they are, but for [`one_nan`]: they may be stored right there instead.
+    /// The result, if sums become elements of it as they are, but for rounding and [`one_nan`]: they may be stored right there instead.
     fn plain(&self) -> Option<Plain> {
         None
     }

@@ -1,8 +1,8 @@
 //! Rows with a weight whose groups are short and all of one size: codes and factors are unpacked in registers, so that nothing but the
 //! result is stored.
 //!
-//! Eight rows meet one vector of outputs at a time, 8 exact and 8 scaled sums (four where there are 16 registers); one or two rows meet
-//! all three vectors of a strip. Sums are those of [`super::tile`], to the bit.
+//! Eight rows meet one vector of outputs at a time, 8 exact and 8 scaled sums, where there are registers for so many; one or two rows
+//! meet all three vectors of a strip. Sums are those of [`super::tile`], to the bit.
 
 use super::rows::tile_height;
 use super::tile::{Layer, Left, add_quad, ends_block, for_quads, store_totals};
@@ -13,7 +13,7 @@ use crate::weight::code::Code;
 use crate::weight::factors::{FactorRows, FactorValues};
 use crate::weight::minima::{BLOCK_GROUPS, MinimaRows, SUM_WORDS};
 
-/// Whether this is the faster way for so many rows. Bytes are unpacked already: eight rows fill the registers here, more meet three
+/// Whether this is the faster way for so many rows at a time, the only way that [`sum_direct`] has: with 16 registers, one or two. Bytes are unpacked already: eight rows fill the registers here, more meet three
 /// vectors at a time in less time. Other codes are unpacked for eight rows at a time in no more time than it takes to store and load
 /// them, where there are registers for so many.
 pub(crate) fn takes<C: Code>(rows: usize, lanes: usize) -> bool {
@@ -63,42 +63,37 @@ dot_fn! {
     /// Sums of rows with a strip of `vectors` vectors, at most 3.
     ///
     /// # Safety
-    /// All operands hold what their documentation says for these rows, vectors and groups; codes are of kind C.
+    /// All operands hold what their documentation says for these rows, vectors and groups; codes are of kind C, and [`takes`] so many
+    /// rows.
     pub(crate) unsafe fn sum_direct[C: Code](d, rows: usize, vectors: usize, op: Direct) {
-        let most = if D::S::LANES >= 16 { 8 } else { 4 };
+        let wide = D::S::LANES >= 16;
         let mut row = 0;
         while row < rows {
             let height = tile_height(rows - row);
-            let mr = height.min(most);
-            for i in (0..height).step_by(mr) {
-                let ahead = op.ahead.share(row + i..row + i + mr, rows);
-                let of_groups = row * op.groups + i;
-                let left = Left {
-                    words: op.x.wrapping_add(row * op.x_stride + i),
-                    starts: op.starts.wrapping_add(of_groups),
-                    sums: op.sums.wrapping_add(row * (op.groups / BLOCK_GROUPS * SUM_WORDS) + i),
-                    step: height,
-                };
-                let op = Direct {
-                    out: op.out.wrapping_add((row + i) * op.out_stride),
-                    layer: op.layer.map(|layer| layer.from_row(row + i)),
-                    ..op
-                };
-                // SAFETY: same contract; the rows are cut as their tiles are.
-                unsafe {
-                    match (mr, vectors) {
-                        (1, 3) => columns::<D, C, 1, 3>(d, left, op, 0),
-                        (2, 3) if most == 8 => columns::<D, C, 2, 3>(d, left, op, 0),
-                        _ => {
-                            for column in (0..vectors * D::S::LANES).step_by(D::S::LANES) {
-                                let of = column / D::S::LANES;
-                                let op = Direct { ahead: ahead.share(of..of + 1, vectors), ..op };
-                                match mr {
-                                    8 if most == 8 => columns::<D, C, 8, 1>(d, left, op, column),
-                                    4 => columns::<D, C, 4, 1>(d, left, op, column),
-                                    2 => columns::<D, C, 2, 1>(d, left, op, column),
-                                    _ => columns::<D, C, 1, 1>(d, left, op, column),
-                                }
+            let ahead = op.ahead.share(row..row + height, rows);
+            let left = Left {
+                words: op.x.wrapping_add(row * op.x_stride),
+                starts: op.starts.wrapping_add(row * op.groups),
+                sums: op.sums.wrapping_add(row * (op.groups / BLOCK_GROUPS * SUM_WORDS)),
+                step: height,
+            };
+            let layer = op.layer.map(|layer| layer.from_row(row));
+            let op = Direct { out: op.out.wrapping_add(row * op.out_stride), layer, ..op };
+            // SAFETY: same contract; the rows are cut as their tiles are.
+            unsafe {
+                match (height, vectors) {
+                    (1, 3) => columns::<D, C, 1, 3>(d, left, op, 0),
+                    (2, 3) if wide => columns::<D, C, 2, 3>(d, left, op, 0),
+                    _ => {
+                        for of in 0..vectors {
+                            let (column, ahead) = (of * D::S::LANES, ahead.share(of..of + 1, vectors));
+                            let op = Direct { ahead, ..op };
+                            match height {
+                                8 if wide => columns::<D, C, 8, 1>(d, left, op, column),
+                                4 if wide => columns::<D, C, 4, 1>(d, left, op, column),
+                                2 => columns::<D, C, 2, 1>(d, left, op, column),
+                                1 => columns::<D, C, 1, 1>(d, left, op, column),
+                                _ => debug_assert!(false, "{height} rows"),
                             }
                         }
                     }
@@ -179,7 +174,7 @@ unsafe fn columns<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left:
                         add_quad::<D, C, MR, NV, Q>(d, width, codes, x.add(Q * left.step), &mut exact);
                     });
                 }
-                codes = codes.add(steps_at_once::<C>() * C::WORDS * width);
+                codes = codes.wrapping_add(steps_at_once::<C>() * C::WORDS * width);
                 x = x.add(steps_at_once::<C>() * C::QUADS * left.step);
             }
             if MR == 8 && C::PLAIN {

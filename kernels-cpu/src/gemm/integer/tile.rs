@@ -42,7 +42,7 @@ pub(crate) struct Tile {
     /// Tiles of [`Rows`](super::rows::Rows): x_stride words and group_stride groups per row.
     pub x: *const i32,
     pub x_stride: usize,
-    /// What the exact sums of groups start with, or what the zero points are multiplied with to that end; −Σx of minima lies likewise.
+    /// What the exact sums of groups start with, or what the zero points are multiplied with to that end. −Σx of minima lies by blocks.
     pub starts: *const i32,
     pub group_stride: usize,
     /// The quad and the group that the codes begin with; where there are minima, a block.
@@ -276,7 +276,7 @@ unsafe fn sums<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left: Le
 /// Sums of a single group without minima, which stay in registers to the end; whether it is one.
 ///
 /// # Safety
-/// As for [`sum_tile`]; the group is whole, and its starts too.
+/// As for [`sum_tile`]; the starts are whole. The group may be the first part of a longer one.
 #[inline(always)]
 unsafe fn one_group<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left: Left, tile: Tile) -> bool {
     let s = d.simd();
