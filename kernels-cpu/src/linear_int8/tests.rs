@@ -88,7 +88,7 @@ impl Layer {
         let x = (0..m * k).map(|at| if at / k == 1 { 0 } else { noise.below(255) as i8 }).collect();
         let scale = |row: usize| match row {
             1 => -0.5,
-            2 => f32::NAN,
+            2 => f32::from_bits(0xffc0_1234), // a NaN unlike others
             3 => f32::INFINITY,
             _ => 0.01 + row as f32 * 0.001,
         };
