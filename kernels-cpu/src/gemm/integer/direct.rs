@@ -13,9 +13,9 @@ use crate::weight::code::Code;
 use crate::weight::factors::{FactorRows, FactorValues};
 use crate::weight::minima::{BLOCK_GROUPS, MinimaRows, SUM_WORDS};
 
-/// Whether this is the faster way for so many rows at a time, the only way that [`sum_direct`] has: with 16 registers, one or two. Bytes are unpacked already: eight rows fill the registers here, more meet three
-/// vectors at a time in less time. Other codes are unpacked for eight rows at a time in no more time than it takes to store and load
-/// them, where there are registers for so many.
+/// Whether [`sum_direct`] is the faster way for so many rows at a time. Bytes are unpacked already: eight rows fill the registers here,
+/// more meet three vectors at a time in less time. Other codes are unpacked for eight rows at a time in no more time than it takes to
+/// store and load them. With 16 registers there are kernels for one or two rows alone.
 pub(crate) fn takes<C: Code>(rows: usize, lanes: usize) -> bool {
     rows <= 2 || (lanes >= 16 && (!C::PLAIN || rows == 8))
 }
