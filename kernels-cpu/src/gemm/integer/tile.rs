@@ -239,9 +239,7 @@ unsafe fn sums<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left: Le
     let groups = tile.steps.div_ceil(tile.steps_per_group);
     if MR == 8 && groups == 1 && !tile.add && tile.zeros.is_none() && tile.resume.is_none() {
         // SAFETY: same contract.
-        if unsafe { one_group::<D, C, MR, NV>(d, left, tile) } {
-            return;
-        }
+        return unsafe { one_group::<D, C, MR, NV>(d, left, tile) };
     }
     let mut totals = [[s.zero(); NV]; MR];
     // SAFETY: all accesses are those the contract of `sum_tile` grants.
@@ -273,38 +271,23 @@ unsafe fn sums<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left: Le
     }
 }
 
-/// Sums of a single group without minima, which stay in registers to the end; whether it is one.
+/// Sums of a single group, which stay in registers to the end.
 ///
 /// # Safety
 /// As for [`sum_tile`]; the starts are whole. The group may be the first part of a longer one.
 #[inline(always)]
-unsafe fn one_group<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left: Left, tile: Tile) -> bool {
+unsafe fn one_group<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left: Left, tile: Tile) {
     let s = d.simd();
-    let scales = match tile.finish {
-        Finish::Exact => None,
-        Finish::Scaled { scales, minima: None } => Some(scales),
-        Finish::Scaled { .. } => return false,
-    };
-    let mut exact = [[s.int(0); NV]; MR];
+    let (mut exact, mut totals) = ([[s.int(0); NV]; MR], [[s.zero(); NV]; MR]);
     // SAFETY: all accesses are those the contract of `sum_tile` grants.
     unsafe {
         for (i, row) in exact.iter_mut().enumerate() {
             *row = [s.int(*left.starts.add(i)); NV];
         }
         add_steps::<D, C, MR, NV>(d, left, tile, 0..tile.steps, &mut exact);
-        let mut totals = [[s.zero(); NV]; MR];
-        for j in 0..NV {
-            let scale = scales.map(|scales| s.load(scales.add(j * D::S::LANES)));
-            for (total, exact) in totals.iter_mut().zip(&exact) {
-                total[j] = match scale {
-                    Some(scale) => s.fma(s.to_float(exact[j]), scale, s.zero()),
-                    None => s.from_bits(exact[j]),
-                };
-            }
-        }
+        finish_group::<D, MR, NV>(d, left, tile, 0, &exact, &mut totals);
         store_totals(s, tile.out, tile.out_stride, tile.layer, &totals);
     }
-    true
 }
 
 /// Sums of 4 rows with 3 vectors, if their groups are all of a size that there is a kernel for; whether they are.
