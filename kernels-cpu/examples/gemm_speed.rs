@@ -30,9 +30,24 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let limits = measure_limits(cpu.isa(), &[threads])?[0];
     println!("{} {limits:?}", cpu.isa().name());
     let print = |what: String, dtype: DType, flop: f64, ns: f64| {
-        let peak = if dtype == DType::Bf16 { limits.peak_bf16_gflop_per_s } else { limits.peak_f32_gflop_per_s };
+        let peak = match dtype {
+            DType::I8 => limits.peak_int8_gop_per_s,
+            DType::Bf16 => limits.peak_bf16_gflop_per_s,
+            _ => limits.peak_f32_gflop_per_s,
+        };
         println!("{what:<34} {ns:>12.0} ns {:>7.1} GFLOP/s {:>4.0} %", flop / ns, 100.0 * flop / ns / peak);
     };
+    for (m, n, k) in [(256, 256, 256), (512, 512, 512), (1024, 1024, 1024), (2048, 2048, 2048), (32, 4096, 4096), (1, 4096, 4096)]
+    {
+        let name = format!("matmul i8 {m}x{n}x{k}");
+        if !name.contains(&filter) {
+            continue;
+        }
+        let (a, b) = (cpu.alloc(DType::I8, m * k)?, cpu.alloc(DType::I8, k * n)?);
+        let mut out = cpu.alloc(DType::I32, m * n)?;
+        let ns = median_ns(|| Matmul::new(a.view([m, k])?, b.view([k, n])?, out.view_mut([m, n])?).run(&cpu))?;
+        print(name, DType::I8, 2.0 * (m * n * k) as f64, ns);
+    }
     for dtype in [DType::F32, DType::Bf16] {
         for size in [8, 32, 64, 128, 256, 512, 1024, 2048] {
             let name = format!("matmul {dtype} {size}³");

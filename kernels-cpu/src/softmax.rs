@@ -2,14 +2,18 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, Simd, Stores, fold, map, math, prefetch_slice, simd_fn, spans_in_four, sum_of_four};
-use crate::strided::{InRows, OutRows, each_row};
+use crate::simd::{Float, Isa, Simd, Span, Stores, fold, head, map, math, prefetch_slice, simd_fn, spans_from, sum_of_four};
+use crate::strided::{InRows, OutRows, each_row, each_task_of_rows, rows_of_task};
+use crate::threads::{Parts, SERIAL_WORK};
 use kernels::ops::Softmax;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
-use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// Elements of a row that are passed twice while they are in the first-level cache.
-const BLOCK: usize = 2048;
+const BLOCK: usize = 1024;
+
+/// Most blocks of a row whose exponentials are kept until its sum is known: those of two rows have 512 KiB, which L2 has room for.
+const BLOCKS: usize = 64;
 
 /// Largest scale·x. NaN is left out.
 #[inline(always)]
@@ -67,35 +71,210 @@ fn shift(max: f32) -> f32 {
     if max == f32::NEG_INFINITY { 0.0 } else { max }
 }
 
-simd_fn! {
-    fn softmax_row[T: Float](s, stores: Stores, x: &[T], out: &mut [T]) {
-        // 0 is the sum of a row of −∞ alone: its probabilities are 0.
-        let factor = |sum: f32| s.splat(if sum == 0.0 { 0.0 } else { 1.0 / sum });
-        if x.len() > BLOCK {
-            let (max, sum) = max_and_sum(s, x, 1.0);
-            let (factor, shift) = (factor(sum), s.splat(shift(max)));
-            return map(s, stores, [x], out, #[inline(always)] |[x]| math::exp(s, x - shift) * factor);
+/// Blocks in work at the same time, so that memory is read and written while exponentials are computed: `exps` become
+/// exp(x − shift), exponentials that are `done` are scaled and written to `out`, the largest of `ahead` is found.
+struct Pass<'a, S: Simd, T> {
+    s: S,
+    stores: Stores,
+    x: &'a [T],
+    shift: S::V,
+    exps: &'a mut [f32],
+    sums: [S::V; 4],
+    ahead: &'a [T],
+    highest: [S::V; 4],
+    done: &'a [f32],
+    factor: S::V,
+    out: &'a mut [T],
+    head: usize,
+}
+
+impl<S: Simd, T: Float> Pass<'_, S, T> {
+    #[inline(always)]
+    fn step<const N: usize>(&mut self, spans: [Span; N]) {
+        let s = self.s;
+        let mut exps = [s.zero(); N];
+        for k in 0..N {
+            exps[k] = spans[k].load(s, self.x) - self.shift;
         }
-        // The same with each exponential computed once.
-        let mut stage = [MaybeUninit::<f32>::uninit(); BLOCK];
-        let exps = &mut stage[..x.len()];
-        exps.fill(MaybeUninit::new(0.0));
-        // SAFETY: all of them have just been written.
-        let exps = unsafe { &mut *(std::ptr::from_mut(exps) as *mut [f32]) };
-        let shift = s.splat(shift(largest(s, x, 1.0)));
-        let mut sums = [s.zero(); 4];
-        spans_in_four(
+        let exps = math::exp_of_negatives(s, exps);
+        // Loops of few instructions, which are unrolled, so that sums stay in registers.
+        for k in 0..N {
+            spans[k].store(s, self.exps, exps[k]);
+            self.sums[k] = spans[k].select(s, self.sums[k] + exps[k], self.sums[k]);
+        }
+        if !self.ahead.is_empty() {
+            for k in 0..N {
+                spans[k].prefetch_after(self.ahead);
+                let next = s.max(spans[k].load(s, self.ahead), self.highest[k]);
+                self.highest[k] = spans[k].select(s, next, self.highest[k]);
+            }
+        }
+        if !self.out.is_empty() {
+            for k in 0..N {
+                if let Some(span) = spans[k].later(self.head) {
+                    self.write(span);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn write(&mut self, span: Span) {
+        span.write(self.s, self.stores, self.out, span.load(self.s, self.done) * self.factor);
+    }
+}
+
+/// A block whose exponentials are to be scaled and written.
+struct Done<'a, T> {
+    exps: &'a [f32],
+    factor: f32,
+    out: &'a mut [T],
+}
+
+simd_fn! {
+    /// Largest element; NaN is left out.
+    fn largest_of[T: Float](s, x: &[T]) -> f32 {
+        largest(s, x, 1.0)
+    }
+    /// eˣ.
+    fn exp_of(s, x: f32) -> f32 {
+        exp_one(s, x)
+    }
+    /// A row whose exponentials there is no room for.
+    fn long_row[T: Float](s, stores: Stores, x: &[T], out: &mut [T]) {
+        let (max, sum) = max_and_sum(s, x, 1.0);
+        if sum.is_nan() {
+            return out.fill(T::from_f32(f32::NAN));
+        }
+        let (factor, shift) = (s.splat(reciprocal(sum)), s.splat(shift(max)));
+        map(s, stores, [x], out, #[inline(always)] |[x]| math::exp(s, x - shift) * factor);
+    }
+    /// See [`Pass`]. Gives the sum of `exps`, and the largest of `ahead`.
+    fn pass[T: Float](s, stores: Stores, x: &[T], shift: f32, exps: &mut [f32], done: Done<'_, T>, ahead: &[T]) -> (f32, f32) {
+        let Done { exps: done, factor, out } = done;
+        let factor = s.splat(factor);
+        // What has another length is passed alone: what is written after the last block, and the first block after a shorter last.
+        let (writes, reads) = (out.len() == x.len(), ahead.len() == x.len());
+        if !writes {
+            map(s, stores, [done], &mut *out, #[inline(always)] |[exp]| exp * factor);
+        }
+        let out = if writes { out } else { &mut [] };
+        let mut pass = Pass {
             s,
-            x.len(),
-            #[inline(always)]
-            |k, span| {
-                let exp = math::exp(s, span.load(s, x) - shift);
-                span.store(s, exps, exp);
-                sums[k] = span.select(s, sums[k] + exp, sums[k]);
-            },
-        );
-        let factor = factor(sum_of_four(s, sums));
-        map(s, stores, [&*exps], out, #[inline(always)] |[exp]| exp * factor);
+            stores,
+            x,
+            shift: s.splat(shift),
+            exps,
+            sums: [s.zero(); 4],
+            ahead: if reads { ahead } else { &[] },
+            highest: [s.splat(f32::NEG_INFINITY); 4],
+            done,
+            factor,
+            head: head(s, stores, out),
+            out,
+        };
+        // The vectors at its ends are written through the caches: stores behind them would wait.
+        if pass.head > 0 {
+            prefetch_slice(&pass.out[..1]);
+            prefetch_slice(&pass.out[pass.out.len() - 1..]);
+        }
+        let mut at = 0;
+        while let Some(spans) = Span::whole::<S, 4>(s, at, x.len()) {
+            pass.step(spans);
+            at += 4 * S::LANES;
+        }
+        spans_from(s, at, x.len(), #[inline(always)] |span| pass.step([span]));
+        if pass.head > 0 {
+            // What whole vectors from the head on leave.
+            let len = pass.out.len();
+            pass.write(Span::first(pass.head, len));
+            spans_from(s, len - (len - pass.head) % S::LANES, len, #[inline(always)] |span| pass.write(span));
+        }
+        let highest = match reads {
+            true => s.reduce_max(s.max(s.max(pass.highest[0], pass.highest[1]), s.max(pass.highest[2], pass.highest[3]))),
+            false => largest(s, ahead, 1.0),
+        };
+        (sum_of_four(s, pass.sums), highest)
+    }
+}
+
+/// 1/sum. 0 is the sum of a row of −∞ alone, whose probabilities are 0.
+#[inline(always)]
+fn reciprocal(sum: f32) -> f32 {
+    if sum == 0.0 { 0.0 } else { 1.0 / sum }
+}
+
+/// A row in work. The exponentials of a block count from the largest element up to its end.
+struct Row<'a, T> {
+    /// Those largest elements, then the exponentials.
+    room: &'a mut [f32],
+    max: f32,
+    sum: f32,
+    out: &'a mut [T],
+}
+
+impl<T: Float> Row<'_, T> {
+    /// Room for a row: whole lines.
+    fn room(width: usize) -> usize {
+        BLOCKS + width.next_multiple_of(16)
+    }
+
+    /// Elements of a block.
+    fn block(index: usize, width: usize) -> Range<usize> {
+        index * BLOCK..((index + 1) * BLOCK).min(width)
+    }
+
+    /// A block of a row whose sum is known.
+    fn done(&mut self, isa: Isa, index: usize) -> Done<'_, T> {
+        let block = Self::block(index, self.out.len());
+        let (here, max) = (self.room[index], self.max);
+        // Equal ones may be −∞.
+        let factor = if here == max { 1.0 } else { exp_of(isa, here - max) } * reciprocal(self.sum);
+        Done { exps: &self.room[BLOCKS..][block.clone()], factor, out: &mut self.out[block] }
+    }
+}
+
+/// Softmax of rows of at most [`BLOCKS`] blocks, in `room` for two of them.
+fn softmax_rows<'r, T: Float>(isa: Isa, stores: Stores, room: &mut [f32], rows: impl Iterator<Item = (&'r [T], &'r mut [T])>) {
+    let mut rows = rows.peekable();
+    let Some((x, _)) = rows.peek() else { return };
+    let (width, first_block) = (x.len(), Row::<T>::block(0, x.len()));
+    let mut highest = largest_of(isa, &x[first_block.clone()]);
+    let (mut room, mut other) = room.split_at_mut(Row::<T>::room(width));
+    let mut done: Option<Row<'_, T>> = None;
+    while let Some((x, out)) = rows.next() {
+        let mut row = Row { room, max: f32::NEG_INFINITY, sum: 0.0, out };
+        for index in 0..width.div_ceil(BLOCK) {
+            let block = Row::<T>::block(index, width);
+            if highest > row.max {
+                // What has been summed up so far refers to the former maximum.
+                row.sum *= if index == 0 { 0.0 } else { exp_of(isa, row.max - highest) };
+                row.max = highest;
+            }
+            let ahead = match block.end < width {
+                true => &x[Row::<T>::block(index + 1, width)],
+                false => rows.peek().map_or(&[][..], |(x, _)| &x[first_block.clone()]),
+            };
+            let (maxima, exps) = row.room.split_at_mut(BLOCKS);
+            maxima[index] = row.max;
+            let former = match &mut done {
+                Some(row) => row.done(isa, index),
+                None => Done { exps: &[], factor: 0.0, out: &mut [] },
+            };
+            let (sum, next) = pass(isa, stores, &x[block.clone()], shift(row.max), &mut exps[block], former, ahead);
+            row.sum += sum;
+            highest = next;
+        }
+        if row.sum.is_nan() {
+            // One NaN for all, whichever of two a product would keep.
+            row.sum = f32::NAN;
+            row.room[BLOCKS..].fill(0.0);
+        }
+        room = done.replace(row).map_or_else(|| std::mem::take(&mut other), |row| row.room);
+    }
+    let Some(mut row) = done else { return };
+    for index in 0..width.div_ceil(BLOCK) {
+        pass::<T>(isa, stores, &[], 0.0, &mut [], row.done(isa, index), &[]);
     }
 }
 
@@ -107,11 +286,187 @@ impl Launch<Softmax<'_>> for CpuBackend {
     fn launch(&self, args: Checked<Softmax<'_>>) -> Result<()> {
         let Softmax { x, out } = args.into_inner();
         let width = x.shape().last().copied().unwrap_or(1);
-        let stores = Stores::of(&out);
+        let (numel, weight, stores) = (x.numel(), 4 * width, Stores::of(&out));
+        if numel == 0 {
+            return Ok(());
+        }
         with_float!(Softmax::NAME, x.dtype(), T => {
-            let operands = (InRows::<T>::new(&x)?, OutRows::<T>::new(out)?);
-            each_row(&self.pool, 4 * width, &operands, |_, (x, out)| softmax_row(self.isa, stores, x, out));
+            let (x, out, rows) = (InRows::<T>::new(&x)?, OutRows::<T>::new(out)?, numel / width);
+            if width > BLOCKS * BLOCK {
+                each_row(&self.pool, weight, &(x, out), |_, (x, out)| long_row(self.isa, stores, x, out));
+                return Ok(());
+            }
+            let rows_of_task = rows_of_task(rows, weight);
+            let alone = rows <= rows_of_task || numel.saturating_mul(4) < SERIAL_WORK;
+            let (slots, each) = (if alone { 1 } else { self.pool.threads() }, 2 * Row::<T>::room(width));
+            let mut scratch = self.heap.scratch(slots * each * size_of::<f32>())?;
+            let rooms = Parts::new(scratch.as_mut_slice::<f32>());
+            each_task_of_rows(&self.pool, slots, rows_of_task, &x, out, |rows, slot| {
+                // SAFETY: tasks that run at the same time have different slots.
+                let room = unsafe { rooms.part(slot * each, each) };
+                softmax_rows(self.isa, stores, room, rows);
+            });
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernels::Memory;
+    use kernels::ops::{Download, Upload};
+
+    /// Rows of `width` elements `stride` apart, in work at once.
+    fn run<T: Float>(isa: Isa, stores: Stores, x: &[T], width: usize, stride: usize) -> Vec<T> {
+        let mut out = vec![T::from_f32(7.0); x.len() + 1];
+        let mut room = vec![f32::NAN; 2 * Row::<T>::room(width)];
+        softmax_rows(
+            isa,
+            stores,
+            &mut room,
+            x.chunks(stride).zip(out[1..].chunks_mut(stride)).map(|(x, out)| (&x[..width], &mut out[..width])),
+        );
+        crate::simd::fence_streams();
+        assert!(out.remove(0).to_f32() == 7.0);
+        out
+    }
+
+    fn softmax(x: &[f32]) -> (Vec<f64>, Vec<f64>) {
+        let u = 2f64.powi(-24);
+        let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let far = |x: f32| if x == max { 0.0 } else { f64::from(max) - f64::from(x) };
+        let exps: Vec<f64> = x.iter().map(|&x| (-far(x)).exp()).collect();
+        let sum: f64 = exps.iter().sum();
+        // An exponential errs by 2u and by |x − max|·u of the difference; twice, if a larger element follows in a later block.
+        let error = |x: f32| if far(x) > 200.0 { 0.0 } else { (4.0 + 2.0 * far(x)) * u };
+        let blocks = x.len().div_ceil(BLOCK) as f64;
+        let additions = (BLOCK.min(x.len()) as f64 / 32.0 + 8.0 + 4.0 * blocks) * u;
+        let of_sum = x.iter().zip(&exps).map(|(&x, e)| e / sum * error(x)).sum::<f64>() + additions;
+        let bounds = x.iter().zip(&exps).map(|(&x, e)| e / sum * (error(x) + of_sum + 4.0 * u) + 2f64.powi(-126)).collect();
+        (exps.iter().map(|e| e / sum).collect(), bounds)
+    }
+
+    /// Numbers that rise, fall, or do neither, by row.
+    fn noise(rows: usize, width: usize) -> Vec<f32> {
+        let mut state = 1u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / 2f32.powi(24) * 8.0 - 4.0
+        };
+        let slope = |row: usize| [0.0, 60.0, -60.0][row % 3] / width as f32;
+        (0..rows * width).map(|i| next() + slope(i / width) * (i % width) as f32).collect()
+    }
+
+    #[test]
+    fn rows_of_any_width_are_those_of_f64() {
+        let widths = [1, 2, 15, 16, 17, 63, 64, 65, 767, 1023, 1024, 1025, 1040, 2048, 3000, 50_257, BLOCKS * BLOCK];
+        for (isa, width) in Isa::available().into_iter().flat_map(|isa| widths.map(|width| (isa, width))) {
+            for rows in [1, 2, 4] {
+                let x = noise(rows, width);
+                let got = run(isa, Stores::Cached, &x, width, width);
+                for (row, (x, got)) in x.chunks(width).zip(got.chunks(width)).enumerate() {
+                    let (want, bounds) = softmax(x);
+                    for (i, ((&got, want), bound)) in got.iter().zip(want).zip(bounds).enumerate() {
+                        let error = (f64::from(got) - want).abs();
+                        assert!(
+                            error <= bound,
+                            "{isa:?} {width}: element {i} of row {row}: {got}, not {want}: {error:e} > {bound:e}"
+                        );
+                    }
+                    // A row is what it is alone.
+                    assert!(got == run(isa, Stores::Cached, x, width, width), "{isa:?} {width}: row {row}");
+                }
+                // Nothing is written between rows; lines are written past the caches wherever rows begin.
+                if width < 3000 {
+                    for gap in [0, 1, 5, 16] {
+                        let spread: Vec<f32> =
+                            x.chunks(width).flat_map(|x| x.iter().copied().chain(std::iter::repeat_n(9.0, gap))).collect();
+                        let streamed = run(isa, Stores::Streamed, &spread, width, width + gap);
+                        for (row, (streamed, got)) in streamed.chunks(width + gap).zip(got.chunks(width)).enumerate() {
+                            assert!(&streamed[..width] == got, "{isa:?} {width} + {gap}: row {row}");
+                            assert!(streamed[width..].iter().all(|&x| x == 7.0), "{isa:?} {width} + {gap}: after row {row}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn halves<T: Float>() {
+        let width = 2500;
+        let x: Vec<T> = noise(3, width).into_iter().map(T::from_f32).collect();
+        let wide: Vec<f32> = x.iter().map(|x| x.to_f32()).collect();
+        for isa in Isa::available() {
+            let got = run(isa, Stores::Streamed, &x, width, width);
+            let want = run(isa, Stores::Cached, &wide, width, width);
+            assert!(got.iter().zip(want).all(|(got, want)| got.to_f32() == T::from_f32(want).to_f32()), "{isa:?}");
+        }
+    }
+
+    #[test]
+    fn halves_are_rounded_once() {
+        halves::<half::bf16>();
+        halves::<half::f16>();
+    }
+
+    /// Through the front door: rows of a matrix whose rows are further apart, for any number of threads.
+    #[test]
+    fn threads_give_the_same_bits() {
+        for (rows, width) in [(300, 1030), (5, 3000), (70_000, 3), (1, BLOCKS * BLOCK), (2, BLOCKS * BLOCK + 1), (3, 70_000)] {
+            let x = noise(rows, width);
+            let mut first = None;
+            for threads in [1, 2, 3, 7] {
+                let cpu = CpuBackend::builder().threads(threads).build().unwrap();
+                let (mut from, mut out) =
+                    (cpu.alloc(DType::F32, rows * (width + 2)).unwrap(), cpu.alloc(DType::F32, rows * width).unwrap());
+                let places = from.view_mut([rows, width + 2]).unwrap().narrow(1, 1, width).unwrap();
+                Upload::new(&x, places).run(&cpu).unwrap();
+                Softmax {
+                    x: from.view([rows, width + 2]).unwrap().narrow(1, 1, width).unwrap(),
+                    out: out.view_mut([rows, width]).unwrap(),
+                }
+                .run(&cpu)
+                .unwrap();
+                let mut got = vec![0f32; rows * width];
+                Download::new(out.view([rows * width]).unwrap(), &mut got).run(&cpu).unwrap();
+                for (x, got) in x.chunks(width).zip(got.chunks(width)) {
+                    let (want, bounds) = softmax(x);
+                    assert!(
+                        got.iter().zip(want).zip(bounds).all(|((&got, want), bound)| (f64::from(got) - want).abs() <= bound),
+                        "{rows} x {width}"
+                    );
+                }
+                let first = first.get_or_insert_with(|| got.clone());
+                assert!(*first == got, "{rows} x {width} on {threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn infinities_and_nan() {
+        let width = 2 * BLOCK + 40;
+        let lowest = vec![f32::NEG_INFINITY; width];
+        for isa in Isa::available() {
+            assert!(run(isa, Stores::Cached, &lowest, width, width) == vec![0.0; width], "{isa:?}");
+            for at in [0, BLOCK - 1, BLOCK, 2 * BLOCK + 39] {
+                // One finite element, as low as −100, among −∞.
+                let mut x = lowest.clone();
+                x[at] = -100.0;
+                let mut want = vec![0.0; width];
+                want[at] = 1.0;
+                assert!(run(isa, Stores::Cached, &x, width, width) == want, "{isa:?} {at}");
+                for wrong in [f32::INFINITY, f32::NAN] {
+                    // The rows around it know nothing of it.
+                    let mut x = noise(3, width);
+                    let alone = run(isa, Stores::Cached, &x[..width], width, width);
+                    x[width + at] = wrong;
+                    let got = run(isa, Stores::Cached, &x, width, width);
+                    assert!(got[..width] == alone, "{isa:?} {at}");
+                    assert!(got[width..2 * width].iter().all(|p| p.to_bits() == f32::NAN.to_bits()), "{isa:?} {at}");
+                    assert!(got[2 * width..].iter().all(|p| p.is_finite()), "{isa:?} {at}");
+                }
+            }
+        }
     }
 }

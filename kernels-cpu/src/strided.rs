@@ -9,7 +9,7 @@ mod operand;
 mod rows;
 
 pub(crate) use operand::{In, Maybe, Operand, Operands, Out, Sliced, Tile};
-pub(crate) use rows::{InRows, OutRows, each_row, each_row_of_chunks, rows_of_task, widen};
+pub(crate) use rows::{InRows, OutRows, each_row, each_row_of_chunks, each_task_of_rows, rows_of_task, widen};
 
 use crate::threads::Pool;
 use kernels::{Layout, MAX_RANK};

@@ -250,6 +250,8 @@ impl Simd for Avx2 {
     // Two factors, since 2ⁿ alone may be beyond the range of f32. The first product is exact.
     #[inline(always)]
     fn scale2(self, v: F, n: F) -> F {
+        // SAFETY: token.
+        let n = F(unsafe { _mm256_floor_ps(n.0) });
         let half = self.round(n * self.splat(0.5));
         let power = |n: F| self.from_bits(self.shl::<23>(self.to_int(n) + self.int(127)));
         v * power(half) * power(n - half)

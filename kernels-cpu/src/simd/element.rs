@@ -249,6 +249,31 @@ impl Span {
         }
     }
 
+    /// The first `count` of `len` elements, at least one and less than a vector.
+    pub fn first(count: usize, len: usize) -> Span {
+        assert!(0 < count && count <= len, "{count} of {len} elements");
+        Span { at: 0, count, len }
+    }
+
+    /// `N` whole vectors from element `at` of `len` on, if there are as many.
+    #[inline(always)]
+    pub fn whole<S: Simd, const N: usize>(_: S, at: usize, len: usize) -> Option<[Span; N]> {
+        if len.saturating_sub(at) < N * S::LANES {
+            return None;
+        }
+        let mut spans = [Span { at, count: S::LANES, len }; N];
+        for (k, span) in spans.iter_mut().enumerate() {
+            span.at += k * S::LANES;
+        }
+        Some(spans)
+    }
+
+    /// As many elements, `by` elements later, if there are.
+    #[inline(always)]
+    pub fn later(self, by: usize) -> Option<Span> {
+        (by <= self.len - self.at - self.count).then_some(Span { at: self.at + by, ..self })
+    }
+
     /// Asks for these elements of the slice that begins where `before` ends, whether there is one or not: of the next row, mostly.
     #[inline(always)]
     pub fn prefetch_after<T>(self, before: &[T]) {
@@ -293,9 +318,23 @@ impl Span {
 /// f(span) for spans that cover slices of `len` elements, in order. What f does is compiled twice: once for whole vectors, without a
 /// test per access, once for what is left.
 #[inline(always)]
-pub(crate) fn spans<S: Simd>(_: S, len: usize, mut f: impl FnMut(Span)) {
-    let mut at = 0;
-    while len - at >= S::LANES {
+pub(crate) fn spans<S: Simd>(s: S, len: usize, f: impl FnMut(Span)) {
+    spans_from(s, 0, len, f);
+}
+
+/// As [`spans`], the first `head` elements, less than a vector, by themselves.
+#[inline(always)]
+fn spans_from_head<S: Simd>(s: S, head: usize, len: usize, mut f: impl FnMut(Span)) {
+    if head > 0 {
+        f(Span::first(head, len));
+    }
+    spans_from(s, head, len, f);
+}
+
+/// As [`spans`], from element `at` on.
+#[inline(always)]
+pub(crate) fn spans_from<S: Simd>(_: S, mut at: usize, len: usize, mut f: impl FnMut(Span)) {
+    while len.saturating_sub(at) >= S::LANES {
         f(Span { at, count: S::LANES, len });
         at += S::LANES;
     }
@@ -330,12 +369,25 @@ pub(crate) fn map<S: Simd, T: Float, U: Float, const N: usize>(
     out: &mut [U],
     f: impl Fn([S::V; N]) -> S::V,
 ) {
-    spans(
+    spans_from_head(
         s,
+        head(s, stores, out),
         out.len(),
         #[inline(always)]
         |span| span.write(s, stores, out, f(load_all(s, inputs, span))),
     );
+}
+
+/// Elements before the first from which on [`Span::write`] can stream vectors; 0 where nothing is streamed.
+#[inline(always)]
+pub(crate) fn head<S: Simd, T: Float>(_: S, stores: Stores, out: &[T]) -> usize {
+    match stores {
+        Stores::Streamed if T::IS_F32 => {
+            let vector = S::LANES * size_of::<f32>();
+            (out.as_ptr().addr().wrapping_neg() % vector / size_of::<f32>()).min(out.len())
+        }
+        _ => 0,
+    }
 }
 
 /// A span of each slice. (A loop: `array::map` costs a second of compile time per hundred uses, and is not always inlined.)

@@ -78,6 +78,45 @@ simd_fn! {
     }
 }
 
+simd_fn! {
+    /// out[i] = eˣ of x ≤ 0, four vectors at once.
+    fn negatives(s, x: &[f32], out: &mut [f32]) {
+        for at in (0..x.len()).step_by(4 * lanes(s)) {
+            let mut spans = [s.zero(); 4];
+            for (k, v) in spans.iter_mut().enumerate() {
+                *v = load(s, x, at + k * lanes(s));
+            }
+            let exps = math::exp_of_negatives(s, spans);
+            for (k, v) in exps.into_iter().enumerate() {
+                store(s, out, at + k * lanes(s), v);
+            }
+        }
+    }
+    fn exps(s, x: &[f32], out: &mut [f32]) {
+        map(s, Stores::Cached, [x], out, #[inline(always)] |[x]| math::exp(s, x));
+    }
+}
+
+/// Lanes of a vector.
+fn lanes<S: Simd>(_: S) -> usize {
+    S::LANES
+}
+
+#[test]
+fn exponentials_of_negatives_are_those_of_all() {
+    let mut x: Vec<f32> = (1 << 31..=u32::MAX).step_by(4099).map(f32::from_bits).collect();
+    x.push(0.0);
+    x.resize(x.len().next_multiple_of(64), f32::NAN);
+    for isa in Isa::available() {
+        let (mut got, mut want) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        negatives(isa, &x, &mut got);
+        exps(isa, &x, &mut want);
+        for ((x, got), want) in x.iter().zip(got).zip(want) {
+            assert!(got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(), "{isa:?}: e^{x} is {want}, here {got}");
+        }
+    }
+}
+
 #[test]
 fn powers_of_two() {
     let spread = (0..=u32::MAX).step_by(4099).map(f32::from_bits);

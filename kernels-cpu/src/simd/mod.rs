@@ -22,7 +22,9 @@ mod avx512;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
-pub(crate) use element::{Float, Stores, fold, load, map, prefetch_slice, spans, spans_in_four, store, sum_of_four};
+pub(crate) use element::{
+    Float, Span, Stores, fold, head, load, map, prefetch_slice, spans, spans_from, spans_in_four, store, sum_of_four,
+};
 pub(crate) use pairs::{Bf16Pairs, Products, products_fn};
 pub use scalar::Scalar;
 
@@ -241,7 +243,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn abs(self, v: Self::V) -> Self::V;
     /// Nearest integer, ties to even, for |v| ≤ 2²².
     fn round(self, v: Self::V) -> Self::V;
-    /// v·2ⁿ, rounded once, for integral n, |n| ≤ 250, and 2⁻³² ≤ |v| ≤ 2³² or v NaN or n = 0.
+    /// v·2^⌊n⌋, rounded once, for n a multiple of ¼, |n| ≤ 250, and 2⁻³² ≤ |v| ≤ 2³² or v NaN or n = 0.
     fn scale2(self, v: Self::V, n: Self::V) -> Self::V;
 
     /// a < b; false where either is NaN.

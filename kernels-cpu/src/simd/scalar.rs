@@ -210,6 +210,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn scale2(self, v: F, n: F) -> F {
+        let n = self.round(n - self.splat(0.375)); // ⌊n⌋ of multiples of ¼, without a call
         let half = self.round(n * self.splat(0.5));
         F(std::array::from_fn(|i| v.0[i] * power_of_two(half.0[i]) * power_of_two(n.0[i] - half.0[i])))
     }

@@ -138,6 +138,50 @@ pub(crate) fn each_row_of_chunks<const N: usize, O: Operands<N>>(
     });
 }
 
+/// Rows of an input and the rows of an output that belong to them, in order, each once.
+pub(crate) struct RowPairs<'s, T> {
+    walk: &'s Walk<2>,
+    x: &'s InRows<'s, T>,
+    out: &'s OutRows<'s, T>,
+    next: usize,
+    end: usize,
+}
+
+impl<'s, T: Element> Iterator for RowPairs<'s, T> {
+    type Item = (&'s [T], &'s mut [T]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = (self.next < self.end).then_some(self.next)?;
+        self.next += 1;
+        let [x, out] = self.walk.at(row, self.walk.rank);
+        // SAFETY: rows of an output do not overlap; each is in one task, whose iterator gives it once, and nobody else has the output.
+        let out = unsafe { self.out.parts.part(out, self.out.width) };
+        Some((&self.x.data[x..x + self.x.width], out))
+    }
+}
+
+/// Calls `body(rows, slot)` for each task of `rows_of_task` rows; `slots` are those of [`Pool::run_slots`]. For what has several rows
+/// in work at once.
+///
+/// # Panics
+/// If there are not as many rows of `out` as of `x`, in the same dimensions.
+pub(crate) fn each_task_of_rows<T: Element>(
+    pool: &Pool,
+    slots: usize,
+    rows_of_task: usize,
+    x: &InRows<'_, T>,
+    out: OutRows<'_, T>,
+    body: impl Fn(RowPairs<'_, T>, usize) + Sync,
+) {
+    assert!(x.lead.shape() == out.lead.shape(), "rows of different shapes");
+    let (walk, out) = (&Walk::new([&x.lead, &out.lead], Order::RowMajor), &out);
+    let rows = walk.count(walk.rank);
+    pool.run_slots(slots, rows.div_ceil(rows_of_task), &|task, slot| {
+        let first = task * rows_of_task;
+        body(RowPairs { walk, x, out, next: first, end: (first + rows_of_task).min(rows) }, slot);
+    });
+}
+
 /// The elements of a vector of any stride, widened into `to`.
 ///
 /// # Errors
