@@ -47,7 +47,7 @@ simd_fn! {
             x.len(),
             #[inline(always)]
             |span| {
-                // This pass reads caches alone: memory would idle.
+                // The next row: this pass reads caches alone, and memory would idle.
                 span.prefetch_after(x);
                 span.prefetch_after(dout);
                 let hat = (span.load(s, x) - center) * factor;

@@ -17,7 +17,10 @@ simd_fn! {
             s,
             out.len(),
             #[inline(always)]
-            |span| span.write(s, stores, out, span.load(s, x) * factor * span.load(s, weight)),
+            |span| {
+                span.prefetch_after(x); // the next row: this pass reads caches alone, and memory would idle
+                span.write(s, stores, out, span.load(s, x) * factor * span.load(s, weight));
+            },
         );
         rstd
     }

@@ -2,7 +2,7 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, Stores, fold, map, simd_fn};
+use crate::simd::{Float, Stores, fold, simd_fn, spans};
 use crate::strided::{InRows, OutRows, each_row};
 use kernels::ops::SoftmaxBackward;
 use kernels::{Checked, DType, Launch, Op, Result, Support};
@@ -11,7 +11,17 @@ simd_fn! {
     fn backward_row[T: Float](s, stores: Stores, y: &[T], dout: &[T], dx: &mut [T]) {
         let dot = fold(s, [y, dout], s.zero(), #[inline(always)] |sum, [y, d]| s.fma(y, d, sum), #[inline(always)] |a, b| a + b);
         let dot = s.splat(s.reduce_add(dot));
-        map(s, stores, [y, dout], dx, #[inline(always)] |[y, d]| y * (d - dot));
+        spans(
+            s,
+            dx.len(),
+            #[inline(always)]
+            |span| {
+                // The next row: this pass reads caches alone, and memory would idle.
+                span.prefetch_after(y);
+                span.prefetch_after(dout);
+                span.write(s, stores, dx, span.load(s, y) * (span.load(s, dout) - dot));
+            },
+        );
     }
 }
 

@@ -69,9 +69,6 @@ pub(crate) trait Operand: Sliced + Sync {
     /// # Safety
     /// `fetch` has been called with this tile and stage, and no slice of it is in use.
     unsafe fn flush(&self, _: Tile, _: &mut Self::Stage) {}
-
-    /// Tells the processor that what lies at `at` is about to be used.
-    fn announce(&self, _at: usize) {}
 }
 
 /// Elements on the stack; which of them have been written is known from the tile.
@@ -333,8 +330,6 @@ pub(crate) trait Operands<const N: usize>: Sliced + Sync {
     /// # Safety
     /// That of [`Operand::flush`] for each.
     unsafe fn flush(&self, tiles: &[Tile; N], stages: &mut Self::Stages);
-    /// [`Operand::announce`] for each.
-    fn announce(&self, tiles: &[Tile; N]);
 }
 
 const fn least(sizes: &[usize]) -> usize {
@@ -375,10 +370,6 @@ macro_rules! operands {
             unsafe fn flush(&self, tiles: &[Tile; $n], stages: &mut Self::Stages) {
                 // SAFETY: same contract.
                 unsafe { $(self.$i.flush(tiles[$i], &mut stages.$i);)+ }
-            }
-            #[inline]
-            fn announce(&self, tiles: &[Tile; $n]) {
-                $(self.$i.announce(tiles[$i].at);)+
             }
         }
     };

@@ -2,7 +2,7 @@
 
 use super::{Operand, Operands, Order, Sliced, TASK, TASKS, Tile, Walk};
 use crate::memory::{input, output};
-use crate::simd::{Float, prefetch_slice};
+use crate::simd::Float;
 use crate::threads::{Parts, Pool};
 use kernels::{Element, Layout, Result, View, ViewMut};
 
@@ -69,10 +69,6 @@ impl<T: Element> Operand for InRows<'_, T> {
     unsafe fn line<'s>(&'s self, tile: Tile, _: usize, _: &'s mut ()) -> &'s [T] {
         self.data.get(tile.at..tile.at + self.width).unwrap_or(&[])
     }
-    #[inline]
-    fn announce(&self, at: usize) {
-        prefetch_slice(self.data.get(at..at + self.width).unwrap_or(&[]));
-    }
 }
 
 impl<T: Element> Sliced for OutRows<'_, T> {
@@ -127,13 +123,9 @@ pub(crate) fn each_row_of_chunks<const N: usize, O: Operands<N>>(
     pool.run_sized(rows.saturating_mul(weight), rows.div_ceil(rows_of_task), &|task| {
         let mut stages = operands.stages();
         let (first, end) = (task * rows_of_task, ((task + 1) * rows_of_task).min(rows));
-        let mut here = row_at(first);
         for row in first..end {
-            let next = row_at((row + 1).min(end - 1));
-            operands.announce(&next);
             // SAFETY: rows are parts of the layouts and disjoint; layouts of outputs are injective. Nothing of stride 1 is copied.
-            unsafe { body(row, operands.line(&here, 0, &mut stages)) };
-            here = next;
+            unsafe { body(row, operands.line(&row_at(row), 0, &mut stages)) };
         }
     });
 }
