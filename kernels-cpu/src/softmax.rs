@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn rows_of_any_width_are_those_of_f64() {
         let widths = [1, 2, 15, 16, 17, 63, 64, 65, 767, 1023, 1024, 1025, 1040, 2048, 3000, 50_257, BLOCKS * BLOCK];
-        for (isa, width) in Isa::available().into_iter().flat_map(|isa| widths.map(|width| (isa, width))) {
+        for (isa, width) in Isa::available().flat_map(|isa| widths.map(|width| (isa, width))) {
             for rows in [1, 2, 4] {
                 let x = noise(rows, width);
                 let got = run(isa, Stores::Cached, &x, width, width);

@@ -29,7 +29,7 @@ const LN_2_HIGH: f32 = 0.693_359_375;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 
 /// 2^(j/4), rounded.
-const QUARTER_POWERS: [f32; 4] = [1.0, 1.189_207_1, 1.414_213_5, 1.681_792_9];
+const QUARTER_POWERS: [f32; 4] = [1.0, 1.189_207_1, std::f32::consts::SQRT_2, 1.681_792_9];
 
 /// Numbers below 2²⁰ added to it are rounded to quarters, and their lowest two bits number the quarter.
 const QUARTERS: f32 = 3_145_728.0;
