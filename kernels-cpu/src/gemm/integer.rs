@@ -4,6 +4,7 @@
 //! zeros are taken off all at once: every sum starts with −zero · Σx.
 
 pub(crate) mod direct;
+mod in_place;
 pub(crate) mod rows;
 pub(crate) mod tile;
 
@@ -17,14 +18,18 @@ use crate::simd::dot::interleave;
 use crate::simd::prefetch;
 use crate::threads::{Parts, SERIAL_WORK};
 use crate::weight::code::{Bytes, Groups};
+use in_place::{InPlace, start_rows, sum_in_place};
 use kernels::Result;
 use kernels::ops::Matmul;
-use rows::RowLayout;
+use rows::{RowLayout, Rows};
 use std::ops::Range;
 use tile::{Finish, Tile, sum_tile};
 
 /// Rows of the right factor between those that are packed and those that are fetched.
 const AHEAD_ROWS: usize = 64;
+
+/// Bytes that are summed in about the time of one element operation.
+const BYTES_AT_ONCE: usize = 8;
 
 /// Rows whose sums with a strip are computed before they are stored.
 const TILE_ROWS: usize = 64;
@@ -42,20 +47,30 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
     let groups = Groups::new(size.k, usize::MAX, 1);
     let (steps, lanes) = (groups.steps(), lanes(cpu.isa));
     let layout = RowLayout { groups, start_factor: -128, sums: false };
+    // Rows of whole words serve as they lie.
+    let in_place = a_strides.1 == 1 && size.k.is_multiple_of(4);
     let strips = Strips::new(size.n, lanes);
     let block = mc(lanes, steps).min(size.m);
     let slots = if size.work() < SERIAL_WORK { 1 } else { cpu.pool.threads() };
     let (strip_words, tile_words) = (3 * lanes * steps, TILE_ROWS * 3 * lanes);
-    // Packed rows, and per thread a strip of codes and a tile of sums.
-    let mut scratch = cpu.heap.scratch(4 * (layout.room(block) + slots * (strip_words + tile_words)))?;
+    let row_words = if in_place { block.next_multiple_of(16) } else { layout.room(block) };
+    // What sums of rows start with, or packed rows; per thread a strip of codes and a tile of sums.
+    let mut scratch = cpu.heap.scratch(4 * (row_words + slots * (strip_words + tile_words)))?;
     for index in 0..batch {
         let left = Strided::new(a, matrix_offset(&a_layout, index), a_strides.0, a_strides.1);
         let right = Strided::new(b, matrix_offset(&b_layout, index), b_strides.0, b_strides.1);
         let to = matrix_offset(&out_layout, index);
         for start in (0..size.m).step_by(block.max(1)) {
             let rows = start..(start + block).min(size.m);
-            let (room, rest) = scratch.as_mut_slice::<i32>().split_at_mut(layout.room(block));
-            let packed = layout.pack(&cpu.pool, cpu.isa, left, rows.clone(), room);
+            let (room, rest) = scratch.as_mut_slice::<i32>().split_at_mut(row_words);
+            let left = if in_place {
+                let starts = &mut room[..rows.len()];
+                let x = left.from(rows.start, 0);
+                start_in_place(cpu, x, size.k, starts);
+                Left::InPlace(x, starts)
+            } else {
+                Left::Packed(layout.pack(&cpu.pool, cpu.isa, left, rows.clone(), room))
+            };
             let rest = Parts::new(rest);
             cpu.pool.run_slots(slots, strips.count(), &|strip, slot| {
                 let (columns, vectors) = (strips.columns(strip), strips.vectors(strip));
@@ -68,35 +83,56 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                 pack_codes(right, columns.clone(), width, groups, codes);
                 for first in (0..rows.len()).step_by(TILE_ROWS) {
                     let count = (rows.len() - first).min(TILE_ROWS);
-                    if steps == 0 {
-                        sums.fill(0);
+                    let (to, to_stride) = if whole {
+                        (out.as_ptr().wrapping_add(to_first(first)).cast(), out_strides.0)
                     } else {
-                        let tile = Tile {
-                            x: packed.words(first),
-                            x_stride: packed.stride,
-                            starts: packed.starts(first).0,
-                            group_stride: packed.groups,
-                            quad: 0,
-                            group: 0,
-                            zeros: None,
-                            short: false,
-                            resume: None,
-                            codes: codes.as_ptr().cast(),
-                            stream: false,
-                            ahead: Ahead::NONE,
-                            width,
-                            steps,
-                            steps_per_group: steps,
-                            finish: Finish::Exact,
-                            add: false,
-                            soon: (out.as_ptr().wrapping_add(to_first(first)).cast_const().cast(), out_strides.0.wrapping_mul(4)),
-                            out: if whole { out.as_ptr().wrapping_add(to_first(first)).cast() } else { sums.as_mut_ptr().cast() },
-                            out_stride: if whole { out_strides.0 } else { width },
-                            layer: None,
-                        };
-                        // SAFETY: rows and strip are packed to the full depth; the sums have room for TILE_ROWS rows, and the result
-                        // has the rows and columns, which belong to one task.
-                        unsafe { sum_tile::<Bytes>(cpu.isa, count, vectors, tile) };
+                        (sums.as_mut_ptr().cast(), width)
+                    };
+                    let codes = codes.as_ptr().cast();
+                    match &left {
+                        _ if steps == 0 => sums.fill(0),
+                        Left::InPlace(x, starts) => {
+                            let op = InPlace {
+                                x: x.at(first, 0),
+                                x_stride: x.row_stride,
+                                starts: starts[first..].as_ptr(),
+                                codes,
+                                width,
+                                steps,
+                                out: to,
+                                out_stride: to_stride,
+                            };
+                            // SAFETY: the rows have `steps` whole words and starts, the strip is packed to the full depth; the sums
+                            // have room for TILE_ROWS rows, and the result has the rows and columns, which belong to one task.
+                            unsafe { sum_in_place(cpu.isa, count, vectors, op) };
+                        }
+                        Left::Packed(packed) => {
+                            let tile = Tile {
+                                x: packed.words(first),
+                                x_stride: packed.stride,
+                                starts: packed.starts(first).0,
+                                group_stride: packed.groups,
+                                quad: 0,
+                                group: 0,
+                                zeros: None,
+                                short: false,
+                                resume: None,
+                                codes,
+                                stream: false,
+                                ahead: Ahead::NONE,
+                                width,
+                                steps,
+                                steps_per_group: steps,
+                                finish: Finish::Exact,
+                                add: false,
+                                soon: (to.cast_const().cast(), to_stride.wrapping_mul(4)),
+                                out: to,
+                                out_stride: to_stride,
+                                layer: None,
+                            };
+                            // SAFETY: as above, of packed rows.
+                            unsafe { sum_tile::<Bytes>(cpu.isa, count, vectors, tile) };
+                        }
                     }
                     if whole {
                         continue;
@@ -120,6 +156,26 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Rows of the left factor.
+enum Left<'a> {
+    /// Where they lie, and what their sums start with.
+    InPlace(Strided<i8>, &'a [i32]),
+    Packed(Rows<'a>),
+}
+
+/// Fills the starts of rows of `k` bytes side by side.
+fn start_in_place(cpu: &CpuBackend, x: Strided<i8>, k: usize, starts: &mut [i32]) {
+    let (count, starts) = (starts.len(), Parts::new(starts));
+    cpu.pool.run_sized(count * k / BYTES_AT_ONCE, count.div_ceil(TILE_ROWS), &|task| {
+        let first = task * TILE_ROWS;
+        // SAFETY: each row belongs to one task, and the matrix has it.
+        unsafe {
+            let starts = starts.part(first, (count - first).min(TILE_ROWS));
+            start_rows(cpu.isa, x.at(first, 0), x.row_stride, k, -128, starts);
+        }
+    });
 }
 
 /// Codes of a strip: value + 128, words [steps, width], 0 beyond the columns and rows there are.
