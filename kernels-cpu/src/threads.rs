@@ -2,8 +2,7 @@
 //!
 //! Results never depend on the number of threads: a kernel cuts its work into tasks by shape alone, and which thread runs a task
 //! has no influence on what it computes. Each thread has a range of tasks of its own, the same from call to call, so that weights it
-//! has read before are still in its caches; who is done takes tasks from the others. Workers look for work for [`SPINS`] rounds, then
-//! sleep.
+//! has read before are still in its caches; who is done takes tasks from the others. Workers look for work for [`SPIN`], then sleep.
 
 use kernels::{Error, Result};
 use std::any::Any;
@@ -13,14 +12,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::*, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
 
 /// Work below this many element operations (or multiply-adds: whatever the kernel counts) stays on the calling thread. A copied
 /// element, 1/8 ns in the caches, counts as 1 and others as what they take beside it, so that this is about 8 µs: measured, two
 /// threads are no faster than one at 5 µs, where handing over the work and fetching it from the other cache eat up the gain.
 pub(crate) const SERIAL_WORK: usize = 1 << 16;
 
-/// Rounds a worker looks for work before it sleeps: about 50 µs.
-const SPINS: u32 = 2_000;
+/// How long a worker looks for work before it sleeps. It does not yield meanwhile: two threads that yield to each other on one
+/// processor keep Linux from moving either to an idle one, as both ran just now, for seconds at a time. A thread that sleeps is
+/// given an idle processor when it is woken.
+const SPIN: Duration = Duration::from_micros(50);
 
 /// Most threads a pool may have.
 pub(crate) const MAX_THREADS: usize = 1024;
@@ -230,13 +232,15 @@ fn work(shared: &Shared, index: usize) {
     shared.started.fetch_add(1, Release);
     let mut seen = 0;
     loop {
-        let mut rounds = 0;
+        let mut since = Instant::now();
         while shared.epoch.load(Acquire) == seen {
             if shared.shutdown.load(Acquire) {
                 return;
             }
-            if rounds < SPINS {
-                pause(&mut rounds);
+            if since.elapsed() < SPIN {
+                // A clock costs more than a look.
+                let looks = (0..16).take_while(|_| shared.epoch.load(Relaxed) == seen);
+                looks.for_each(|_| std::hint::spin_loop());
                 continue;
             }
             shared.asleep[index].store(true, SeqCst);
@@ -245,7 +249,7 @@ fn work(shared: &Shared, index: usize) {
                 std::thread::park();
             }
             shared.asleep[index].store(false, SeqCst);
-            rounds = 0;
+            since = Instant::now();
         }
         seen = shared.epoch.load(Acquire);
         if shared.join() {
