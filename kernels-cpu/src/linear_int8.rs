@@ -45,6 +45,9 @@ fn block_rows(k: usize) -> usize {
     (BLOCK_BYTES / k.max(1) / 64 * 64).clamp(64, BLOCK_ROWS)
 }
 
+/// Rows from which on a thread has a cut of them to itself: what it reads all codes for, which others read as well.
+const ROWS_ALONE: usize = 64;
+
 /// Codes of fewer than eight bits in groups that [`direct`] has no way for are unpacked to bytes for more rows than this.
 const DIRECT_ROWS: usize = 2;
 
@@ -90,12 +93,13 @@ fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> 
         let (room, rest) = scratch.as_mut_slice::<i32>().split_at_mut(layout.room(block));
         let packed = layout.pack(&cpu.pool, cpu.isa, x, rows.clone(), room);
         let parts = Parts::new(bytemuck::cast_slice_mut::<i32, f32>(rest));
-        // Few strips would leave threads idle: then the rows are cut as well.
-        let few = slots > 1 && strips.count() < 2 * slots;
-        let cuts = if few { (2 * slots).div_ceil(strips.count()).min(rows.len().div_ceil(8)) } else { 1 };
-        let (of_rows, rows_per_cut) = (rows.len(), rows.len().div_ceil(cuts).next_multiple_of(8));
-        cpu.pool.run_slots(slots, strips.count() * cuts, &|task, slot| {
-            let (strip, first) = (task / cuts, task % cuts * rows_per_cut);
+        // Rows are cut where there are enough for all threads, so that each multiplies those it has packed, and where few strips would
+        // leave threads idle.
+        let few = if strips.count() < 2 * slots { (2 * slots).div_ceil(strips.count()).min(rows.len().div_ceil(8)) } else { 1 };
+        let cuts = if slots > 1 { few.max(slots.min(rows.len() / ROWS_ALONE)) } else { 1 };
+        let rows_per_cut = rows.len().div_ceil(cuts).next_multiple_of(8);
+        cpu.pool.run_slots(slots, cuts * strips.count(), &|task, slot| {
+            let (first, strip) = (task / strips.count() * rows_per_cut, task % strips.count());
             let last = (first + rows_per_cut).min(rows.len());
             if first >= last {
                 return;
@@ -119,7 +123,7 @@ fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> 
                     weight,
                     packed: &packed,
                     rows: rows.clone(),
-                    of_rows,
+                    cut: first..last,
                     stream,
                     soon,
                     start,
@@ -201,9 +205,9 @@ struct Work<'a> {
     cpu: &'a CpuBackend,
     weight: &'a QuantStrips,
     packed: &'a Rows<'a>,
-    /// Those among the rows of the block, which are so many.
+    /// Those among the rows of the block, and all that this thread will multiply with the strip.
     rows: Range<usize>,
-    of_rows: usize,
+    cut: Range<usize>,
     /// Whether they are the first with this strip, which then comes from memory.
     stream: bool,
     /// Where their results will be stored, and bytes from row to row.
@@ -255,7 +259,7 @@ impl Work<'_> {
                 let at_last = stored.filter(|_| last);
                 // The next piece, or that of the next strip, lies behind this one.
                 let len = some * C::WORDS * width;
-                let ahead = Ahead::new(words.as_ptr().wrapping_add(len), len).share(self.rows.clone(), self.of_rows);
+                let ahead = Ahead::new(words.as_ptr().wrapping_add(len), len).share(self.rows_of_cut(), self.cut.len());
                 let tile = Tile {
                     x: self.packed.words(self.rows.start),
                     x_stride: self.packed.stride,
@@ -302,6 +306,11 @@ impl Work<'_> {
         stored.is_some()
     }
 
+    /// The rows, counted from the first of the cut.
+    fn rows_of_cut(&self) -> Range<usize> {
+        self.rows.start - self.cut.start..self.rows.end - self.cut.start
+    }
+
     /// Whether [`direct`] has a way for such groups.
     fn is_direct<C: Code>(&self) -> bool {
         let groups = self.weight.groups;
@@ -330,7 +339,7 @@ impl Work<'_> {
             out: self.stored.map_or(sums.as_mut_ptr(), |stored| stored.at),
             out_stride: self.stored.map_or(self.width, |stored| stored.row_stride),
             layer: self.stored.map(|stored| stored.layer),
-            ahead: Ahead::new(words.as_ptr_range().end, words.len()).share(self.rows.clone(), self.of_rows),
+            ahead: Ahead::new(words.as_ptr_range().end, words.len()).share(self.rows_of_cut(), self.cut.len()),
         };
         // SAFETY: the strip and the packed rows hold all groups, which are of one size and short; the sums have been measured, and the
         // part of the result belongs to one task.
