@@ -34,6 +34,12 @@ const BYTES_AT_ONCE: usize = 8;
 /// Rows whose sums with a strip are computed before they are stored.
 const TILE_ROWS: usize = 64;
 
+/// Tasks per thread that rows are cut for where there are fewer strips.
+const TASKS: usize = 12;
+
+/// Words of a cache line.
+const LINE_WORDS: usize = 16;
+
 /// out = a · b (+ out), i8 × i8 summed in i32, wrapping.
 ///
 /// # Errors
@@ -53,9 +59,11 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
     let block = mc(lanes, steps).min(size.m);
     let slots = if size.work() < SERIAL_WORK { 1 } else { cpu.pool.threads() };
     let (strip_words, tile_words) = (3 * lanes * steps, TILE_ROWS * 3 * lanes);
+    // A line for the number of the strip, which a thread keeps from task to task.
+    let each = LINE_WORDS + strip_words + tile_words;
     let row_words = if in_place { block.next_multiple_of(16) } else { layout.room(block) };
     // What sums of rows start with, or packed rows; per thread a strip of codes and a tile of sums.
-    let mut scratch = cpu.heap.scratch(4 * (row_words + slots * (strip_words + tile_words)))?;
+    let mut scratch = cpu.heap.scratch(4 * (row_words + slots * each))?;
     for index in 0..batch {
         let left = Strided::new(a, matrix_offset(&a_layout, index), a_strides.0, a_strides.1);
         let right = Strided::new(b, matrix_offset(&b_layout, index), b_strides.0, b_strides.1);
@@ -71,18 +79,28 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
             } else {
                 Left::Packed(layout.pack(&cpu.pool, cpu.isa, left, rows.clone(), room))
             };
+            rest.iter_mut().step_by(each).for_each(|kept| *kept = -1);
             let rest = Parts::new(rest);
-            cpu.pool.run_slots(slots, strips.count(), &|strip, slot| {
+            let cuts = if slots > 1 { (TASKS * slots).div_ceil(strips.count()) } else { 1 };
+            let rows_per_cut = rows.len().div_ceil(cuts).next_multiple_of(TILE_ROWS);
+            let cuts = rows.len().div_ceil(rows_per_cut);
+            cpu.pool.run_slots(slots, strips.count() * cuts, &|task, slot| {
+                let (strip, cut) = (task / cuts, task % cuts * rows_per_cut);
                 let (columns, vectors) = (strips.columns(strip), strips.vectors(strip));
-                let (width, each) = (vectors * lanes, strip_words + tile_words);
+                let width = vectors * lanes;
                 // SAFETY: no two running tasks share a slot.
                 let own = unsafe { rest.part(slot * each, each) };
+                let (kept, own) = own.split_at_mut(LINE_WORDS);
                 let (codes, sums) = own.split_at_mut(strip_words);
                 let whole = out_strides.1 == 1 && args.beta == 0.0 && columns.len() == width && steps > 0;
                 let to_first = |row: usize| to + (rows.start + row) * out_strides.0 + columns.start * out_strides.1;
-                pack_codes(right, columns.clone(), width, groups, codes);
-                for first in (0..rows.len()).step_by(TILE_ROWS) {
-                    let count = (rows.len() - first).min(TILE_ROWS);
+                if kept[0] != strip as i32 {
+                    pack_codes(right, columns.clone(), width, groups, codes);
+                    kept[0] = strip as i32;
+                }
+                let last = (cut + rows_per_cut).min(rows.len());
+                for first in (cut..last).step_by(TILE_ROWS) {
+                    let count = (last - first).min(TILE_ROWS);
                     let (to, to_stride) = if whole {
                         (out.as_ptr().wrapping_add(to_first(first)).cast(), out_strides.0)
                     } else {
