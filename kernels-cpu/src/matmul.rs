@@ -256,6 +256,8 @@ mod tests {
             [5, 3, 0],
             [100, 1, 515],
             [130, 96, 40],
+            [260, 50, 530],   // a strip's panels serve several tasks
+            [17, 30, 44_000], // panels too deep to be kept
         ]);
     }
 

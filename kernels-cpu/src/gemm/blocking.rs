@@ -2,7 +2,7 @@
 //!
 //! | loop | step | what stays where |
 //! |---|---|---|
-//! | rows and columns | block | a left block, packed unless it is read where it lies, and the panels made for it, in L3 and shared by all threads |
+//! | rows | block | a left block, packed unless it is read where it lies, in L3 and shared by all threads |
 //! | rows and strips of a task | TASK_ROWS, TASK_STRIPS | the sums of a task in L2, until the last panel is done |
 //! | depth | KC | the task's panels [KC, NR], one of each strip, in L2, and those after them on their way there |
 //! | rows | MR | the left tile [MR, KC] in L1 |
@@ -27,7 +27,7 @@ use std::ops::Range;
 pub(crate) const NV: usize = 3;
 
 /// Elements of a cache line.
-const LINE: usize = 16;
+pub(crate) const LINE: usize = 16;
 
 /// Depth of a panel: a left tile fills a third to a half of L1, four panels of 96 KiB stay in an L2 of 1 MiB beside their sums.
 /// The four that are fetched ahead come on top, and the sums of TASK_ROWS rows.
@@ -39,8 +39,10 @@ pub(crate) const KC: usize = 512;
 /// Largest packed left block, unless MR rows are larger.
 const LEFT_BYTES: usize = 32 << 20;
 
-/// Most bytes of panels made at a time for all tasks, unless one strip is larger.
-const SHARED_BYTES: usize = 16 << 20;
+/// Most bytes of a strip's panels that a thread makes for itself and keeps from task to task. Deeper ones are made KC at a time, anew for
+/// each task. Nothing that is made passes from one core to another: between cores that share no cache it would take as long as making
+/// it.
+const KEPT_BYTES: usize = 4 << 20;
 
 /// Most rows of a block of bytes: the right factor is packed anew for each.
 const MOST_BLOCK_ROWS: usize = 512;
@@ -85,9 +87,7 @@ pub(crate) struct Cuts {
     makes_panels: bool,
     /// Rows packed at a time.
     pub block_rows: usize,
-    /// Strips multiplied with a block at a time.
-    pub shared_strips: usize,
-    shares: bool,
+    keeps: bool,
     /// Most rows of a task.
     pub task_rows: usize,
     /// Most strips of a task.
@@ -102,55 +102,40 @@ impl Cuts {
         let (mr, strips) = (mr(lanes), Strips::new(n, lanes).count().max(1));
         let fitting = if packs_left { LEFT_BYTES / size_of::<f32>() / k.max(1) / mr * mr } else { m };
         let block_rows = fitting.max(mr).min(m).max(1);
-        let shares = makes_panels && block_rows > TASK_ROWS;
-        let shared_strips =
-            if shares { (SHARED_BYTES / size_of::<f32>() / (k.max(1) * nr(lanes))).clamp(1, strips) } else { strips };
+        let keeps = makes_panels && size_of::<f32>() * k * nr(lanes) <= KEPT_BYTES;
         // Enough tasks to end at about the same time on all threads.
         let wanted = if slots > 1 { 8 * slots } else { 1 };
         let tiles = block_rows.div_ceil(mr);
         let most_rows = TASK_ROWS / mr;
         let mut row_cuts = tiles.div_ceil(most_rows);
         if slots > 1 {
-            // Panels that a task makes for itself had better serve all rows.
-            let kept = if makes_panels && !shares { 1 } else { tiles * mr / KEPT_ROWS };
-            let to_share_rows = (wanted * TASK_STRIPS).div_ceil(shared_strips).min(kept);
+            // Panels that a task makes for itself alone had better serve all rows.
+            let kept = if makes_panels && !keeps { 1 } else { tiles * mr / KEPT_ROWS };
+            let to_share_rows = (wanted * TASK_STRIPS).div_ceil(strips).min(kept);
             let to_work_at_all = (2 * slots).div_ceil(strips).min(tiles);
             row_cuts = row_cuts.max(to_share_rows).max(to_work_at_all);
         }
-        let task_strips = (shared_strips * row_cuts / wanted).clamp(1, TASK_STRIPS);
-        let makes_panels = makes_panels && !shares;
-        Cuts {
-            lanes,
-            k,
-            packs_left,
-            makes_panels,
-            block_rows,
-            shared_strips,
-            shares,
-            task_rows: tiles.div_ceil(row_cuts) * mr,
-            task_strips,
-        }
+        let most_strips = if keeps { 1 } else { TASK_STRIPS };
+        let task_strips = (strips * row_cuts / wanted).clamp(1, most_strips);
+        Cuts { lanes, k, packs_left, makes_panels, block_rows, keeps, task_rows: tiles.div_ceil(row_cuts) * mr, task_strips }
     }
 
-    /// Whether panels are made for all tasks before they start.
-    pub fn shares(self) -> bool {
-        self.shares
+    /// Whether a task makes the panels of its strips to the full depth, for the tasks after it to use.
+    pub fn keeps(self) -> bool {
+        self.keeps
     }
     /// Elements of the packed block: whole cache lines, as everything here, so that what follows begins one.
     pub fn left_floats(self) -> usize {
         if self.packs_left { (self.block_rows * self.k).next_multiple_of(LINE) } else { 0 }
     }
-    /// Elements of the shared panels.
-    pub fn shared_floats(self) -> usize {
-        if self.shares { (self.shared_strips * nr(self.lanes) * self.k).next_multiple_of(LINE) } else { 0 }
-    }
     /// Elements of the panels that a task makes.
     pub fn panel_floats(self) -> usize {
-        if self.makes_panels { self.task_strips * nr(self.lanes) * KC.min(self.k) } else { 0 }
+        let depth = if self.keeps { self.k } else { KC.min(self.k) };
+        if self.makes_panels { self.task_strips * nr(self.lanes) * depth } else { 0 }
     }
-    /// Elements a task needs: panels and sums.
+    /// Elements a task needs: a line that says whose panels these are, the panels and sums.
     pub fn task_floats(self) -> usize {
-        (self.panel_floats() + self.task_strips * nr(self.lanes) * self.task_rows).next_multiple_of(LINE)
+        LINE + (self.panel_floats() + self.task_strips * nr(self.lanes) * self.task_rows).next_multiple_of(LINE)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::CpuBackend;
 use crate::simd::{Bf16Pairs, Isa, Simd, prefetch};
 use crate::threads::{Parts, Pool, SERIAL_WORK};
 use ahead::Ahead;
-use blocking::{Cuts, KC, Strips, TASK_STRIPS, lanes, mr, nr};
+use blocking::{Cuts, KC, LINE, Strips, TASK_STRIPS, lanes, mr, nr};
 use half::bf16;
 use kernels::{DType, Element, Result};
 use micro::{Before, PackedLeft, Sums, run_panel, run_panel_in_place};
@@ -75,7 +75,7 @@ pub(crate) trait Right: Sync {
         None
     }
 
-    /// Whether panels are made anew each time, so that many rows had better share them.
+    /// Whether panels are made anew each time, so that tasks with the same strips had better share them.
     fn makes_panels(&self) -> bool;
 
     /// Sums of few rows with strips that are better read as stored than made into panels; `false` if this form has no such way.
@@ -195,7 +195,7 @@ fn cuts(isa: Isa, size: Size, slots: usize, left: &dyn Left, right: &dyn Right) 
 /// f32 elements of work space for a product on `slots` threads.
 pub(crate) fn scratch_floats(isa: Isa, size: Size, slots: usize, left: &dyn Left, right: &dyn Right) -> usize {
     let cuts = cuts(isa, size, slots, left, right);
-    cuts.left_floats() + cuts.shared_floats() + slots * cuts.task_floats()
+    cuts.left_floats() + slots * cuts.task_floats()
 }
 
 /// Result = left · right through `epilogue`, on all threads of the backend.
@@ -226,7 +226,6 @@ pub(crate) fn multiply_in(
     let (cuts, rows_in_place) = (cuts(isa, size, slots, left, right), in_place(isa, size, left));
     let strips = Strips::new(size.n, lanes);
     let (packed, rest) = scratch.split_at_mut(cuts.left_floats());
-    let (shared, rest) = rest.split_at_mut(cuts.shared_floats());
     for first in (0..size.m).step_by(cuts.block_rows.max(1)) {
         let rows = first..(first + cuts.block_rows).min(size.m);
         let left = match rows_in_place {
@@ -237,16 +236,7 @@ pub(crate) fn multiply_in(
             }
         };
         let block = Block { isa, pairs: right.pairs(), size, cuts, strips, rows, left, epilogue };
-        for start in (0..strips.count()).step_by(cuts.shared_strips.max(1)) {
-            let range = start..(start + cuts.shared_strips).min(strips.count());
-            if cuts.shares() {
-                make_panels(pool, isa, slots, size.k, strips, right, range.clone(), shared);
-                let made = MadePanels { of: right, panels: shared, first: range.start, depth: size.k, lanes };
-                block.multiply(pool, slots, &made, range, Parts::new(rest));
-            } else {
-                block.multiply(pool, slots, right, range, Parts::new(rest));
-            }
-        }
+        block.multiply(pool, slots, right, rest);
     }
 }
 
@@ -276,24 +266,27 @@ impl Block<'_> {
         Strip { index, columns: self.strips.columns(index), vectors: self.strips.vectors(index) }
     }
 
-    /// Multiplies the block with `strips`, cut into tasks by groups of strips and of rows.
-    fn multiply(&self, pool: &Pool, slots: usize, right: &dyn Right, strips: Range<usize>, scratch: Parts<'_, f32>) {
+    /// Multiplies the block with all strips, cut into tasks by groups of strips and of rows.
+    fn multiply(&self, pool: &Pool, slots: usize, right: &dyn Right, scratch: &mut [f32]) {
+        let strips = self.strips.count();
         let (rows_per_task, strips_per_task) = (self.cuts.task_rows, self.cuts.task_strips);
         let row_cuts = self.rows.len().div_ceil(rows_per_task);
-        let groups = strips.len().div_ceil(strips_per_task);
+        let groups = strips.div_ceil(strips_per_task);
         let floats = self.cuts.task_floats();
+        scratch.iter_mut().step_by(floats).for_each(|kept| *kept = f32::from_bits(u32::MAX));
+        let scratch = Parts::new(scratch);
         pool.run_slots(slots, groups * row_cuts, &|task, slot| {
             let first = task % row_cuts * rows_per_task;
             let rows = first..(first + rows_per_task).min(self.rows.len());
-            let start = strips.start + task / row_cuts * strips_per_task;
-            let group = start..(start + strips_per_task).min(strips.end);
+            let start = task / row_cuts * strips_per_task;
+            let group = start..(start + strips_per_task).min(strips);
             // SAFETY: no two running tasks share a slot.
-            let own = unsafe { scratch.part(slot * floats, floats) };
+            let (kept, own) = unsafe { scratch.part(slot * floats, floats) }.split_at_mut(LINE);
             let done = self.multiply_few(right, group.clone(), own);
             // The task that most likely comes next on this thread.
             let next = if rows.end < self.rows.len() { group.start } else { group.end };
-            let next = next..(next + strips_per_task).min(strips.end);
-            self.multiply_group(right, rows, done..group.end, next, own);
+            let next = next..(next + strips_per_task).min(strips);
+            self.multiply_group(right, rows, done..group.end, next, &mut kept[0], own);
         });
     }
 
@@ -320,14 +313,26 @@ impl Block<'_> {
     }
 
     /// `rows` of the block with a group of strips, panel by panel: the sums wait in `own` until the last. The strips `next` are those
-    /// to be read after these.
-    fn multiply_group(&self, right: &dyn Right, rows: Range<usize>, group: Range<usize>, next: Range<usize>, own: &mut [f32]) {
-        let (lanes, depth) = (lanes(self.isa), self.size.k);
-        let (room, sums) = own.split_at_mut(self.cuts.panel_floats());
-        let mut start = 0;
+    /// to be read after these. `kept` says whose panels `own` holds, if tasks keep them.
+    fn multiply_group(
+        &self,
+        right: &dyn Right,
+        rows: Range<usize>,
+        group: Range<usize>,
+        next: Range<usize>,
+        kept: &mut f32,
+        own: &mut [f32],
+    ) {
         if group.is_empty() {
             return;
         }
+        let (lanes, depth, keeps) = (lanes(self.isa), self.size.k, self.cuts.keeps());
+        let (room, sums) = own.split_at_mut(self.cuts.panel_floats());
+        // Bits, of which nothing is computed.
+        let these = group.start as u32;
+        let made = keeps && kept.to_bits() == these;
+        *kept = f32::from_bits(these);
+        let mut start = 0;
         // Once even for K = 0, which sets the sums to zero.
         loop {
             let k = start..if start < depth { right.panel_end(start, depth) } else { depth };
@@ -335,9 +340,11 @@ impl Block<'_> {
             let mut left = &mut *room;
             for (panel, at) in panels.iter_mut().zip(group.clone()) {
                 let strip = self.strip(at);
-                let own = (k.len() * strip.vectors * lanes).min(left.len());
-                let (own, rest) = left.split_at_mut(own);
-                (*panel, left) = (right.panel(self.isa, &strip, k.clone(), own), rest);
+                let (own, rest) = left.split_at_mut(self.cuts.panel_floats() / self.cuts.task_strips);
+                left = rest;
+                let (from, len) = (if keeps { k.start } else { 0 }, if own.is_empty() { 0 } else { k.len() });
+                let own = &mut own[from * strip.vectors * lanes..][..len * strip.vectors * lanes];
+                *panel = if made { own } else { right.panel(self.isa, &strip, k.clone(), own) };
             }
             let (coming, begin) = if k.end < depth { (group.clone(), k.end) } else { (next.clone(), 0) };
             let mut ahead: [&[f32]; TASK_STRIPS] = [&[]; TASK_STRIPS];
@@ -422,62 +429,6 @@ fn pack_block(
             // SAFETY: tiles of different numbers do not meet.
             let to = unsafe { parts.part(at, of_tile.len() * k.len()) };
             left.pack(isa, rows.start + of_tile.start..rows.start + of_tile.end, k.clone(), to);
-            start = k.end;
-        }
-    });
-}
-
-/// Panels that all tasks share: strips [K, width] one after the other.
-struct MadePanels<'a> {
-    of: &'a dyn Right,
-    panels: &'a [f32],
-    /// Number of the first strip.
-    first: usize,
-    depth: usize,
-    lanes: usize,
-}
-
-impl Right for MadePanels<'_> {
-    fn panel_end(&self, start: usize, depth: usize) -> usize {
-        self.of.panel_end(start, depth)
-    }
-    fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, _: &'a mut [f32]) -> &'a [f32] {
-        self.stored_panel(isa, strip, k)
-    }
-    fn stored_panel(&self, _: Isa, strip: &Strip, k: Range<usize>) -> &[f32] {
-        let width = strip.vectors * self.lanes;
-        let start = (strip.index - self.first) * nr(self.lanes) * self.depth;
-        &self.panels[start + k.start * width..start + k.end * width]
-    }
-    fn makes_panels(&self) -> bool {
-        false
-    }
-}
-
-/// Makes the panels of `range` of a right factor's strips.
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-fn make_panels(
-    pool: &Pool,
-    isa: Isa,
-    slots: usize,
-    depth: usize,
-    strips: Strips,
-    right: &dyn Right,
-    range: Range<usize>,
-    shared: &mut [f32],
-) {
-    let lanes = lanes(isa);
-    let parts = Parts::new(shared);
-    pool.run_slots(slots, range.len(), &|task, _| {
-        let index = range.start + task;
-        let strip = Strip { index, columns: strips.columns(index), vectors: strips.vectors(index) };
-        let width = strip.vectors * lanes;
-        let mut start = 0;
-        while start < depth {
-            let k = start..right.panel_end(start, depth);
-            // SAFETY: strips of different numbers do not meet.
-            let to = unsafe { parts.part(task * nr(lanes) * depth + k.start * width, k.len() * width) };
-            right.panel(isa, &strip, k.clone(), to);
             start = k.end;
         }
     });
