@@ -50,6 +50,7 @@ mod linear;
 mod linear_int8;
 mod matmul;
 mod memory;
+mod processor;
 mod quantize;
 mod random;
 mod reduce;

@@ -4,12 +4,13 @@
 //! has no influence on what it computes. Each thread has a range of tasks of its own, the same from call to call, so that weights it
 //! has read before are still in its caches; who is done takes tasks from the others. Workers look for work for [`SPIN`], then sleep.
 
+use crate::processor;
 use kernels::{Error, Result};
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::*, fence};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering::*, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -20,9 +21,11 @@ use std::time::{Duration, Instant};
 pub(crate) const SERIAL_WORK: usize = 1 << 16;
 
 /// How long a worker looks for work before it sleeps. It does not yield meanwhile: two threads that yield to each other on one
-/// processor keep Linux from moving either to an idle one, as both ran just now, for seconds at a time. A thread that sleeps is
-/// given an idle processor when it is woken.
+/// processor keep Linux from moving either to an idle one, as both ran just now, for seconds at a time.
 const SPIN: Duration = Duration::from_micros(50);
+
+/// No processor.
+const NOWHERE: usize = usize::MAX;
 
 /// Most threads a pool may have.
 pub(crate) const MAX_THREADS: usize = 1024;
@@ -52,11 +55,24 @@ struct Shared {
     /// Counts jobs, so that workers notice a new one.
     epoch: AtomicU32,
     shutdown: AtomicBool,
+    /// Processor of the caller, where there is one for each thread; whether a worker has found itself there, and from which processor
+    /// workers are kept since.
+    caller: AtomicUsize,
+    crowded: AtomicBool,
+    kept_off: AtomicUsize,
     /// Workers that run.
     started: AtomicUsize,
     /// What a task panicked with, if one did.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    asleep: Box<[AtomicBool]>,
+    crew: Box<[Worker]>,
+}
+
+/// A worker as others see it.
+#[derive(Default)]
+struct Worker {
+    asleep: AtomicBool,
+    /// What the system calls it.
+    thread: AtomicI32,
 }
 
 // SAFETY: `job` is written by the owner of `busy` while the gate is closed and empty, and read by workers that have passed the
@@ -70,6 +86,8 @@ pub(crate) struct Pool {
     shared: Arc<Shared>,
     sleepers: Vec<Thread>,
     workers: Vec<JoinHandle<()>>,
+    /// Whether there is a processor for each thread.
+    spread: bool,
 }
 
 impl Pool {
@@ -87,11 +105,15 @@ impl Pool {
             next: (0..=count).map(|_| Next(AtomicUsize::new(0))).collect(),
             epoch: AtomicU32::new(0),
             shutdown: AtomicBool::new(false),
+            caller: AtomicUsize::new(NOWHERE),
+            crowded: AtomicBool::new(false),
+            kept_off: AtomicUsize::new(NOWHERE),
             started: AtomicUsize::new(0),
             panic: Mutex::new(None),
-            asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
+            crew: (0..count).map(|_| Worker::default()).collect(),
         });
-        let mut pool = Pool { shared, sleepers: Vec::new(), workers: Vec::new() };
+        let spread = std::thread::available_parallelism().is_ok_and(|processors| processors.get() >= threads);
+        let mut pool = Pool { shared, sleepers: Vec::new(), workers: Vec::new(), spread };
         for index in 0..count {
             let shared = pool.shared.clone();
             let worker = std::thread::Builder::new()
@@ -152,11 +174,14 @@ impl Pool {
         for (slot, next) in shared.next.iter().enumerate() {
             next.0.store(shared.range(slot, tasks).start, Relaxed);
         }
+        if self.spread {
+            shared.spread(processor::current().unwrap_or(NOWHERE));
+        }
         shared.gate.store(OPEN, Release);
         shared.epoch.fetch_add(1, SeqCst);
         fence(SeqCst);
-        for (asleep, thread) in shared.asleep.iter().zip(&self.sleepers).take(tasks - 1) {
-            if asleep.swap(false, SeqCst) {
+        for (worker, thread) in shared.crew.iter().zip(&self.sleepers).take(tasks - 1) {
+            if worker.asleep.swap(false, SeqCst) {
                 thread.unpark();
             }
         }
@@ -221,6 +246,16 @@ impl Shared {
         }
     }
 
+    /// Sees to it that workers run on other processors than `here`, once one has been met there. Linux wakes a thread there again and
+    /// again, even if others are idle, where it is not told what caches are shared, as in virtual machines.
+    fn spread(&self, here: usize) {
+        self.caller.store(here, Relaxed);
+        if self.crowded.load(Relaxed) && self.kept_off.load(Relaxed) != here {
+            processor::keep_off(self.crew.iter().map(|worker| worker.thread.load(Relaxed)), here);
+            self.kept_off.store(here, Relaxed);
+        }
+    }
+
     /// Enters the open gate, if it is.
     fn join(&self) -> bool {
         self.gate.fetch_update(Acquire, Relaxed, |gate| (gate & OPEN != 0).then_some(gate + 1)).is_ok()
@@ -229,6 +264,8 @@ impl Shared {
 
 /// Life of worker `index`.
 fn work(shared: &Shared, index: usize) {
+    let this = &shared.crew[index];
+    this.thread.store(processor::this_thread(), Relaxed);
     shared.started.fetch_add(1, Release);
     let mut seen = 0;
     loop {
@@ -243,15 +280,19 @@ fn work(shared: &Shared, index: usize) {
                 looks.for_each(|_| std::hint::spin_loop());
                 continue;
             }
-            shared.asleep[index].store(true, SeqCst);
+            this.asleep.store(true, SeqCst);
             fence(SeqCst);
             if shared.epoch.load(SeqCst) == seen && !shared.shutdown.load(SeqCst) {
                 std::thread::park();
             }
-            shared.asleep[index].store(false, SeqCst);
+            this.asleep.store(false, SeqCst);
             since = Instant::now();
         }
         seen = shared.epoch.load(Acquire);
+        let caller = shared.caller.load(Relaxed);
+        if caller != NOWHERE && processor::current() == Some(caller) {
+            shared.crowded.store(true, Relaxed);
+        }
         if shared.join() {
             // SAFETY: the gate was open and counts us, so that the call that owns the job waits until we leave.
             let (body, tasks) = unsafe { (&*(*shared.job.get()).body, (*shared.job.get()).tasks) };
