@@ -25,7 +25,8 @@ const METHOD: &str = "Ours and theirs are measured in turns in one process, each
      in which the machine is slow falls on both. Its 95 % interval follows; where that reaches further than 10 % the ratio is noisy and \
      stays out of the means. The best peer of each cell has the columns, the others follow. The share of \
      the limit is the roofline time, the larger of operations over measured peak and bytes over measured bandwidth, over the median \
-     time, each side against the peak of the arithmetic it uses; it passes 100 % where operands stay in a cache, or where zeros are not computed. Weights lie `[N, K]`; ours are packed \
+     time, each side against the peak of the arithmetic it uses; it passes 100 % where operands stay in a cache, or where zeros are not computed. \
+     Of reading: what plain reading of as many bytes took over our time in the same round, where nothing is read twice. Weights lie `[N, K]`; ours are packed \
      once, as are candle's quantized ones and oneDNN's; the others have no packed form in their interface.\n";
 
 /// Limits, a table for each group of cells, and what was not measured. `level` is the mark of a heading.
@@ -80,7 +81,7 @@ fn groups(run: &PeerRun) -> Vec<(&str, Vec<&PeerCell>)> {
     groups
 }
 
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "shape",
     "dtype",
     "weight",
@@ -89,6 +90,7 @@ const COLUMNS: [&str; 13] = [
     "GFLOP/s",
     "GB/s",
     "of limit",
+    "of reading",
     "best peer",
     "its time",
     "its share",
@@ -110,6 +112,7 @@ fn rows(cells: &[&PeerCell]) -> String {
             or_absent(cell.ours.gflop_per_s, figures::significant),
             or_absent(cell.ours.gb_per_s, figures::significant),
             or_absent(cell.ours.share_of_limit, figures::percent),
+            reading(cell),
             theirs(&|rival| rival.peer.clone()),
             theirs(&|rival| time(&rival.timing)),
             theirs(&|rival| or_absent(rival.timing.share_of_limit, figures::percent)),
@@ -123,6 +126,13 @@ fn rows(cells: &[&PeerCell]) -> String {
 /// The median, or why there is none.
 fn time(timing: &Timing) -> String {
     timing.median_ns.map_or_else(|| timing.reason.clone(), figures::time_ns)
+}
+
+/// The share of plain reading that a cell reaches, where reading binds.
+fn reading(cell: &PeerCell) -> String {
+    let Some(reading) = &cell.reading else { return String::new() };
+    let text = or_absent(reading.ratio, figures::percent);
+    if cell.verdict(reading) == Verdict::Noisy { format!("{text}, noisy") } else { text }
 }
 
 /// `1.23× (1.20–1.25)`, marked where it is too noisy to rank.
@@ -200,6 +210,9 @@ pub fn line(cell: &PeerCell) -> String {
     };
     let rate = or_absent(cell.ours.gflop_per_s, figures::significant);
     let mut text = format!("{:<26} {:<17} {:>5} {}", markdown::dimensions(&cell.shape), cell.weight, rate, side(&cell.ours));
+    if cell.reading.is_some() {
+        text += &format!(" | {} of reading", reading(cell));
+    }
     for rival in &cell.rivals {
         text += &format!(" | {} {} {}", rival.peer, side(&rival.timing), ratio(cell, rival));
     }
@@ -225,6 +238,8 @@ mod tests {
         assert!(text.contains("1.25× with 1 thread (1 cells)"), "noisy ratios stay out of the mean: {text}");
         assert!(summary(&run).contains("int8 × int8: no peer"));
         assert!(line(&run.cells[0]).contains("gemm 0.0.0"));
+        assert!(line(&run.cells[1]).contains("90 % of reading"));
+        assert!(text.contains("| of reading |"), "{text}");
     }
 
     #[test]

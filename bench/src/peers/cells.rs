@@ -127,6 +127,17 @@ impl Cell {
         }
     }
 
+    /// Whether nothing is read twice, so that reading binds.
+    pub(super) fn reads(&self) -> bool {
+        matches!(
+            self.case.kind,
+            Kind::Linear { m: 1, .. }
+                | Kind::LinearInt8 { m: 1, .. }
+                | Kind::DynamicInt8 { m: 1, .. }
+                | Kind::Attention { seq_q: 1, .. }
+        )
+    }
+
     /// Our own kernel that it has to beat, if not a peer's: the dense one, for a sparse weight.
     pub(super) fn own_rival(&self) -> Option<Case> {
         match self.case.kind {

@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use kernels::Backend;
+use kernels_cpu::{Isa, ReadProbe};
 
 use super::{Absent, Cell, Peer};
 use crate::cases::{Case, Prepared};
 use crate::measure::{Measurement, Settings, Subject, WallClock, measure};
-use crate::report::{KernelRow, Limits, PeerCell, Verdict, Work};
+use crate::report::{KernelRow, Limits, PeerCell, READING, Verdict, Work};
 
 /// Who watches: told of each cell as it is done.
 pub type Progress<'a> = &'a mut dyn FnMut(&PeerCell);
@@ -64,6 +65,9 @@ fn run_cell(
     if let Some(case) = cell.own_rival() {
         parties.push(our_party(on, case, "our dense")?);
     }
+    if cell.reads() {
+        parties.push(reading(cell, parties[0].work, threads)?);
+    }
     for peer in cell.peers(threads) {
         match peer {
             Ok(Peer { name, call, work }) => {
@@ -99,6 +103,17 @@ fn our_party<'a>(on: &'a (dyn Backend + 'static), case: Case, name: &str) -> ker
         work,
         call: Box::new(move || ready.call().map_err(|error| error.to_string())),
     })
+}
+
+/// Plain reading of as many bytes as the kernel's work has. The sum is no work of its own: it waits for memory.
+fn reading(cell: &Cell, work: Work, threads: usize) -> kernels::Result<Party<'static>> {
+    let probe = ReadProbe::new(Isa::best(), threads, work.bytes as usize / threads)?;
+    let call = move || {
+        probe.gb_per_s(1);
+        Ok(())
+    };
+    let row = cell.case.row(READING, threads as u32);
+    Ok(Party { name: READING.into(), row, work: Work { flop: 0.0, ..work }, call: Box::new(call) })
 }
 
 /// Long enough for everybody's idle threads to fall asleep, given what the benchmark sets in the environment.

@@ -60,7 +60,7 @@ impl PeerRun {
                 return Err(format!("cell {:?} occurs twice", cell.id));
             }
             check_timing(&cell.id, &cell.ours)?;
-            cell.rivals.iter().try_for_each(|rival| {
+            cell.rivals.iter().chain(&cell.reading).try_for_each(|rival| {
                 let id = format!("{} against {}", cell.id, rival.peer);
                 check_timing(&id, &rival.timing)?;
                 let ratios = [rival.ratio_low, rival.ratio, rival.ratio_high];

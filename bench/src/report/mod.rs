@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use kernel_row::{Arithmetic, KernelRow, Work};
 pub use model_row::{Family, Latency, Metric, ModelRow, Pareto, Quality};
-pub use peers::{MAX_RATIO_REACH, PEERS_FILE, PeerCell, PeerRun, Rival, Timing};
+pub use peers::{MAX_RATIO_REACH, PEERS_FILE, PeerCell, PeerRun, READING, Rival, Timing};
 pub use read::{MAX_FILE_BYTES, ReportError};
 
 /// The version of the layout that this program writes and reads.

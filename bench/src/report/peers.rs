@@ -52,6 +52,10 @@ pub struct PeerCell {
     pub ours: Timing,
     /// Theirs; none where no peer in this list computes such a thing.
     pub rivals: Vec<Rival>,
+    /// Where reading binds: as many bytes of other memory, read and summed in the same rounds. Its ratio is the share of the bandwidth
+    /// of that moment that we reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Rival>,
 }
 
 /// A peer's figures for a cell.
@@ -71,6 +75,9 @@ pub struct Rival {
     /// Its figures.
     pub timing: Timing,
 }
+
+/// What plain reading is called among the peers.
+pub const READING: &str = "reading";
 
 /// A ratio is NOISY when its 95 % interval reaches further than this share to either side: twice that of a time, of which it has two.
 pub const MAX_RATIO_REACH: f64 = 0.10;
@@ -121,7 +128,8 @@ fn four_digits(value: f64) -> f64 {
 }
 
 impl PeerCell {
-    /// A cell of what was measured for `ours` and for the peers: name, row, and its time over ours round by round.
+    /// A cell of what was measured for `ours` and for the peers, [`READING`] among them: name, row, and its time over ours round by
+    /// round.
     pub fn new(group: &str, ours: &KernelRow, rivals: &[(String, KernelRow, Vec<f64>)]) -> Self {
         let rival = |(peer, row, ratios): &(String, KernelRow, Vec<f64>)| {
             let both = row.median_ns.is_some() && ours.median_ns.is_some();
@@ -144,7 +152,8 @@ impl PeerCell {
             shape: ours.shape.clone(),
             threads: ours.threads,
             ours: Timing::of(ours),
-            rivals: rivals.iter().map(rival).collect(),
+            rivals: rivals.iter().filter(|(name, ..)| name != READING).map(rival).collect(),
+            reading: rivals.iter().find(|(name, ..)| name == READING).map(rival),
         }
     }
 
