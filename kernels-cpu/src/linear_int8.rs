@@ -45,7 +45,7 @@ fn block_rows(k: usize) -> usize {
     (BLOCK_BYTES / k.max(1) / 64 * 64).clamp(64, BLOCK_ROWS)
 }
 
-/// Rows from which on a thread has a cut of them to itself: what it reads all codes for, which others read as well.
+/// Fewest rows of a cut that a thread has to itself: it reads all codes for them, as others do for theirs.
 const ROWS_ALONE: usize = 64;
 
 /// Codes of fewer than eight bits in groups that [`direct`] has no way for are unpacked to bytes for more rows than this.
@@ -98,6 +98,7 @@ fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> 
         let few = if strips.count() < 2 * slots { (2 * slots).div_ceil(strips.count()).min(rows.len().div_ceil(8)) } else { 1 };
         let cuts = if slots > 1 { few.max(slots.min(rows.len() / ROWS_ALONE)) } else { 1 };
         let rows_per_cut = rows.len().div_ceil(cuts).next_multiple_of(8);
+        let cuts = rows.len().div_ceil(rows_per_cut);
         cpu.pool.run_slots(slots, cuts * strips.count(), &|task, slot| {
             let (first, strip) = (task / strips.count() * rows_per_cut, task % strips.count());
             let last = (first + rows_per_cut).min(rows.len());

@@ -10,13 +10,13 @@ pub(crate) fn current() -> Option<usize> {
 /// The number of this thread.
 #[cfg(target_os = "linux")]
 pub(crate) fn this_thread() -> i32 {
-    // SAFETY: no preconditions.
-    unsafe { libc::gettid() }
+    // SAFETY: no preconditions. A number of a thread is an i32; old C libraries have no function for it.
+    unsafe { libc::syscall(libc::SYS_gettid) as i32 }
 }
 
-/// Keeps other threads off a processor: they may use all others that this thread may, if there are any.
+/// Keeps other threads off a processor: they may use all others that this thread may, if that is one for each.
 #[cfg(target_os = "linux")]
-pub(crate) fn keep_off(threads: impl Iterator<Item = i32>, processor: usize) {
+pub(crate) fn keep_off(threads: impl ExactSizeIterator<Item = i32>, processor: usize) {
     const SIZE: usize = size_of::<libc::cpu_set_t>();
     // SAFETY: a set is plain bits, of the size that is told; the processor is among them.
     unsafe {
@@ -25,7 +25,7 @@ pub(crate) fn keep_off(threads: impl Iterator<Item = i32>, processor: usize) {
             return;
         }
         libc::CPU_CLR(processor, &mut others);
-        if libc::CPU_COUNT(&others) > 0 {
+        if libc::CPU_COUNT(&others) as usize >= threads.len() {
             threads.for_each(|thread| {
                 // Refused, it stays where it is.
                 libc::sched_setaffinity(thread, SIZE, &others);
@@ -45,7 +45,7 @@ pub(crate) fn this_thread() -> i32 {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn keep_off(_threads: impl Iterator<Item = i32>, _processor: usize) {}
+pub(crate) fn keep_off(_threads: impl ExactSizeIterator<Item = i32>, _processor: usize) {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {

@@ -1,7 +1,7 @@
 //! A fork-join pool for kernels: no allocation per call, under a microsecond to start while the workers are awake.
 //!
-//! Results never depend on the number of threads: a kernel cuts its work into tasks by shape alone, and which thread runs a task
-//! has no influence on what it computes. Each thread has a range of tasks of its own, the same from call to call, so that weights it
+//! Results never depend on the number of threads: neither how a kernel cuts its work into tasks nor which thread runs a task has an
+//! influence on what it computes. Each thread has a range of tasks of its own, the same from call to call, so that weights it
 //! has read before are still in its caches; who is done takes tasks from the others. Workers look for work for [`SPIN`], then sleep.
 
 use crate::processor;
@@ -55,11 +55,10 @@ struct Shared {
     /// Counts jobs, so that workers notice a new one.
     epoch: AtomicU32,
     shutdown: AtomicBool,
-    /// Processor of the caller, where there is one for each thread; whether a worker has found itself there, and from which processor
-    /// workers are kept since.
+    /// Processor of the caller, if there is one for each thread.
     caller: AtomicUsize,
-    crowded: AtomicBool,
-    kept_off: AtomicUsize,
+    /// Processor on which a worker has met the caller.
+    crowded: AtomicUsize,
     /// Workers that run.
     started: AtomicUsize,
     /// What a task panicked with, if one did.
@@ -87,7 +86,7 @@ pub(crate) struct Pool {
     sleepers: Vec<Thread>,
     workers: Vec<JoinHandle<()>>,
     /// Whether there is a processor for each thread.
-    spread: bool,
+    own_processors: bool,
 }
 
 impl Pool {
@@ -106,14 +105,13 @@ impl Pool {
             epoch: AtomicU32::new(0),
             shutdown: AtomicBool::new(false),
             caller: AtomicUsize::new(NOWHERE),
-            crowded: AtomicBool::new(false),
-            kept_off: AtomicUsize::new(NOWHERE),
+            crowded: AtomicUsize::new(NOWHERE),
             started: AtomicUsize::new(0),
             panic: Mutex::new(None),
             crew: (0..count).map(|_| Worker::default()).collect(),
         });
-        let spread = std::thread::available_parallelism().is_ok_and(|processors| processors.get() >= threads);
-        let mut pool = Pool { shared, sleepers: Vec::new(), workers: Vec::new(), spread };
+        let own_processors = std::thread::available_parallelism().is_ok_and(|processors| processors.get() >= threads);
+        let mut pool = Pool { shared, sleepers: Vec::new(), workers: Vec::new(), own_processors };
         for index in 0..count {
             let shared = pool.shared.clone();
             let worker = std::thread::Builder::new()
@@ -174,7 +172,7 @@ impl Pool {
         for (slot, next) in shared.next.iter().enumerate() {
             next.0.store(shared.range(slot, tasks).start, Relaxed);
         }
-        if self.spread {
+        if self.own_processors {
             shared.spread(processor::current().unwrap_or(NOWHERE));
         }
         shared.gate.store(OPEN, Release);
@@ -246,13 +244,13 @@ impl Shared {
         }
     }
 
-    /// Sees to it that workers run on other processors than `here`, once one has been met there. Linux wakes a thread there again and
+    /// Sees to it that workers run on other processors than `here`, if one has been met there. Linux wakes a thread there again and
     /// again, even if others are idle, where it is not told what caches are shared, as in virtual machines.
     fn spread(&self, here: usize) {
         self.caller.store(here, Relaxed);
-        if self.crowded.load(Relaxed) && self.kept_off.load(Relaxed) != here {
+        if here != NOWHERE && self.crowded.load(Relaxed) == here {
+            self.crowded.store(NOWHERE, Relaxed);
             processor::keep_off(self.crew.iter().map(|worker| worker.thread.load(Relaxed)), here);
-            self.kept_off.store(here, Relaxed);
         }
     }
 
@@ -291,7 +289,7 @@ fn work(shared: &Shared, index: usize) {
         seen = shared.epoch.load(Acquire);
         let caller = shared.caller.load(Relaxed);
         if caller != NOWHERE && processor::current() == Some(caller) {
-            shared.crowded.store(true, Relaxed);
+            shared.crowded.store(caller, Relaxed);
         }
         if shared.join() {
             // SAFETY: the gate was open and counts us, so that the call that owns the job waits until we leave.

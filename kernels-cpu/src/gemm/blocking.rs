@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | rows | block | a left block, packed unless it is read where it lies, in L3 and shared by all threads |
 //! | rows and strips of a task | TASK_ROWS, TASK_STRIPS | the sums of a task in L2, until the last panel is done |
-//! | depth | KC | the task's panels [KC, NR], one of each strip, in L2, and those after them on their way there |
+//! | depth | KC | the task's panels [KC, NR], one of each strip, in L2, and those after them on their way there; made ones wait for the next task |
 //! | rows | MR | the left tile [MR, KC] in L1 |
 //! | strips | NR | a panel on its way through L1 |
 //! | depth of the panel | 1 | the result tile [MR, NR] in registers |
@@ -50,8 +50,8 @@ const MOST_BLOCK_ROWS: usize = 512;
 /// Most rows of a task: each panel is read once for as many.
 const TASK_ROWS: usize = 256;
 
-/// Rows that a task keeps when rows are cut so that tasks keep TASK_STRIPS strips.
-const KEPT_ROWS: usize = 64;
+/// Fewest rows of a task when rows are cut so that tasks may have TASK_STRIPS strips.
+const CUT_ROWS: usize = 64;
 
 /// Most strips of a task: each costs 96 KiB of panel and as much of sums, and saves reading the rows once. For few rows they are as
 /// many streams, which keep the memory busy.
@@ -102,7 +102,7 @@ impl Cuts {
         let (mr, strips) = (mr(lanes), Strips::new(n, lanes).count().max(1));
         let fitting = if packs_left { LEFT_BYTES / size_of::<f32>() / k.max(1) / mr * mr } else { m };
         let block_rows = fitting.max(mr).min(m).max(1);
-        let keeps = makes_panels && size_of::<f32>() * k * nr(lanes) <= KEPT_BYTES;
+        let may_keep = makes_panels && k.saturating_mul(size_of::<f32>() * nr(lanes)) <= KEPT_BYTES;
         // Enough tasks to end at about the same time on all threads.
         let wanted = if slots > 1 { 8 * slots } else { 1 };
         let tiles = block_rows.div_ceil(mr);
@@ -110,11 +110,12 @@ impl Cuts {
         let mut row_cuts = tiles.div_ceil(most_rows);
         if slots > 1 {
             // Panels that a task makes for itself alone had better serve all rows.
-            let kept = if makes_panels && !keeps { 1 } else { tiles * mr / KEPT_ROWS };
-            let to_share_rows = (wanted * TASK_STRIPS).div_ceil(strips).min(kept);
+            let most_cuts = if makes_panels && !may_keep { 1 } else { tiles * mr / CUT_ROWS };
+            let to_share_rows = (wanted * TASK_STRIPS).div_ceil(strips).min(most_cuts);
             let to_work_at_all = (2 * slots).div_ceil(strips).min(tiles);
             row_cuts = row_cuts.max(to_share_rows).max(to_work_at_all);
         }
+        let keeps = may_keep && row_cuts > 1;
         let most_strips = if keeps { 1 } else { TASK_STRIPS };
         let task_strips = (strips * row_cuts / wanted).clamp(1, most_strips);
         Cuts { lanes, k, packs_left, makes_panels, block_rows, keeps, task_rows: tiles.div_ceil(row_cuts) * mr, task_strips }

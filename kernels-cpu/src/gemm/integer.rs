@@ -1,6 +1,6 @@
 //! Products of bytes with exact sums in i32.
 //!
-//! The left factor becomes words of four i8 along K, the right one words of four u8 codes; a code stands for code − zero, and the
+//! The left factor is taken as words of four i8 along K, packed or where they lie, the right one becomes words of four u8 codes; a code stands for code − zero, and the
 //! zeros are taken off all at once: every sum starts with −zero · Σx.
 
 pub(crate) mod direct;
@@ -34,8 +34,8 @@ const BYTES_AT_ONCE: usize = 8;
 /// Rows whose sums with a strip are computed before they are stored.
 const TILE_ROWS: usize = 64;
 
-/// Tasks per thread that rows are cut for where there are fewer strips.
-const TASKS: usize = 12;
+/// Tasks that each thread should have: where there are fewer strips, rows are cut.
+const TASKS_EACH: usize = 12;
 
 /// Words of a cache line.
 const LINE_WORDS: usize = 16;
@@ -56,11 +56,11 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
     // Rows of whole words serve as they lie.
     let in_place = a_strides.1 == 1 && size.k.is_multiple_of(4);
     let strips = Strips::new(size.n, lanes);
-    let block = mc(lanes, steps).min(size.m);
+    let block = if in_place { size.m } else { mc(lanes, steps).min(size.m) };
     let slots = if size.work() < SERIAL_WORK { 1 } else { cpu.pool.threads() };
     let (strip_words, tile_words) = (3 * lanes * steps, TILE_ROWS * 3 * lanes);
     // A line for the number of the strip, which a thread keeps from task to task.
-    let each = LINE_WORDS + strip_words + tile_words;
+    let each = LINE_WORDS + (strip_words + tile_words).next_multiple_of(LINE_WORDS);
     let row_words = if in_place { block.next_multiple_of(16) } else { layout.room(block) };
     // What sums of rows start with, or packed rows; per thread a strip of codes and a tile of sums.
     let mut scratch = cpu.heap.scratch(4 * (row_words + slots * each))?;
@@ -75,13 +75,13 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                 let starts = &mut room[..rows.len()];
                 let x = left.from(rows.start, 0);
                 start_in_place(cpu, x, size.k, starts);
-                Left::InPlace(x, starts)
+                LeftRows::InPlace(x, starts)
             } else {
-                Left::Packed(layout.pack(&cpu.pool, cpu.isa, left, rows.clone(), room))
+                LeftRows::Packed(layout.pack(&cpu.pool, cpu.isa, left, rows.clone(), room))
             };
             rest.iter_mut().step_by(each).for_each(|kept| *kept = -1);
             let rest = Parts::new(rest);
-            let cuts = if slots > 1 { (TASKS * slots).div_ceil(strips.count()) } else { 1 };
+            let cuts = if slots > 1 { (TASKS_EACH * slots).div_ceil(strips.count()) } else { 1 };
             let rows_per_cut = rows.len().div_ceil(cuts).next_multiple_of(TILE_ROWS);
             let cuts = rows.len().div_ceil(rows_per_cut);
             cpu.pool.run_slots(slots, strips.count() * cuts, &|task, slot| {
@@ -109,7 +109,7 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                     let codes = codes.as_ptr().cast();
                     match &left {
                         _ if steps == 0 => sums.fill(0),
-                        Left::InPlace(x, starts) => {
+                        LeftRows::InPlace(x, starts) => {
                             let op = InPlace {
                                 x: x.at(first, 0),
                                 x_stride: x.row_stride,
@@ -124,7 +124,7 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                             // have room for TILE_ROWS rows, and the result has the rows and columns, which belong to one task.
                             unsafe { sum_in_place(cpu.isa, count, vectors, op) };
                         }
-                        Left::Packed(packed) => {
+                        LeftRows::Packed(packed) => {
                             let tile = Tile {
                                 x: packed.words(first),
                                 x_stride: packed.stride,
@@ -177,7 +177,7 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
 }
 
 /// Rows of the left factor.
-enum Left<'a> {
+enum LeftRows<'a> {
     /// Where they lie, and what their sums start with.
     InPlace(Strided<i8>, &'a [i32]),
     Packed(Rows<'a>),

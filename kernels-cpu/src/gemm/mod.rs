@@ -283,6 +283,9 @@ impl Block<'_> {
             // SAFETY: no two running tasks share a slot.
             let (kept, own) = unsafe { scratch.part(slot * floats, floats) }.split_at_mut(LINE);
             let done = self.multiply_few(right, group.clone(), own);
+            if done > group.start {
+                kept[0] = f32::from_bits(u32::MAX);
+            }
             // The task that most likely comes next on this thread.
             let next = if rows.end < self.rows.len() { group.start } else { group.end };
             let next = next..(next + strips_per_task).min(strips);

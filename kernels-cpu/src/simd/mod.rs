@@ -146,7 +146,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Lanes from memory.
     ///
     /// # Safety
-    /// `from` is readable for `LANES` elements; no alignment beyond the element's.
+    /// `from` is readable for `LANES` elements, aligned or not.
     unsafe fn load(self, from: *const f32) -> Self::V;
     /// The first `count` lanes from memory, the others 0. Touches nothing beyond `count` elements.
     ///

@@ -85,8 +85,8 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> F {
-        // SAFETY: readable for LANES elements by contract; arrays are as aligned as their elements.
-        F(unsafe { from.cast::<[f32; LANES]>().read() })
+        // SAFETY: readable for LANES elements by contract.
+        F(unsafe { from.cast::<[f32; LANES]>().read_unaligned() })
     }
     #[inline(always)]
     unsafe fn load_part(self, from: *const f32, count: usize) -> F {

@@ -1,5 +1,5 @@
-//! Exact sums of rows of i8 that are read where they lie: nothing is packed of them, and nothing passes from one thread to another.
-//! Between cores that share no cache, packing rows together would take longer than multiplying them.
+//! Exact sums of rows of i8 that are read where they lie: nothing is packed of them, and but for what their sums start with nothing
+//! passes from one thread to another. Between cores that share no cache, packing rows together would take longer than multiplying them.
 
 use super::rows::tile_height;
 use crate::simd::dot::{Dot, dot_fn};
