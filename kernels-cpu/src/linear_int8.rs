@@ -102,9 +102,6 @@ fn linear_int8(cpu: &CpuBackend, args: LinearInt8<'_>, weight: &QuantStrips) -> 
         cpu.pool.run_slots(slots, cuts * strips.count(), &|task, slot| {
             let (first, strip) = (task / strips.count() * rows_per_cut, task % strips.count());
             let last = (first + rows_per_cut).min(rows.len());
-            if first >= last {
-                return;
-            }
             // SAFETY: no two running tasks share a slot.
             let own = unsafe { parts.part(slot * each, each) };
             let (room, sums) = own.split_at_mut(panel.room());

@@ -445,6 +445,24 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_met_the_caller_runs_on_another_processor() {
+        let processors = std::thread::available_parallelism().unwrap().get();
+        let pool = Pool::new(2).unwrap();
+        for met_on in (0..processors).filter(|_| processors > 1 && processor::current().is_some()) {
+            pool.shared.crowded.store(met_on, Relaxed);
+            pool.shared.spread(met_on);
+            let (both, caller, found) = (std::sync::Barrier::new(2), std::thread::current().id(), AtomicUsize::new(NOWHERE));
+            pool.run(2, &|_| {
+                if std::thread::current().id() != caller {
+                    found.store(processor::current().unwrap(), Relaxed);
+                }
+                both.wait();
+            });
+            assert!(![met_on, NOWHERE].contains(&found.into_inner()), "on {met_on}");
+        }
+    }
+
+    #[test]
     fn parts_cover_the_slice() {
         let pool = Pool::new(2).unwrap();
         let mut out = vec![0usize; 103];

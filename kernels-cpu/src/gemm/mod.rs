@@ -85,6 +85,9 @@ pub(crate) trait Right: Sync {
     }
 }
 
+/// In place of the first strip whose panels are kept, the bits of an f32: none.
+const NOTHING_KEPT: f32 = f32::from_bits(u32::MAX);
+
 /// A strip of the right factor.
 #[derive(Clone, Debug)]
 pub(crate) struct Strip {
@@ -273,7 +276,7 @@ impl Block<'_> {
         let row_cuts = self.rows.len().div_ceil(rows_per_task);
         let groups = strips.div_ceil(strips_per_task);
         let floats = self.cuts.task_floats();
-        scratch.iter_mut().step_by(floats).for_each(|kept| *kept = f32::from_bits(u32::MAX));
+        scratch.iter_mut().step_by(floats).for_each(|kept| *kept = NOTHING_KEPT);
         let scratch = Parts::new(scratch);
         pool.run_slots(slots, groups * row_cuts, &|task, slot| {
             let first = task % row_cuts * rows_per_task;
@@ -284,7 +287,7 @@ impl Block<'_> {
             let (kept, own) = unsafe { scratch.part(slot * floats, floats) }.split_at_mut(LINE);
             let done = self.multiply_few(right, group.clone(), own);
             if done > group.start {
-                kept[0] = f32::from_bits(u32::MAX);
+                kept[0] = NOTHING_KEPT;
             }
             // The task that most likely comes next on this thread.
             let next = if rows.end < self.rows.len() { group.start } else { group.end };
