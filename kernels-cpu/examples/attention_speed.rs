@@ -4,6 +4,9 @@
 //! Prints one line per shape in about ten seconds: median and least time, share of the peak of f32 on unmasked work, and the rate
 //! at which keys and values are read.
 
+mod common;
+
+use common::ones;
 use kernels::ops::{Attention, AttentionBackward, Mask};
 use kernels::{DType, Memory, Op, Result};
 use kernels_cpu::{CpuBackend, measure_limits};
@@ -34,13 +37,14 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     };
     // Tq, Tk, heads, key heads, D.
     let prompts = [128, 512, 1024, 2048].map(|t| [t, t, 12, 12, 64]);
-    let cached = [[1, 1024, 12, 12, 64], [1, 4096, 12, 12, 64], [1, 4096, 32, 4, 128]];
+    let cached =
+        [[1, 256, 12, 12, 64], [1, 1024, 12, 12, 64], [1, 4096, 12, 12, 64], [1, 16384, 12, 12, 64], [1, 4096, 32, 4, 128]];
     for [tq, tk, heads, kv_heads, d] in prompts.into_iter().chain(cached) {
         for dtype in [DType::F32, DType::Bf16] {
             let (q_len, k_len) = (tq * heads * d, tk * kv_heads * d);
-            let alloc = |len| cpu.alloc(dtype, len);
-            let (q, k, v, dout, mut out) = (alloc(q_len)?, alloc(k_len)?, alloc(k_len)?, alloc(q_len)?, alloc(q_len)?);
-            let (mut dq, mut dk, mut dv) = (alloc(q_len)?, alloc(k_len)?, alloc(k_len)?);
+            let ones = |len| ones(&cpu, dtype, len);
+            let (q, k, v, dout, mut out) = (ones(q_len)?, ones(k_len)?, ones(k_len)?, ones(q_len)?, ones(q_len)?);
+            let (mut dq, mut dk, mut dv) = (ones(q_len)?, ones(k_len)?, ones(k_len)?);
             let mut lse = cpu.alloc(DType::F32, heads * tq)?;
             let (q_shape, k_shape, mask, scale) = ([1, tq, heads, d], [1, tk, kv_heads, d], Mask::Causal, 0.125);
             let pairs = (0..tq).map(|t| mask.visible(t, tq, tk) as f64).sum::<f64>() * heads as f64;

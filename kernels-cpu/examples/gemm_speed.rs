@@ -1,5 +1,8 @@
 //! Times products beside the measured limits: `cargo run --release -p kernels-cpu --example gemm_speed -- THREADS [FILTER]`.
 
+mod common;
+
+use common::ones;
 use kernels::ops::{Act, Linear, Matmul};
 use kernels::weight::Values;
 use kernels::{DType, Memory, Op, Result, Weight, WeightRef};
@@ -43,18 +46,18 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         if !name.contains(&filter) {
             continue;
         }
-        let (a, b) = (cpu.alloc(DType::I8, m * k)?, cpu.alloc(DType::I8, k * n)?);
+        let (a, b) = (ones(&cpu, DType::I8, m * k)?, ones(&cpu, DType::I8, k * n)?);
         let mut out = cpu.alloc(DType::I32, m * n)?;
         let ns = median_ns(|| Matmul::new(a.view([m, k])?, b.view([k, n])?, out.view_mut([m, n])?).run(&cpu))?;
         print(name, DType::I8, 2.0 * (m * n * k) as f64, ns);
     }
     for dtype in [DType::F32, DType::Bf16] {
-        for size in [8, 32, 64, 128, 256, 512, 1024, 2048] {
+        for size in [8, 32, 64, 128, 256, 512, 1024, 2048, 4096] {
             let name = format!("matmul {dtype} {size}³");
             if !name.contains(&filter) {
                 continue;
             }
-            let (a, b) = (cpu.alloc(dtype, size * size)?, cpu.alloc(dtype, size * size)?);
+            let (a, b) = (ones(&cpu, dtype, size * size)?, ones(&cpu, dtype, size * size)?);
             let mut out = cpu.alloc(dtype, size * size)?;
             let square = [size, size];
             let ns = median_ns(|| Matmul::new(a.view(square)?, b.view(square)?, out.view_mut(square)?).run(&cpu))?;
@@ -69,7 +72,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             let values = Values::from_f32(dtype, &vec![0.1f32; n * k]).ok_or("no such values")?;
             let packed = cpu.pack(&Weight::dense(n, k, values)?)?;
             for m in rows {
-                let (x, mut out) = (cpu.alloc(dtype, m * k)?, cpu.alloc(dtype, m * n)?);
+                let (x, mut out) = (ones(&cpu, dtype, m * k)?, cpu.alloc(dtype, m * n)?);
                 let ns = median_ns(|| {
                     let (x, weight) = (x.view([m, k])?, WeightRef::Packed(&packed));
                     Linear { x, weight, bias: None, act: Act::None, out: out.view_mut([m, n])? }.run(&cpu)

@@ -3,6 +3,9 @@
 //!
 //! The benchmarks that count are those of the `bench` crate; this prints one line per shape in about half a minute.
 
+mod common;
+
+use common::ones;
 use kernels::ops::{Act, Attention, AttentionBackward, Linear, LinearInt8, Mask, Matmul};
 use kernels::weight::{Bits, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
 use kernels::{DType, Memory, Op, Result, Weight, WeightRef};
@@ -68,7 +71,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     println!("{} {limits:?}", cpu.isa().name());
     let peak = limits.peak_f32_gflop_per_s;
     for size in [8, 32, 64, 128, 256, 512, 1024, 2048] {
-        let (a, b) = (cpu.alloc(DType::F32, size * size)?, cpu.alloc(DType::F32, size * size)?);
+        let (a, b) = (ones(&cpu, DType::F32, size * size)?, ones(&cpu, DType::F32, size * size)?);
         let mut out = cpu.alloc(DType::F32, size * size)?;
         let square = [size, size];
         let flop = 2.0 * (size as f64).powi(3);
@@ -81,7 +84,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         for weight in weights(n, k)? {
             let packed = cpu.pack(&weight)?;
             for m in [1, 8, 32, 128] {
-                let (x, mut out) = (cpu.alloc(DType::F32, m * k)?, cpu.alloc(DType::F32, m * n)?);
+                let (x, mut out) = (ones(&cpu, DType::F32, m * k)?, cpu.alloc(DType::F32, m * n)?);
                 let ns = least_ns(|| {
                     let (x, weight) = (x.view([m, k])?, WeightRef::Packed(&packed));
                     Linear { x, weight, bias: None, act: Act::None, out: out.view_mut([m, n])? }.run(&cpu)
@@ -89,7 +92,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
                 let gb_per_s = packed.size_bytes() as f64 / ns;
                 print(format!("linear {m}x{n}x{k} {}, {gb_per_s:.1} GB/s", weight.format()), 2.0 * (m * n * k) as f64, ns, peak);
                 if weight.format().starts_with("int8") {
-                    let (q, scale) = (cpu.alloc(DType::I8, m * k)?, cpu.alloc(DType::F32, m)?);
+                    let (q, scale) = (ones(&cpu, DType::I8, m * k)?, ones(&cpu, DType::F32, m)?);
                     let ns = least_ns(|| {
                         let (x, x_scale, out) = (q.view([m, k])?, scale.view([m])?, out.view_mut([m, n])?);
                         LinearInt8 { x, x_scale, weight: &packed, bias: None, act: Act::None, out }.run(&cpu)
@@ -102,7 +105,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let (h, d) = (12, 64);
     for (tq, tk) in [(128, 128), (512, 512), (1024, 1024), (1, 1024), (1, 4096)] {
         let (q_len, k_len) = (tq * h * d, tk * h * d);
-        let f32s = |len| cpu.alloc(DType::F32, len);
+        let f32s = |len| ones(&cpu, DType::F32, len);
         let (q, k, v, dout) = (f32s(q_len)?, f32s(k_len)?, f32s(k_len)?, f32s(q_len)?);
         let (mut out, mut lse, mut dq, mut dk, mut dv) = (f32s(q_len)?, f32s(h * tq)?, f32s(q_len)?, f32s(k_len)?, f32s(k_len)?);
         let (q_shape, k_shape, mask, scale) = ([1, tq, h, d], [1, tk, h, d], Mask::Causal, 0.125);

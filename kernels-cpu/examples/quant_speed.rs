@@ -3,6 +3,9 @@
 //!
 //! The benchmarks that count are those of the `bench` crate.
 
+mod common;
+
+use common::ones;
 use kernels::ops::{Act, Linear, LinearInt8, Matmul, Quantize, Upload};
 use kernels::weight::{Bits, BlockFormat, Blocks, Quant, QuantScheme, Zero};
 use kernels::{DType, Memory, Op, Packed, Result, Weight, WeightRef};
@@ -105,7 +108,7 @@ impl Speed {
     }
 
     fn matmul(&self, m: usize, n: usize, k: usize) -> Result<()> {
-        let (a, b) = (self.cpu.alloc(DType::I8, m * k)?, self.cpu.alloc(DType::I8, k * n)?);
+        let (a, b) = (ones(&self.cpu, DType::I8, m * k)?, ones(&self.cpu, DType::I8, k * n)?);
         let mut out = self.cpu.alloc(DType::I32, m * n)?;
         let ns = median_ns(|| Matmul::new(a.view([m, k])?, b.view([k, n])?, out.view_mut([m, n])?).run(&self.cpu))?;
         self.print(&format!("matmul i8 {m}x{n}x{k}"), 2.0 * (m * n * k) as f64, (k * n) as f64, ns);

@@ -3,6 +3,9 @@
 //!
 //! One line per pattern and share of zeros, medians and least times; then the share of zeros from which each pattern is the faster.
 
+mod common;
+
+use common::ones;
 use kernels::ops::{Act, Linear};
 use kernels::weight::{Pattern, Sparse, SparseValues, Values};
 use kernels::{Buffer, DType, Memory, Op, Packed, Result, Weight, WeightRef};
@@ -109,7 +112,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let cpu = CpuBackend::builder().threads(threads).build()?;
     let (n, k) = shape;
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
-    let (x, out) = (cpu.alloc(DType::F32, m * k)?, cpu.alloc(DType::F32, m * n)?);
+    let (x, out) = (ones(&cpu, DType::F32, m * k)?, cpu.alloc(DType::F32, m * n)?);
     let dense = cpu.pack(&Weight::dense(n, k, values(&mut noise, n * k, DType::F32))?)?;
     println!("{}, {threads} threads, x [{m}, {k}] · [{n}, {k}]ᵀ, {dtype} values, against dense f32", cpu.isa().name());
     let mut layer = Layer { cpu, x, out, m, shape };
