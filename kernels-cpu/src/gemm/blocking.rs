@@ -44,6 +44,12 @@ const LEFT_BYTES: usize = 32 << 20;
 /// it.
 const KEPT_BYTES: usize = 4 << 20;
 
+/// Most bytes of left rows that stay in L2, half of 1 MiB, from strip to strip.
+const NEAR_BYTES: usize = 512 << 10;
+
+/// Most strips whose panels are kept where left rows come from beyond L2: two halve how often. With four the panels come from there.
+const KEPT_STRIPS: usize = 2;
+
 /// Most rows of a block of bytes: the right factor is packed anew for each.
 const MOST_BLOCK_ROWS: usize = 512;
 
@@ -88,6 +94,8 @@ pub(crate) struct Cuts {
     /// Rows packed at a time.
     pub block_rows: usize,
     keeps: bool,
+    /// Whether left rows come from beyond L2 for each strip, and so are worth fetching.
+    pub left_is_far: bool,
     /// Most rows of a task.
     pub task_rows: usize,
     /// Most strips of a task.
@@ -116,9 +124,15 @@ impl Cuts {
             row_cuts = row_cuts.max(to_share_rows).max(to_work_at_all);
         }
         let keeps = may_keep && row_cuts > 1;
-        let most_strips = if keeps { 1 } else { TASK_STRIPS };
+        let left_is_far = m.saturating_mul(k) > NEAR_BYTES / size_of::<f32>();
+        let most_strips = match keeps {
+            true if left_is_far => KEPT_STRIPS,
+            true => 1,
+            false => TASK_STRIPS,
+        };
         let task_strips = (strips * row_cuts / wanted).clamp(1, most_strips);
-        Cuts { lanes, k, packs_left, makes_panels, block_rows, keeps, task_rows: tiles.div_ceil(row_cuts) * mr, task_strips }
+        let task_rows = tiles.div_ceil(row_cuts) * mr;
+        Cuts { lanes, k, packs_left, makes_panels, block_rows, keeps, left_is_far, task_rows, task_strips }
     }
 
     /// Whether a task makes the panels of its strips to the full depth, for the tasks after it to use.

@@ -17,6 +17,9 @@ pub(crate) trait LeftTile: Copy {
     /// # Safety
     /// i < MR and k < K of the tile this was made for.
     unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32;
+    /// Asks for the cache lines of the next tile at column k, if those are known.
+    #[inline(always)]
+    fn fetch_next<S: Simd, const MR: usize>(self, _s: S, _k: usize) {}
 }
 
 /// A packed tile, [K, MR] contiguous.
@@ -54,6 +57,25 @@ impl LeftTile for RowsLeft {
     unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32 {
         // SAFETY: by contract within the tile. Pairs are aligned as their halves.
         unsafe { self.rows[i].add(k * self.k_stride).read_unaligned() }
+    }
+}
+
+/// Rows where they lie, beyond L2 and side by side along K, and how many bytes on those of the next tile are.
+#[derive(Clone, Copy)]
+pub(crate) struct FarRows {
+    rows: RowsLeft,
+    next: usize,
+}
+
+impl LeftTile for FarRows {
+    #[inline(always)]
+    unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32 {
+        // SAFETY: by contract.
+        unsafe { self.rows.at::<MR>(i, k) }
+    }
+    #[inline(always)]
+    fn fetch_next<S: Simd, const MR: usize>(self, s: S, k: usize) {
+        self.rows.rows[..MR].iter().for_each(|row| s.prefetch_l2(row.wrapping_byte_add(self.next).wrapping_add(k)));
     }
 }
 
@@ -223,6 +245,7 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
         }
         for (row, first) in units.clone().step_by(FETCH_UNITS).enumerate() {
             ahead.fetch(s, each);
+            a.fetch_next::<P::S, MR>(s, first);
             if let Some(plain) = sums.result.filter(|_| row < MR) {
                 plain.prefetch(row, NV * lanes);
             }
@@ -409,7 +432,9 @@ pub(crate) unsafe fn run_panel(
     checked(isa, pairs, size, depth, a, panel, ahead, sums);
 }
 
-/// [`run_panel`] for rows of elements where they lie, `row_stride` apart and side by side along K.
+/// [`run_panel`] for rows of elements where they lie, side by side along K. `place` says how many elements they are apart, and how many
+/// bytes on those of the next tile are if these are to be fetched: each row is a stream of its own, of which the processor learns
+/// only when it has waited for it.
 ///
 /// # Safety
 /// As for [`run`].
@@ -420,19 +445,29 @@ pub(crate) unsafe fn run_panel_in_place(
     size: (usize, usize),
     depth: usize,
     a: *const f32,
-    row_stride: usize,
+    place: (usize, Option<usize>),
     panel: *const f32,
     ahead: Ahead,
     sums: Sums,
 ) {
     products_fn! {
-        fn checked(p, size: (usize, usize), depth: usize, a: *const f32, row_stride: usize, panel: *const f32, ahead: Ahead, sums: Sums) {
-            let (a, rows) = (RowsLeft::new(a, row_stride, 1), DenseRows { start: panel, stride: size.1 * P::S::LANES });
+        fn checked(
+            p, size: (usize, usize), depth: usize, a: *const f32, place: (usize, Option<usize>), panel: *const f32, ahead: Ahead, sums: Sums,
+        ) {
+            let (row_stride, next) = place;
+            // Made here, where it is known that neighbours lie side by side.
+            let a = RowsLeft::new(a, row_stride, 1);
+            let rows = DenseRows { start: panel, stride: size.1 * P::S::LANES };
             // SAFETY: the contract of `run_panel_in_place`, the only caller.
-            unsafe { run(p, size, 0..depth, a, rows, ahead, sums) }
+            unsafe {
+                match next {
+                    Some(next) => run(p, size, 0..depth, FarRows { rows: a, next }, rows, ahead, sums),
+                    None => run(p, size, 0..depth, a, rows, ahead, sums),
+                }
+            }
         }
     }
-    checked(isa, pairs, size, depth, a, row_stride, panel, ahead, sums);
+    checked(isa, pairs, size, depth, a, place, panel, ahead, sums);
 }
 
 /// Writes the rows of `units` in f32 to a panel whose rows are `vectors` vectors.

@@ -334,6 +334,7 @@ impl Block<'_> {
         }
         let (lanes, depth, keeps) = (lanes(self.isa), self.size.k, self.cuts.keeps());
         let (room, sums) = own.split_at_mut(self.cuts.panel_floats());
+        let strip_floats = self.cuts.panel_floats() / self.cuts.task_strips;
         // Bits, of which nothing is computed.
         let these = group.start as u32;
         let made = keeps && kept.to_bits() == these;
@@ -343,29 +344,46 @@ impl Block<'_> {
         loop {
             let k = start..if start < depth { right.panel_end(start, depth) } else { depth };
             let mut panels: [&[f32]; TASK_STRIPS] = [&[]; TASK_STRIPS];
+            let kept_from = room.as_ptr();
             let mut left = &mut *room;
             for (panel, at) in panels.iter_mut().zip(group.clone()) {
                 let strip = self.strip(at);
-                let (own, rest) = left.split_at_mut(self.cuts.panel_floats() / self.cuts.task_strips);
+                let (own, rest) = left.split_at_mut(strip_floats);
                 left = rest;
                 let (from, len) = (if keeps { k.start } else { 0 }, if own.is_empty() { 0 } else { k.len() });
                 let own = &mut own[from * strip.vectors * lanes..][..len * strip.vectors * lanes];
                 *panel = if made { own } else { right.panel(self.isa, &strip, k.clone(), own) };
             }
             let (coming, begin) = if k.end < depth { (group.clone(), k.end) } else { (next.clone(), 0) };
-            let mut ahead: [&[f32]; TASK_STRIPS] = [&[]; TASK_STRIPS];
-            for (panel, at) in ahead.iter_mut().zip(coming) {
-                *panel = right.stored_panel(self.isa, &self.strip(at), begin..right.panel_end(begin, depth));
+            // Panels kept are there if they are read again.
+            let kept = keeps && coming.start == group.start && (made || begin == 0);
+            let mut ahead = [Ahead::NONE; TASK_STRIPS];
+            for (i, (ahead, at)) in ahead.iter_mut().zip(coming).enumerate() {
+                let (strip, k) = (self.strip(at), begin..right.panel_end(begin, depth));
+                let width = strip.vectors * lanes;
+                *ahead = if kept {
+                    Ahead::new(kept_from.wrapping_add(i * strip_floats + k.start * width), k.len() * width)
+                } else {
+                    let panel = right.stored_panel(self.isa, &strip, k);
+                    Ahead::new(panel.as_ptr(), panel.len())
+                };
             }
             for first in rows.clone().step_by(mr(lanes)) {
                 let tile = first..(first + mr(lanes)).min(rows.end);
+                // The first row and column of the tile after this one.
+                let following = match (tile.end < rows.end, k.end < depth) {
+                    (true, _) => (tile.end, k.start),
+                    (false, true) => (rows.start, k.end),
+                    (false, false) => (if rows.end < self.rows.len() { rows.end } else { 0 }, 0),
+                };
                 let each = group.clone().zip(panels).zip(ahead);
                 for (((at, panel), ahead), sums) in each.zip(sums.chunks_mut(rows.len() * nr(lanes))) {
                     let strip = self.strip(at);
                     let sums = &mut sums[(first - rows.start) * strip.vectors * lanes..];
-                    let ahead = Ahead::new(ahead.as_ptr(), ahead.len());
                     let ahead = ahead.share(tile.start - rows.start..tile.end - rows.start, rows.len());
-                    self.multiply_tile(tile.clone(), k.clone(), &strip, panel, ahead, sums);
+                    let fetches = self.cuts.left_is_far && at + 1 == group.end;
+                    let following = fetches.then_some(following);
+                    self.multiply_tile(tile.clone(), k.clone(), &strip, panel, (ahead, following), sums);
                 }
             }
             start = k.end;
@@ -376,11 +394,19 @@ impl Block<'_> {
     }
 
     /// sums (+)= tile · panel, for at most MR rows of the block. The first panel starts the sums; after the last they go to the
-    /// epilogue.
+    /// epilogue. Meanwhile part of a panel is fetched, and the tile of left rows that begins with the row and column `following`.
     ///
     /// # Panics
     /// If the panel or the sums are too short.
-    fn multiply_tile(&self, tile: Range<usize>, k: Range<usize>, strip: &Strip, panel: &[f32], ahead: Ahead, sums: &mut [f32]) {
+    fn multiply_tile(
+        &self,
+        tile: Range<usize>,
+        k: Range<usize>,
+        strip: &Strip,
+        panel: &[f32],
+        (ahead, following): (Ahead, Option<(usize, usize)>),
+        sums: &mut [f32],
+    ) {
         let lanes = lanes(self.isa);
         let (count, width) = (tile.len(), strip.vectors * lanes);
         assert!(count <= mr(lanes) && tile.end <= self.rows.len() && k.end <= self.size.k && panel.len() >= k.len() * width);
@@ -400,8 +426,10 @@ impl Block<'_> {
             }
             LeftBlock::InPlace(rows) => {
                 let start = rows.at(tile.start, k.start);
+                let next = following.map(|(row, k)| rows.at(row, k).addr().wrapping_sub(start.addr()));
+                let place = (rows.row_stride, next);
                 // SAFETY: the factor has these rows to the full depth, side by side along k; the rest as above.
-                unsafe { run_panel_in_place(self.isa, self.pairs, size, k.len(), start, rows.row_stride, panel, ahead, to) }
+                unsafe { run_panel_in_place(self.isa, self.pairs, size, k.len(), start, place, panel, ahead, to) }
             }
         }
         if last && result.is_none() {
