@@ -4,12 +4,12 @@
 //! Prints one line per shape in about ten seconds: median and least time, share of the peak of f32 on unmasked work, and the rate
 //! at which keys and values are read.
 
-mod common;
+mod operands;
 
-use common::ones;
 use kernels::ops::{Attention, AttentionBackward, Mask};
 use kernels::{DType, Memory, Op, Result};
 use kernels_cpu::{CpuBackend, measure_limits};
+use operands::ones;
 use std::time::Instant;
 
 /// Median and least time of one call in ns, over about 0.3 s.

@@ -1,12 +1,12 @@
 //! Times products beside the measured limits: `cargo run --release -p kernels-cpu --example gemm_speed -- THREADS [FILTER]`.
 
-mod common;
+mod operands;
 
-use common::ones;
 use kernels::ops::{Act, Linear, Matmul};
 use kernels::weight::Values;
 use kernels::{DType, Memory, Op, Result, Weight, WeightRef};
 use kernels_cpu::{CpuBackend, measure_limits};
+use operands::ones;
 use std::time::Instant;
 
 fn median_ns(mut call: impl FnMut() -> Result<()>) -> Result<f64> {

@@ -3,13 +3,13 @@
 //!
 //! The benchmarks that count are those of the `bench` crate; this prints one line per shape in about half a minute.
 
-mod common;
+mod operands;
 
-use common::ones;
 use kernels::ops::{Act, Attention, AttentionBackward, Linear, LinearInt8, Mask, Matmul};
 use kernels::weight::{Bits, Pattern, Quant, QuantScheme, Sparse, Values, Zero};
 use kernels::{DType, Memory, Op, Result, Weight, WeightRef};
 use kernels_cpu::{CpuBackend, measure_limits};
+use operands::ones;
 use std::time::Instant;
 
 /// Least time of one call in ns, over about 0.2 s.

@@ -3,13 +3,13 @@
 //!
 //! The benchmarks that count are those of the `bench` crate.
 
-mod common;
+mod operands;
 
-use common::ones;
 use kernels::ops::{Act, Linear, LinearInt8, Matmul, Quantize, Upload};
 use kernels::weight::{Bits, BlockFormat, Blocks, Quant, QuantScheme, Zero};
 use kernels::{DType, Memory, Op, Packed, Result, Weight, WeightRef};
 use kernels_cpu::{CpuBackend, Limits, measure_limits};
+use operands::ones;
 use std::time::Instant;
 
 /// Median time of one call in ns, over about 0.15 s.

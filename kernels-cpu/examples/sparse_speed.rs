@@ -3,13 +3,13 @@
 //!
 //! One line per pattern and share of zeros, medians and least times; then the share of zeros from which each pattern is the faster.
 
-mod common;
+mod operands;
 
-use common::ones;
 use kernels::ops::{Act, Linear};
 use kernels::weight::{Pattern, Sparse, SparseValues, Values};
 use kernels::{Buffer, DType, Memory, Op, Packed, Result, Weight, WeightRef};
 use kernels_cpu::CpuBackend;
+use operands::ones;
 use std::time::{Duration, Instant};
 
 /// Time for a pair of weights.
