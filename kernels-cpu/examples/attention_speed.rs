@@ -1,7 +1,7 @@
 //! Times attention beside the machine's limits, for work on the kernel:
 //! `cargo run --release -p kernels-cpu --example attention_speed [THREADS]`.
 //!
-//! Prints one line per shape in about ten seconds: median and least time, share of the peak of f32 on unmasked work, and the rate
+//! Prints one line per shape in about fifteen seconds: median and least time, share of the peak of f32 on unmasked work, and the rate
 //! at which keys and values are read.
 
 mod operands;

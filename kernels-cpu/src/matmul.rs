@@ -256,7 +256,8 @@ mod tests {
             [5, 3, 0],
             [100, 1, 515],
             [130, 96, 40],
-            [260, 130, 530],  // panels serve several tasks, those of two strips and of one left over
+            [260, 50, 530],   // a strip's panels serve several tasks
+            [260, 540, 530],  // those of two strips, on one and on several threads; the last may be narrower, or alone
             [17, 30, 44_000], // panels too deep to be kept
         ]);
     }

@@ -5,7 +5,7 @@
 //! | rows | block | a left block, packed unless it is read where it lies, in L3 and shared by all threads |
 //! | rows and strips of a task | TASK_ROWS, TASK_STRIPS | the sums of a task in L2, until the last panel is done |
 //! | depth | KC | the task's panels [KC, NR], one of each strip, in L2, and those after them on their way there; made ones wait for the next task |
-//! | rows | MR | the left tile [MR, KC] in L1 |
+//! | rows | MR | the left tile [MR, KC] in L1, the next on its way to L2 |
 //! | strips | NR | a panel on its way through L1 |
 //! | depth of the panel | 1 | the result tile [MR, NR] in registers |
 //!
@@ -39,7 +39,7 @@ pub(crate) const KC: usize = 512;
 /// Largest packed left block, unless MR rows are larger.
 const LEFT_BYTES: usize = 32 << 20;
 
-/// Most bytes of a strip's panels that a thread makes for itself and keeps from task to task. Deeper ones are made KC at a time, anew for
+/// Most bytes of each strip's panels that a thread makes for itself and keeps from task to task. Deeper ones are made KC at a time, anew for
 /// each task. Nothing that is made passes from one core to another: between cores that share no cache it would take as long as making
 /// it.
 const KEPT_BYTES: usize = 4 << 20;
@@ -47,7 +47,8 @@ const KEPT_BYTES: usize = 4 << 20;
 /// Most bytes of left rows that stay in L2, half of 1 MiB, from strip to strip.
 const NEAR_BYTES: usize = 512 << 10;
 
-/// Most strips whose panels are kept where left rows come from beyond L2: two halve how often. With four the panels come from there.
+/// Most strips whose panels are kept where left rows come from beyond L2: two halve how often those are read. With four, panels would
+/// come from there themselves.
 const KEPT_STRIPS: usize = 2;
 
 /// Most rows of a block of bytes: the right factor is packed anew for each.
@@ -94,7 +95,7 @@ pub(crate) struct Cuts {
     /// Rows packed at a time.
     pub block_rows: usize,
     keeps: bool,
-    /// Whether left rows come from beyond L2 for each strip, and so are worth fetching.
+    /// Whether left rows come from beyond L2 for each group of strips: those read in place are worth fetching then.
     pub left_is_far: bool,
     /// Most rows of a task.
     pub task_rows: usize,
@@ -130,7 +131,7 @@ impl Cuts {
             true => 1,
             false => TASK_STRIPS,
         };
-        let task_strips = (strips * row_cuts / wanted).clamp(1, most_strips);
+        let task_strips = (strips * row_cuts / wanted).clamp(1, most_strips).min(strips);
         let task_rows = tiles.div_ceil(row_cuts) * mr;
         Cuts { lanes, k, packs_left, makes_panels, block_rows, keeps, left_is_far, task_rows, task_strips }
     }

@@ -3,7 +3,7 @@
 //! Elements have 32 bits: they are f32, or pairs of bf16 along K where [`Products`] are of those; then K counts pairs.
 
 use super::ahead::Ahead;
-use super::blocking::{NV as MAX_NV, mr as max_mr};
+use super::blocking::{LINE, NV as MAX_NV, mr as max_mr};
 use super::{Plain, PlainStart, one_nan};
 use crate::simd::{Bf16Pairs, Float, Isa, Products, Simd, keep_rolled, prefetch, products_fn};
 use std::ops::Range;
@@ -17,7 +17,7 @@ pub(crate) trait LeftTile: Copy {
     /// # Safety
     /// i < MR and k < K of the tile this was made for.
     unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32;
-    /// Asks for the cache lines of the next tile at column k, if those are known.
+    /// Asks for the cache lines of the next tile at column k, if it is known where that lies.
     #[inline(always)]
     fn fetch_next<S: Simd, const MR: usize>(self, _s: S, _k: usize) {}
 }
@@ -215,7 +215,9 @@ pub(crate) struct Sums {
 
 /// Units between the fetches of what lies ahead: few enough that each time only a few lines are asked for, which is as many as wait
 /// beside the tile's own.
+/// Rows of a left tile are fetched a line at a time, which has as many elements or more.
 const FETCH_UNITS: usize = 16;
+const _: () = assert!(FETCH_UNITS <= LINE);
 
 /// sums[i, j] (+)= Σ a[i, k] · b[k, j] over the rows of `units`, one chain of products added in rising k.
 ///

@@ -355,13 +355,13 @@ impl Block<'_> {
                 *panel = if made { own } else { right.panel(self.isa, &strip, k.clone(), own) };
             }
             let (coming, begin) = if k.end < depth { (group.clone(), k.end) } else { (next.clone(), 0) };
-            // Panels kept are there if they are read again.
-            let kept = keeps && coming.start == group.start && (made || begin == 0);
+            // Kept panels that are read next: all once they are made, none while they are being made, and not the one in use.
+            let coming_is_kept = keeps && coming.start == group.start && begin != k.start && (made || begin == 0);
             let mut ahead = [Ahead::NONE; TASK_STRIPS];
             for (i, (ahead, at)) in ahead.iter_mut().zip(coming).enumerate() {
                 let (strip, k) = (self.strip(at), begin..right.panel_end(begin, depth));
                 let width = strip.vectors * lanes;
-                *ahead = if kept {
+                *ahead = if coming_is_kept {
                     Ahead::new(kept_from.wrapping_add(i * strip_floats + k.start * width), k.len() * width)
                 } else {
                     let panel = right.stored_panel(self.isa, &strip, k);
@@ -394,7 +394,7 @@ impl Block<'_> {
     }
 
     /// sums (+)= tile · panel, for at most MR rows of the block. The first panel starts the sums; after the last they go to the
-    /// epilogue. Meanwhile part of a panel is fetched, and the tile of left rows that begins with the row and column `following`.
+    /// epilogue. Meanwhile part of a panel is fetched, and as much of the left rows from row and column `following` on as this tile has.
     ///
     /// # Panics
     /// If the panel or the sums are too short.
