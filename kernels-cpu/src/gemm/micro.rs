@@ -34,48 +34,37 @@ impl LeftTile for PackedLeft {
     }
 }
 
-/// Rows where they lie, aligned or not.
+/// Rows where they lie, aligned or not. If FAR, those of the next tile are fetched meanwhile.
 #[derive(Clone, Copy)]
-pub(crate) struct RowsLeft {
+pub(crate) struct RowsLeft<const FAR: bool> {
     rows: [*const f32; 8],
     k_stride: usize,
+    next: usize,
 }
 
-impl RowsLeft {
-    /// Rows `row_stride` elements apart, from `start` on, neighbours along K `k_stride` apart.
+impl<const FAR: bool> RowsLeft<FAR> {
+    /// Rows `row_stride` elements apart, from `start` on, neighbours along K `k_stride` apart, and `next` bytes to those of the next tile.
     #[inline(always)]
-    pub fn new(start: *const f32, row_stride: usize, k_stride: usize) -> Self {
+    pub fn new(start: *const f32, row_stride: usize, k_stride: usize, next: usize) -> Self {
         let rows = std::array::from_fn(|row| start.wrapping_add(row.wrapping_mul(row_stride)));
         // As values of their own the addresses stay in registers. If the compiler knows how they hang together, it computes each
         // from the one before for every column.
-        RowsLeft { rows: std::hint::black_box(rows), k_stride }
+        RowsLeft { rows: std::hint::black_box(rows), k_stride, next }
     }
 }
 
-impl LeftTile for RowsLeft {
+impl<const FAR: bool> LeftTile for RowsLeft<FAR> {
     #[inline(always)]
     unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32 {
         // SAFETY: by contract within the tile. Pairs are aligned as their halves.
         unsafe { self.rows[i].add(k * self.k_stride).read_unaligned() }
     }
-}
-
-/// Rows where they lie, beyond L2 and side by side along K, and how many bytes on those of the next tile are.
-#[derive(Clone, Copy)]
-pub(crate) struct FarRows {
-    rows: RowsLeft,
-    next: usize,
-}
-
-impl LeftTile for FarRows {
-    #[inline(always)]
-    unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32 {
-        // SAFETY: by contract.
-        unsafe { self.rows.at::<MR>(i, k) }
-    }
     #[inline(always)]
     fn fetch_next<S: Simd, const MR: usize>(self, s: S, k: usize) {
-        self.rows.rows[..MR].iter().for_each(|row| s.prefetch_l2(row.wrapping_byte_add(self.next).wrapping_add(k)));
+        if FAR {
+            let fetch = |row: &*const f32| s.prefetch_l2(row.wrapping_byte_add(self.next).wrapping_add(k * self.k_stride));
+            self.rows[..MR].iter().for_each(fetch);
+        }
     }
 }
 
@@ -457,14 +446,12 @@ pub(crate) unsafe fn run_panel_in_place(
             p, size: (usize, usize), depth: usize, a: *const f32, place: (usize, Option<usize>), panel: *const f32, ahead: Ahead, sums: Sums,
         ) {
             let (row_stride, next) = place;
-            // Made here, where it is known that neighbours lie side by side.
-            let a = RowsLeft::new(a, row_stride, 1);
             let rows = DenseRows { start: panel, stride: size.1 * P::S::LANES };
             // SAFETY: the contract of `run_panel_in_place`, the only caller.
             unsafe {
                 match next {
-                    Some(next) => run(p, size, 0..depth, FarRows { rows: a, next }, rows, ahead, sums),
-                    None => run(p, size, 0..depth, a, rows, ahead, sums),
+                    Some(next) => run(p, size, 0..depth, RowsLeft::<true>::new(a, row_stride, 1, next), rows, ahead, sums),
+                    None => run(p, size, 0..depth, RowsLeft::<false>::new(a, row_stride, 1, 0), rows, ahead, sums),
                 }
             }
         }

@@ -356,7 +356,8 @@ impl Block<'_> {
             }
             let (coming, begin) = if k.end < depth { (group.clone(), k.end) } else { (next.clone(), 0) };
             // Kept panels that are read next: all once they are made, none while they are being made, and not the one in use.
-            let coming_is_kept = keeps && coming.start == group.start && begin != k.start && (made || begin == 0);
+            let coming_is_kept =
+                keeps && coming.start == group.start && begin != k.start && (made || begin == 0) && self.cuts.left_is_far;
             let mut ahead = [Ahead::NONE; TASK_STRIPS];
             for (i, (ahead, at)) in ahead.iter_mut().zip(coming).enumerate() {
                 let (strip, k) = (self.strip(at), begin..right.panel_end(begin, depth));
