@@ -257,7 +257,7 @@ mod tests {
             [100, 1, 515],
             [130, 96, 40],
             [260, 50, 530],   // a strip's panels serve several tasks
-            [260, 540, 530],  // those of two strips, on one and on several threads; the last may be narrower, or alone
+            [260, 340, 530],  // those of two strips, on one and on two threads; the last may be narrower, or alone
             [17, 30, 44_000], // panels too deep to be kept
         ]);
     }
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn half_products_round_once() {
         check::<bf16, bf16>(&[[9, 50, 70], [3, 5, 300]]);
-        check::<bf16, f32>(&[[17, 33, 65], [1, 1, 1], [5, 3, 0], [2, 50, 2], [65, 130, 387], [1, 100, 771]]);
+        check::<bf16, f32>(&[[17, 33, 65], [1, 1, 1], [5, 3, 0], [2, 50, 2], [65, 130, 387], [1, 100, 771], [260, 100, 1061]]);
         check::<f16, f16>(&[[9, 50, 70], [1, 200, 31]]);
         check::<f16, f32>(&[[4, 17, 65]]);
     }
