@@ -65,7 +65,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         }
         for (n, k) in [(768, 768), (2304, 768), (768, 3072), (4096, 4096), (11008, 4096)] {
             let name = |m: usize| format!("linear {dtype} {m}x{n}x{k}");
-            let rows: Vec<usize> = [1, 8, 32, 128, 512].into_iter().filter(|&m| name(m).contains(&filter)).collect();
+            let rows: Vec<usize> = [1, 8, 32, 128, 512, 2048].into_iter().filter(|&m| name(m).contains(&filter)).collect();
             if rows.is_empty() {
                 continue;
             }

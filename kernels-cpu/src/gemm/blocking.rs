@@ -2,9 +2,10 @@
 //!
 //! | loop | step | what stays where |
 //! |---|---|---|
-//! | rows | block | a left block, packed unless it is read where it lies, in L3 and shared by all threads |
+//! | rows | block | a left block, in L3 and shared by all threads: packed, unless rows are read where they lie or tasks pack them |
 //! | rows and strips of a task | TASK_ROWS, TASK_STRIPS | the sums of a task in L2, until the last panel is done |
-//! | depth | KC | the task's panels [KC, NR], one of each strip, in L2, and those after them on their way there; made ones wait for the next task |
+//! | depth | KC | the rows [TASK_ROWS, KC] in L2, if the task packs them |
+//! | strips | TASK_STRIPS, 1 with packed rows | panels [KC, NR] in L2, and those after them on their way there; made ones wait for the next task |
 //! | rows | MR | the left tile [MR, KC] in L1, the next on its way to L2 |
 //! | strips | NR | a panel on its way through L1 |
 //! | depth of the panel | 1 | the result tile [MR, NR] in registers |
@@ -39,18 +40,23 @@ pub(crate) const KC: usize = 512;
 /// Largest packed left block, unless MR rows are larger.
 const LEFT_BYTES: usize = 32 << 20;
 
-/// Most bytes of each strip's panels that a thread makes for itself and keeps from task to task. Deeper ones are made KC at a time, anew for
-/// each task. Nothing that is made passes from one core to another: between cores that share no cache it would take as long as making
-/// it.
-const KEPT_BYTES: usize = 4 << 20;
+/// Most bytes of panels that a thread makes for itself and keeps from task to task, if FEWEST_STRIPS fit. Deeper ones are made KC at a
+/// time, anew for each task. Nothing that is made passes from one core to another: between cores that share no cache it would take as
+/// long as making it.
+const KEPT_BYTES: usize = if cfg!(test) { 2 << 20 } else { 32 << 20 };
 
-/// Left factors of more bytes come from memory for each group of strips. Zen 4 fetches 4 MiB from L3 by itself as fast, and gains 3 %
-/// by being told of 16. Tests meet such a factor sooner.
-const NEAR_BYTES: usize = if cfg!(test) { 512 << 10 } else { 8 << 20 };
+/// Left factors of more bytes are packed by each task, KC deep at a time, for all its strips. Read in place, eight streams at a time,
+/// they would come from L3 or memory for each strip. Tests meet such a factor sooner, and cut it finer.
+const NEAR_BYTES: usize = if cfg!(test) { 512 << 10 } else { 4 << 20 };
 
-/// Most strips whose panels are kept where left rows come from far: two halve how often those are read. With four, panels would come
-/// from there themselves.
-const KEPT_STRIPS: usize = 2;
+/// Most rows that a task packs: 256 KiB at a time stay in L2, beside the panel in use and the next.
+const PACKED_ROWS: usize = if cfg!(test) { 64 } else { 128 };
+
+/// Fewest strips of a task that packs its rows: packing takes a sixth of the time of one strip.
+const FEWEST_STRIPS: usize = if cfg!(test) { 2 } else { 8 };
+
+/// Most strips of such a task: their sums take 1.5 MiB.
+const MOST_STRIPS: usize = 64;
 
 /// Most rows of a block of bytes: the right factor is packed anew for each.
 const MOST_BLOCK_ROWS: usize = 512;
@@ -96,8 +102,10 @@ pub(crate) struct Cuts {
     /// Rows packed at a time.
     pub block_rows: usize,
     keeps: bool,
-    /// Whether left rows come from memory for each group of strips: those read in place are worth fetching then, and kept panels.
-    pub left_is_far: bool,
+    /// Whether each task packs its left rows.
+    pub packs_by_task: bool,
+    /// Strips that a left tile meets one after the other, from L1.
+    pub strips_at_once: usize,
     /// Most rows of a task.
     pub task_rows: usize,
     /// Most strips of a task.
@@ -112,7 +120,8 @@ impl Cuts {
         let (mr, strips) = (mr(lanes), Strips::new(n, lanes).count().max(1));
         let fitting = if packs_left { LEFT_BYTES / size_of::<f32>() / k.max(1) / mr * mr } else { m };
         let block_rows = fitting.max(mr).min(m).max(1);
-        let may_keep = makes_panels && k.saturating_mul(size_of::<f32>() * nr(lanes)) <= KEPT_BYTES;
+        let strip_bytes = k.saturating_mul(size_of::<f32>() * nr(lanes));
+        let may_keep = makes_panels && strip_bytes <= KEPT_BYTES / FEWEST_STRIPS;
         // Enough tasks to end at about the same time on all threads.
         let wanted = if slots > 1 { 8 * slots } else { 1 };
         let tiles = block_rows.div_ceil(mr);
@@ -126,15 +135,39 @@ impl Cuts {
             row_cuts = row_cuts.max(to_share_rows).max(to_work_at_all);
         }
         let keeps = may_keep && row_cuts > 1;
-        let left_is_far = m.saturating_mul(k) > NEAR_BYTES / size_of::<f32>();
-        let most_strips = match keeps {
-            true if left_is_far => KEPT_STRIPS,
-            true => 1,
-            false => TASK_STRIPS,
-        };
-        let task_strips = (strips * row_cuts / wanted).clamp(1, most_strips).min(strips);
+        let task_strips = (strips * row_cuts / wanted).clamp(1, if keeps { 1 } else { TASK_STRIPS }).min(strips);
         let task_rows = tiles.div_ceil(row_cuts) * mr;
-        Cuts { lanes, k, packs_left, makes_panels, block_rows, keeps, left_is_far, task_rows, task_strips }
+        let (packs_by_task, strips_at_once) = (false, TASK_STRIPS);
+        let cuts =
+            Cuts { lanes, k, packs_left, packs_by_task, makes_panels, block_rows, keeps, strips_at_once, task_rows, task_strips };
+        let may_pack = strips >= FEWEST_STRIPS && (may_keep || !makes_panels);
+        if may_pack && m.saturating_mul(k) > NEAR_BYTES / size_of::<f32>() {
+            cuts.packed_by_task(m, strips, slots, strip_bytes).unwrap_or(cuts)
+        } else {
+            cuts
+        }
+    }
+
+    /// As many rows and strips as these, cut so that each task packs its rows. `None` if those are too few tasks for the threads.
+    fn packed_by_task(self, m: usize, strips: usize, slots: usize, strip_bytes: usize) -> Option<Self> {
+        let mr = mr(self.lanes);
+        let tiles = m.div_ceil(mr);
+        let row_cuts = tiles.div_ceil(PACKED_ROWS / mr);
+        let keeps = self.makes_panels && row_cuts > 1;
+        let fitting = if keeps { KEPT_BYTES / strip_bytes } else { strips }.min(MOST_STRIPS);
+        let groups = strips.div_ceil(fitting.min(strips.div_ceil(slots)).max(FEWEST_STRIPS));
+        let (task_rows, task_strips) = (tiles.div_ceil(row_cuts) * mr, strips.div_ceil(groups));
+        let cuts = Cuts {
+            packs_left: false,
+            packs_by_task: true,
+            block_rows: m,
+            keeps,
+            strips_at_once: 1,
+            task_rows,
+            task_strips,
+            ..self
+        };
+        (slots == 1 || groups * row_cuts >= 4 * slots).then_some(cuts)
     }
 
     /// Whether a task makes the panels of its strips to the full depth, for the tasks after it to use.
@@ -150,9 +183,14 @@ impl Cuts {
         let depth = if self.keeps { self.k } else { KC.min(self.k) };
         if self.makes_panels { self.task_strips * nr(self.lanes) * depth } else { 0 }
     }
-    /// Elements a task needs: a line that says whose panels these are, the panels and sums.
+    /// Elements of the left rows that a task packs.
+    pub fn task_left_floats(self) -> usize {
+        if self.packs_by_task { self.task_rows * KC.min(self.k) } else { 0 }
+    }
+    /// Elements a task needs: a line that says whose panels these are, the left rows, the panels and sums.
     pub fn task_floats(self) -> usize {
-        LINE + (self.panel_floats() + self.task_strips * nr(self.lanes) * self.task_rows).next_multiple_of(LINE)
+        LINE + (self.task_left_floats() + self.panel_floats() + self.task_strips * nr(self.lanes) * self.task_rows)
+            .next_multiple_of(LINE)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Elements have 32 bits: they are f32, or pairs of bf16 along K where [`Products`] are of those; then K counts pairs.
 
 use super::ahead::Ahead;
-use super::blocking::{LINE, NV as MAX_NV, mr as max_mr};
+use super::blocking::{NV as MAX_NV, mr as max_mr};
 use super::{Plain, PlainStart, one_nan};
 use crate::simd::{Bf16Pairs, Float, Isa, Products, Simd, keep_rolled, prefetch, products_fn};
 use std::ops::Range;
@@ -12,14 +12,13 @@ use std::sync::atomic::compiler_fence;
 
 /// A tile of the left factor, [MR, K].
 pub(crate) trait LeftTile: Copy {
+    /// Whether there may be so many strips that their sums leave L2. Then those of the next tile are fetched, which lie behind its own.
+    const MEETS_MANY_STRIPS: bool = false;
     /// Element (i, k).
     ///
     /// # Safety
     /// i < MR and k < K of the tile this was made for.
     unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32;
-    /// Asks for the cache lines of the next tile at column k, if it is known where that lies.
-    #[inline(always)]
-    fn fetch_next<S: Simd, const MR: usize>(self, _s: S, _k: usize) {}
 }
 
 /// A packed tile, [K, MR] contiguous.
@@ -27,6 +26,8 @@ pub(crate) trait LeftTile: Copy {
 pub(crate) struct PackedLeft(pub *const f32);
 
 impl LeftTile for PackedLeft {
+    const MEETS_MANY_STRIPS: bool = true;
+
     #[inline(always)]
     unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32 {
         // SAFETY: by contract within the tile.
@@ -34,37 +35,29 @@ impl LeftTile for PackedLeft {
     }
 }
 
-/// Rows where they lie, aligned or not. If FAR, those of the next tile are fetched meanwhile.
+/// Rows where they lie, aligned or not.
 #[derive(Clone, Copy)]
-pub(crate) struct RowsLeft<const FAR: bool> {
+pub(crate) struct RowsLeft {
     rows: [*const f32; 8],
     k_stride: usize,
-    next: usize,
 }
 
-impl<const FAR: bool> RowsLeft<FAR> {
-    /// Rows `row_stride` elements apart, from `start` on, neighbours along K `k_stride` apart, and `next` bytes to those of the next tile.
+impl RowsLeft {
+    /// Rows `row_stride` elements apart, from `start` on, neighbours along K `k_stride` apart.
     #[inline(always)]
-    pub fn new(start: *const f32, row_stride: usize, k_stride: usize, next: usize) -> Self {
+    pub fn new(start: *const f32, row_stride: usize, k_stride: usize) -> Self {
         let rows = std::array::from_fn(|row| start.wrapping_add(row.wrapping_mul(row_stride)));
         // As values of their own the addresses stay in registers. If the compiler knows how they hang together, it computes each
         // from the one before for every column.
-        RowsLeft { rows: std::hint::black_box(rows), k_stride, next }
+        RowsLeft { rows: std::hint::black_box(rows), k_stride }
     }
 }
 
-impl<const FAR: bool> LeftTile for RowsLeft<FAR> {
+impl LeftTile for RowsLeft {
     #[inline(always)]
     unsafe fn at<const MR: usize>(self, i: usize, k: usize) -> f32 {
         // SAFETY: by contract within the tile. Pairs are aligned as their halves.
         unsafe { self.rows[i].add(k * self.k_stride).read_unaligned() }
-    }
-    #[inline(always)]
-    fn fetch_next<S: Simd, const MR: usize>(self, s: S, k: usize) {
-        if FAR {
-            let fetch = |row: &*const f32| s.prefetch_l2(row.wrapping_byte_add(self.next).wrapping_add(k * self.k_stride));
-            self.rows[..MR].iter().for_each(fetch);
-        }
     }
 }
 
@@ -204,9 +197,7 @@ pub(crate) struct Sums {
 
 /// Units between the fetches of what lies ahead: few enough that each time only a few lines are asked for, which is as many as wait
 /// beside the tile's own.
-/// Rows of a left tile are fetched a line at a time, which has as many elements or more.
 const FETCH_UNITS: usize = 16;
-const _: () = assert!(FETCH_UNITS <= LINE);
 
 /// sums[i, j] (+)= Σ a[i, k] · b[k, j] over the rows of `units`, one chain of products added in rising k.
 ///
@@ -236,9 +227,12 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
         }
         for (row, first) in units.clone().step_by(FETCH_UNITS).enumerate() {
             ahead.fetch(s, each);
-            a.fetch_next::<P::S, MR>(s, first);
             if let Some(plain) = sums.result.filter(|_| row < MR) {
                 plain.prefetch(row, NV * lanes);
+            }
+            if A::MEETS_MANY_STRIPS && sums.before == Before::Sum && row < MR {
+                let next = sums.at.wrapping_add((MR + row) * sums.stride);
+                (0..NV).for_each(|j| prefetch(next.wrapping_add(j * lanes)));
             }
             for at in first..(first + FETCH_UNITS).min(units.end) {
                 keep_rolled();
@@ -423,9 +417,7 @@ pub(crate) unsafe fn run_panel(
     checked(isa, pairs, size, depth, a, panel, ahead, sums);
 }
 
-/// [`run_panel`] for rows of elements where they lie, side by side along K. `place` says how many elements they are apart, and how many
-/// bytes on those of the next tile are if these are to be fetched: each row is a stream of its own, of which the processor learns
-/// only when it has waited for it.
+/// [`run_panel`] for rows of elements where they lie, `row_stride` apart and side by side along K.
 ///
 /// # Safety
 /// As for [`run`].
@@ -436,27 +428,19 @@ pub(crate) unsafe fn run_panel_in_place(
     size: (usize, usize),
     depth: usize,
     a: *const f32,
-    place: (usize, Option<usize>),
+    row_stride: usize,
     panel: *const f32,
     ahead: Ahead,
     sums: Sums,
 ) {
     products_fn! {
-        fn checked(
-            p, size: (usize, usize), depth: usize, a: *const f32, place: (usize, Option<usize>), panel: *const f32, ahead: Ahead, sums: Sums,
-        ) {
-            let (row_stride, next) = place;
-            let rows = DenseRows { start: panel, stride: size.1 * P::S::LANES };
+        fn checked(p, size: (usize, usize), depth: usize, a: *const f32, row_stride: usize, panel: *const f32, ahead: Ahead, sums: Sums) {
+            let (a, rows) = (RowsLeft::new(a, row_stride, 1), DenseRows { start: panel, stride: size.1 * P::S::LANES });
             // SAFETY: the contract of `run_panel_in_place`, the only caller.
-            unsafe {
-                match next {
-                    Some(next) => run(p, size, 0..depth, RowsLeft::<true>::new(a, row_stride, 1, next), rows, ahead, sums),
-                    None => run(p, size, 0..depth, RowsLeft::<false>::new(a, row_stride, 1, 0), rows, ahead, sums),
-                }
-            }
+            unsafe { run(p, size, 0..depth, a, rows, ahead, sums) }
         }
     }
-    checked(isa, pairs, size, depth, a, place, panel, ahead, sums);
+    checked(isa, pairs, size, depth, a, row_stride, panel, ahead, sums);
 }
 
 /// Writes the rows of `units` in f32 to a panel whose rows are `vectors` vectors.

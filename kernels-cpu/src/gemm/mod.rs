@@ -232,6 +232,7 @@ pub(crate) fn multiply_in(
     for first in (0..size.m).step_by(cuts.block_rows.max(1)) {
         let rows = first..(first + cuts.block_rows).min(size.m);
         let left = match rows_in_place {
+            _ if cuts.packs_by_task => LeftBlock::OfTask(left),
             Some(all) => LeftBlock::InPlace(all.from(rows.start, 0)),
             None => {
                 pack_block(pool, isa, slots, left, right, rows.clone(), size.k, packed);
@@ -249,6 +250,8 @@ enum LeftBlock<'a> {
     Packed(&'a [f32]),
     /// Rows where they lie, from the block's first.
     InPlace(Strided<f32>),
+    /// The factor: each task packs its rows, KC deep at a time, for all its strips.
+    OfTask(&'a dyn Left),
 }
 
 /// A block of left rows and what is to be done with it.
@@ -281,8 +284,9 @@ impl Block<'_> {
         pool.run_slots(slots, groups * row_cuts, &|task, slot| {
             let first = task % row_cuts * rows_per_task;
             let rows = first..(first + rows_per_task).min(self.rows.len());
-            let start = task / row_cuts * strips_per_task;
-            let group = start..(start + strips_per_task).min(strips);
+            // As equal as can be.
+            let [start, end, after] = [0, 1, 2].map(|of| strips * (task / row_cuts + of).min(groups) / groups);
+            let group = start..end;
             // SAFETY: no two running tasks share a slot.
             let (kept, own) = unsafe { scratch.part(slot * floats, floats) }.split_at_mut(LINE);
             let done = self.multiply_few(right, group.clone(), own);
@@ -290,8 +294,7 @@ impl Block<'_> {
                 kept[0] = NOTHING_KEPT;
             }
             // The task that most likely comes next on this thread.
-            let next = if rows.end < self.rows.len() { group.start } else { group.end };
-            let next = next..(next + strips_per_task).min(strips);
+            let next = if rows.end < self.rows.len() { group.clone() } else { group.end..after };
             self.multiply_group(right, rows, done..group.end, next, &mut kept[0], own);
         });
     }
@@ -333,6 +336,7 @@ impl Block<'_> {
             return;
         }
         let (lanes, depth, keeps) = (lanes(self.isa), self.size.k, self.cuts.keeps());
+        let (packed, own) = own.split_at_mut(self.cuts.task_left_floats());
         let (room, sums) = own.split_at_mut(self.cuts.panel_floats());
         let strip_floats = self.cuts.panel_floats() / self.cuts.task_strips;
         // Bits, of which nothing is computed.
@@ -343,48 +347,52 @@ impl Block<'_> {
         // Once even for K = 0, which sets the sums to zero.
         loop {
             let k = start..if start < depth { right.panel_end(start, depth) } else { depth };
-            let mut panels: [&[f32]; TASK_STRIPS] = [&[]; TASK_STRIPS];
-            let kept_from = room.as_ptr();
-            let mut left = &mut *room;
-            for (panel, at) in panels.iter_mut().zip(group.clone()) {
-                let strip = self.strip(at);
-                let (own, rest) = left.split_at_mut(strip_floats);
-                left = rest;
-                let (from, len) = (if keeps { k.start } else { 0 }, if own.is_empty() { 0 } else { k.len() });
-                let own = &mut own[from * strip.vectors * lanes..][..len * strip.vectors * lanes];
-                *panel = if made { own } else { right.panel(self.isa, &strip, k.clone(), own) };
-            }
-            let (coming, begin) = if k.end < depth { (group.clone(), k.end) } else { (next.clone(), 0) };
-            // Kept panels that are read next: all once they are made, none while they are being made, and not the one in use.
-            let coming_is_kept =
-                keeps && coming.start == group.start && begin != k.start && (made || begin == 0) && self.cuts.left_is_far;
-            let mut ahead = [Ahead::NONE; TASK_STRIPS];
-            for (i, (ahead, at)) in ahead.iter_mut().zip(coming).enumerate() {
-                let (strip, k) = (self.strip(at), begin..right.panel_end(begin, depth));
-                let width = strip.vectors * lanes;
-                *ahead = if coming_is_kept {
-                    Ahead::new(kept_from.wrapping_add(i * strip_floats + k.start * width), k.len() * width)
-                } else {
-                    let panel = right.stored_panel(self.isa, &strip, k);
-                    Ahead::new(panel.as_ptr(), panel.len())
-                };
-            }
-            for first in rows.clone().step_by(mr(lanes)) {
-                let tile = first..(first + mr(lanes)).min(rows.end);
-                // The first row and column of the tile after this one.
-                let following = match (tile.end < rows.end, k.end < depth) {
-                    (true, _) => (tile.end, k.start),
-                    (false, true) => (rows.start, k.end),
-                    (false, false) => (if rows.end < self.rows.len() { rows.end } else { 0 }, 0),
-                };
-                let each = group.clone().zip(panels).zip(ahead);
-                for (((at, panel), ahead), sums) in each.zip(sums.chunks_mut(rows.len() * nr(lanes))) {
+            self.pack_rows(rows.clone(), k.clone(), packed);
+            for first in group.clone().step_by(self.cuts.strips_at_once) {
+                let strips = first..(first + self.cuts.strips_at_once).min(group.end);
+                let place =
+                    |at: usize, k: usize, width: usize| (at - group.start) * strip_floats + if keeps { k * width } else { 0 };
+                let mut panels: [&[f32]; TASK_STRIPS] = [&[]; TASK_STRIPS];
+                let kept_from = room.as_ptr();
+                let mut left = &mut room[place(first, 0, 0)..];
+                for (panel, at) in panels.iter_mut().zip(strips.clone()) {
                     let strip = self.strip(at);
-                    let sums = &mut sums[(first - rows.start) * strip.vectors * lanes..];
-                    let ahead = ahead.share(tile.start - rows.start..tile.end - rows.start, rows.len());
-                    let fetches = self.cuts.left_is_far && at + 1 == group.end;
-                    let following = fetches.then_some(following);
-                    self.multiply_tile(tile.clone(), k.clone(), &strip, panel, (ahead, following), sums);
+                    let (own, rest) = left.split_at_mut(strip_floats);
+                    left = rest;
+                    let (from, len) = (if keeps { k.start } else { 0 }, if own.is_empty() { 0 } else { k.len() });
+                    let own = &mut own[from * strip.vectors * lanes..][..len * strip.vectors * lanes];
+                    *panel = if made { own } else { right.panel(self.isa, &strip, k.clone(), own) };
+                }
+                // What is read next: panels of the next strips, or deeper ones, or those of the next task.
+                let (coming, begin) = match (strips.end < group.end, k.end < depth) {
+                    (true, _) => (strips.end..group.end, k.start),
+                    (false, true) => (group.clone(), k.end),
+                    (false, false) => (next.clone(), 0),
+                };
+                let coming_is_kept = self.cuts.packs_by_task && made && group.contains(&coming.start);
+                let mut ahead = [Ahead::NONE; TASK_STRIPS];
+                for (ahead, at) in ahead.iter_mut().zip(coming.take(self.cuts.strips_at_once)) {
+                    let (strip, k) = (self.strip(at), begin..right.panel_end(begin, depth));
+                    let width = strip.vectors * lanes;
+                    *ahead = if coming_is_kept {
+                        Ahead::new(kept_from.wrapping_add(place(at, k.start, width)), k.len() * width)
+                    } else {
+                        let panel = right.stored_panel(self.isa, &strip, k);
+                        Ahead::new(panel.as_ptr(), panel.len())
+                    };
+                }
+                let sums = &mut sums[(first - group.start) * rows.len() * nr(lanes)..];
+                for first in rows.clone().step_by(mr(lanes)) {
+                    let of_tile = first..(first + mr(lanes)).min(rows.end);
+                    let from_first = of_tile.start - rows.start..of_tile.end - rows.start;
+                    let each = strips.clone().zip(panels).zip(ahead);
+                    for (((at, panel), ahead), sums) in each.zip(sums.chunks_mut(rows.len() * nr(lanes))) {
+                        let strip = self.strip(at);
+                        let sums = &mut sums[from_first.start * strip.vectors * lanes..];
+                        let ahead = ahead.share(from_first.clone(), rows.len());
+                        let packed = packed.get(from_first.start * k.len()..).unwrap_or_default();
+                        self.multiply_tile(of_tile.clone(), k.clone(), &strip, (packed, panel, ahead), sums);
+                    }
                 }
             }
             start = k.end;
@@ -394,18 +402,28 @@ impl Block<'_> {
         }
     }
 
-    /// sums (+)= tile · panel, for at most MR rows of the block. The first panel starts the sums; after the last they go to the
-    /// epilogue. Meanwhile part of a panel is fetched, and as much of the left rows from row and column `following` on as this tile has.
+    /// Packs columns `k` of `rows`, tile by tile, if that is each task's to do.
+    fn pack_rows(&self, rows: Range<usize>, k: Range<usize>, packed: &mut [f32]) {
+        let LeftBlock::OfTask(left) = self.left else { return };
+        let mr = mr(lanes(self.isa));
+        for (tile, to) in rows.clone().step_by(mr).zip(packed.chunks_mut(mr * k.len().max(1))) {
+            let of_tile = tile..(tile + mr).min(rows.end);
+            let to = &mut to[..of_tile.len() * k.len()];
+            left.pack(self.isa, self.rows.start + of_tile.start..self.rows.start + of_tile.end, k.clone(), to);
+        }
+    }
+
+    /// sums (+)= tile · panel, for at most MR rows of the block, which are in `packed` if tasks pack them. The first panel starts the
+    /// sums; after the last they go to the epilogue. Meanwhile part of a panel is fetched.
     ///
     /// # Panics
-    /// If the panel or the sums are too short.
+    /// If the tile, the panel or the sums are too short.
     fn multiply_tile(
         &self,
         tile: Range<usize>,
         k: Range<usize>,
         strip: &Strip,
-        panel: &[f32],
-        (ahead, following): (Ahead, Option<(usize, usize)>),
+        (packed, panel, ahead): (&[f32], &[f32], Ahead),
         sums: &mut [f32],
     ) {
         let lanes = lanes(self.isa);
@@ -418,19 +436,21 @@ impl Block<'_> {
         let result = result.map(|plain| plain.part(self.rows.start + tile.start, &strip.columns, lanes));
         let to = Sums { at: sums.as_mut_ptr(), stride: width, before, result };
         let (size, panel) = ((count, strip.vectors), panel.as_ptr());
+        let packed = match self.left {
+            LeftBlock::Packed(all) => &all[self.rows.len() * k.start + tile.start * k.len()..],
+            _ => packed,
+        };
         match self.left {
-            LeftBlock::Packed(packed) => {
-                let packed = &packed[self.rows.len() * k.start..][tile.start * k.len()..tile.end * k.len()];
+            LeftBlock::Packed(_) | LeftBlock::OfTask(_) => {
+                let packed = PackedLeft(packed[..count * k.len()].as_ptr());
                 // SAFETY: the tile holds `count` ≤ MR rows of this depth; panel and sums have been measured; a plain result has these
                 // rows and columns.
-                unsafe { run_panel(self.isa, self.pairs, size, k.len(), PackedLeft(packed.as_ptr()), panel, ahead, to) }
+                unsafe { run_panel(self.isa, self.pairs, size, k.len(), packed, panel, ahead, to) }
             }
             LeftBlock::InPlace(rows) => {
                 let start = rows.at(tile.start, k.start);
-                let next = following.map(|(row, k)| rows.at(row, k).addr().wrapping_sub(start.addr()));
-                let place = (rows.row_stride, next);
                 // SAFETY: the factor has these rows to the full depth, side by side along k; the rest as above.
-                unsafe { run_panel_in_place(self.isa, self.pairs, size, k.len(), start, place, panel, ahead, to) }
+                unsafe { run_panel_in_place(self.isa, self.pairs, size, k.len(), start, rows.row_stride, panel, ahead, to) }
             }
         }
         if last && result.is_none() {

@@ -96,7 +96,7 @@ pub(crate) unsafe fn multiply_small(
                 let vectors = columns.len().div_ceil(S::LANES);
                 for tile in tiles.clone() {
                     let rows = tile * mr(S::LANES)..((tile + 1) * mr(S::LANES)).min(size.m);
-                    let tile = RowsLeft::<false>::new(left.at(rows.start, 0), left.row_stride, left.col_stride, 0);
+                    let tile = RowsLeft::new(left.at(rows.start, 0), left.row_stride, left.col_stride);
                     let result = plain.map(|plain| plain.part(rows.start, &columns, S::LANES));
                     let (at, stride) = (sums.as_mut_ptr().cast(), vectors * S::LANES);
                     let sums = Sums { at, stride, before: Before::Zero, result };
