@@ -252,8 +252,8 @@ mod tests {
             [130, 96, 40],
             [260, 50, 530],   // a strip's panels serve several tasks
             [260, 340, 530],  // rows are packed by each task, the last of fewer
-            [130, 500, 1100], // the same for several groups of strips
-            [17, 30, 6_000],  // panels too deep to be kept
+            [260, 500, 1100], // the same for several groups of strips
+            [17, 30, 22_000], // panels too deep to be kept
         ]);
     }
 

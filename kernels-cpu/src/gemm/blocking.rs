@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | rows | block | a left block, in L3 and shared by all threads: packed, unless rows are read where they lie or tasks pack them |
 //! | rows and strips of a task | TASK_ROWS, TASK_STRIPS | the sums of a task in L2, until the last panel is done |
-//! | depth | KC | the rows [TASK_ROWS, KC] in L2, if the task packs them |
+//! | the same if it packs its rows | PACKED_ROWS, MOST_STRIPS | the sums in L3, those of the next tile on their way to L1 |
+//! | depth | KC | the rows [PACKED_ROWS, KC] that are packed in L2 |
 //! | strips | TASK_STRIPS, 1 with packed rows | panels [KC, NR] in L2, and those after them on their way there; made ones wait for the next task |
 //! | rows | MR | the left tile [MR, KC] in L1, the next on its way to L2 |
 //! | strips | NR | a panel on its way through L1 |
@@ -33,26 +34,29 @@ pub(crate) const LINE: usize = 16;
 /// Depth of a panel: a left tile fills a third to a half of L1, four panels of 96 KiB stay in an L2 of 1 MiB beside their sums.
 /// The four that are fetched ahead come on top, and the sums of TASK_ROWS rows.
 ///
-/// The tile in L1 takes the broadcasts, the panels stream from L2: a loop that holds the panel and streams tiles is as fast on a core
-/// of its own, and slower by a tenth where another thread of the core wants its share of L1.
+/// The tile in L1 takes the broadcasts, the panels stream from L2.
 pub(crate) const KC: usize = 512;
 
 /// Largest packed left block, unless MR rows are larger.
 const LEFT_BYTES: usize = 32 << 20;
 
-/// Most bytes of panels that a thread makes for itself and keeps from task to task, if FEWEST_STRIPS fit. Deeper ones are made KC at a
-/// time, anew for each task. Nothing that is made passes from one core to another: between cores that share no cache it would take as
-/// long as making it.
-const KEPT_BYTES: usize = if cfg!(test) { 2 << 20 } else { 32 << 20 };
+/// Most bytes of a strip's panels that a thread makes for itself and keeps from task to task. Deeper ones are made KC at a time, anew
+/// for each task. Nothing that is made passes from one core to another: between cores that share no cache it would take as long as
+/// making it.
+const KEPT_BYTES: usize = if cfg!(test) { 1 << 20 } else { 4 << 20 };
+
+/// Most bytes of kept panels by threads: their sum for any number, then the least and most for one.
+const KEPT_BY_ALL: usize = 64 << 20;
+const KEPT_BY_ONE: (usize, usize) = if cfg!(test) { (1 << 20, 2 << 20) } else { (8 << 20, 32 << 20) };
 
 /// Left factors of more bytes are packed by each task, KC deep at a time, for all its strips. Read in place, eight streams at a time,
 /// they would come from L3 or memory for each strip. Tests meet such a factor sooner, and cut it finer.
 const NEAR_BYTES: usize = if cfg!(test) { 512 << 10 } else { 4 << 20 };
 
-/// Most rows that a task packs: 256 KiB at a time stay in L2, beside the panel in use and the next.
+/// Rows that a task packs, or half of them: 256 KiB at a time stay in L2, beside the panel in use and the next.
 const PACKED_ROWS: usize = if cfg!(test) { 64 } else { 128 };
 
-/// Fewest strips of a task that packs its rows: packing takes a sixth of the time of one strip.
+/// Fewest strips of a task that packs its rows, which takes about half the time of one strip.
 const FEWEST_STRIPS: usize = if cfg!(test) { 2 } else { 8 };
 
 /// Most strips of such a task: their sums take 1.5 MiB.
@@ -61,13 +65,13 @@ const MOST_STRIPS: usize = 64;
 /// Most rows of a block of bytes: the right factor is packed anew for each.
 const MOST_BLOCK_ROWS: usize = 512;
 
-/// Most rows of a task: each panel is read once for as many.
+/// Most rows of a task that packs none: each panel is read once for as many.
 const TASK_ROWS: usize = 256;
 
 /// Fewest rows of a task when rows are cut so that tasks may have TASK_STRIPS strips.
 const CUT_ROWS: usize = 64;
 
-/// Most strips of a task: each costs 96 KiB of panel and as much of sums, and saves reading the rows once. For few rows they are as
+/// Most strips of a task that packs no rows, and that a tile meets one after the other: each costs 96 KiB of panel and as much of sums, and saves reading the rows once. For few rows they are as
 /// many streams, which keep the memory busy.
 pub(crate) const TASK_STRIPS: usize = 4;
 
@@ -99,7 +103,7 @@ pub(crate) struct Cuts {
     k: usize,
     packs_left: bool,
     makes_panels: bool,
-    /// Rows packed at a time.
+    /// Rows of a block.
     pub block_rows: usize,
     keeps: bool,
     /// Whether each task packs its left rows.
@@ -121,7 +125,7 @@ impl Cuts {
         let fitting = if packs_left { LEFT_BYTES / size_of::<f32>() / k.max(1) / mr * mr } else { m };
         let block_rows = fitting.max(mr).min(m).max(1);
         let strip_bytes = k.saturating_mul(size_of::<f32>() * nr(lanes));
-        let may_keep = makes_panels && strip_bytes <= KEPT_BYTES / FEWEST_STRIPS;
+        let may_keep = makes_panels && strip_bytes <= KEPT_BYTES;
         // Enough tasks to end at about the same time on all threads.
         let wanted = if slots > 1 { 8 * slots } else { 1 };
         let tiles = block_rows.div_ceil(mr);
@@ -140,24 +144,29 @@ impl Cuts {
         let (packs_by_task, strips_at_once) = (false, TASK_STRIPS);
         let cuts =
             Cuts { lanes, k, packs_left, packs_by_task, makes_panels, block_rows, keeps, strips_at_once, task_rows, task_strips };
-        let may_pack = strips >= FEWEST_STRIPS && (may_keep || !makes_panels);
-        if may_pack && m.saturating_mul(k) > NEAR_BYTES / size_of::<f32>() {
-            cuts.packed_by_task(m, strips, slots, strip_bytes).unwrap_or(cuts)
-        } else {
-            cuts
-        }
+        let is_far = m > mr && m.saturating_mul(k) > NEAR_BYTES / size_of::<f32>();
+        let by_task = if is_far { cuts.packed_by_task(m, strips, slots, strip_bytes) } else { None };
+        by_task.unwrap_or(cuts)
     }
 
-    /// As many rows and strips as these, cut so that each task packs its rows. `None` if those are too few tasks for the threads.
+    /// The same product cut so that each task packs its rows, if there are strips enough for each to pay, tasks enough for all threads to
+    /// end at about the same time, and room for the panels.
     fn packed_by_task(self, m: usize, strips: usize, slots: usize, strip_bytes: usize) -> Option<Self> {
         let mr = mr(self.lanes);
         let tiles = m.div_ceil(mr);
-        let row_cuts = tiles.div_ceil(PACKED_ROWS / mr);
-        let keeps = self.makes_panels && row_cuts > 1;
-        let fitting = if keeps { KEPT_BYTES / strip_bytes } else { strips }.min(MOST_STRIPS);
+        let keeps = self.makes_panels && tiles > PACKED_ROWS / mr;
+        let kept_bytes = (KEPT_BY_ALL / slots).clamp(KEPT_BY_ONE.0, KEPT_BY_ONE.1);
+        let fitting = if keeps { kept_bytes / strip_bytes } else { strips }.min(MOST_STRIPS);
+        if fitting.min(strips) < FEWEST_STRIPS {
+            return None;
+        }
         let groups = strips.div_ceil(fitting.min(strips.div_ceil(slots)).max(FEWEST_STRIPS));
+        let row_cuts = [PACKED_ROWS, PACKED_ROWS / 2].map(|rows| tiles.div_ceil(rows / mr)).into_iter().find(|row_cuts| {
+            let (tasks, rounds) = (groups * row_cuts, (groups * row_cuts).div_ceil(slots));
+            slots == 1 || rounds >= 4 && rounds * slots - tasks <= tasks / 16
+        })?;
         let (task_rows, task_strips) = (tiles.div_ceil(row_cuts) * mr, strips.div_ceil(groups));
-        let cuts = Cuts {
+        Some(Cuts {
             packs_left: false,
             packs_by_task: true,
             block_rows: m,
@@ -166,8 +175,7 @@ impl Cuts {
             task_rows,
             task_strips,
             ..self
-        };
-        (slots == 1 || groups * row_cuts >= 4 * slots).then_some(cuts)
+        })
     }
 
     /// Whether a task makes the panels of its strips to the full depth, for the tasks after it to use.
@@ -178,19 +186,24 @@ impl Cuts {
     pub fn left_floats(self) -> usize {
         if self.packs_left { (self.block_rows * self.k).next_multiple_of(LINE) } else { 0 }
     }
-    /// Elements of the panels that a task makes.
-    pub fn panel_floats(self) -> usize {
+    /// Elements of a strip's panels that a task makes, if it makes them.
+    pub fn strip_floats(self) -> usize {
         let depth = if self.keeps { self.k } else { KC.min(self.k) };
-        if self.makes_panels { self.task_strips * nr(self.lanes) * depth } else { 0 }
+        if self.makes_panels { nr(self.lanes) * depth } else { 0 }
+    }
+    /// Elements of all of them: of each strip that is kept, or else that is met at once.
+    pub fn panel_floats(self) -> usize {
+        let strips = if self.keeps { self.task_strips } else { self.task_strips.min(self.strips_at_once) };
+        strips * self.strip_floats()
     }
     /// Elements of the left rows that a task packs.
     pub fn task_left_floats(self) -> usize {
-        if self.packs_by_task { self.task_rows * KC.min(self.k) } else { 0 }
+        if self.packs_by_task { (self.task_rows * KC.min(self.k)).next_multiple_of(LINE) } else { 0 }
     }
     /// Elements a task needs: a line that says whose panels these are, the left rows, the panels and sums.
     pub fn task_floats(self) -> usize {
-        LINE + (self.task_left_floats() + self.panel_floats() + self.task_strips * nr(self.lanes) * self.task_rows)
-            .next_multiple_of(LINE)
+        let sums = self.task_strips * nr(self.lanes) * self.task_rows;
+        LINE + (self.task_left_floats() + self.panel_floats() + sums).next_multiple_of(LINE)
     }
 }
 
@@ -221,5 +234,33 @@ impl Strips {
     /// Elements of a row over all strips, the padding of the last among them.
     pub fn padded(self) -> usize {
         self.columns.next_multiple_of(self.lanes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Threads are neither left idle for long nor given room without bound.
+    #[test]
+    fn far_rows_are_packed_by_tasks_that_end_together() {
+        for lanes in [8, 16] {
+            for (m, n, k) in [(260, 340, 580), (260, 500, 1100), (260, 101, 1061), (1900, 421, 1031), (4096, 4096, 4096)] {
+                for slots in [1, 2, 3, 7, 16, 64] {
+                    for (packs_left, makes_panels) in [(false, false), (false, true), (true, true)] {
+                        let cuts = Cuts::new(lanes, Size { m, n, k }, slots, packs_left, makes_panels);
+                        let strips = Strips::new(n, lanes).count();
+                        let tasks = strips.div_ceil(cuts.task_strips) * m.div_ceil(cuts.task_rows);
+                        let case = format!("{m} x {n} x {k}, {lanes} lanes, {slots} threads, {cuts:?}");
+                        // Other tests count on these.
+                        assert!(cuts.packs_by_task || slots > 2, "{case}");
+                        if cuts.packs_by_task {
+                            assert!(slots == 1 || 17 * tasks >= 16 * tasks.next_multiple_of(slots), "{tasks} tasks: {case}");
+                            assert!(cuts.task_floats() <= 10 << 20, "{case}");
+                        }
+                    }
+                }
+            }
+        }
     }
 }

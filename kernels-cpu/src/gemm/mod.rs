@@ -284,9 +284,12 @@ impl Block<'_> {
         pool.run_slots(slots, groups * row_cuts, &|task, slot| {
             let first = task % row_cuts * rows_per_task;
             let rows = first..(first + rows_per_task).min(self.rows.len());
-            // As equal as can be.
-            let [start, end, after] = [0, 1, 2].map(|of| strips * (task / row_cuts + of).min(groups) / groups);
-            let group = start..end;
+            // Large groups as equal as can be, small ones as full.
+            let cut = |group: usize| match self.cuts.packs_by_task {
+                true => strips * group.min(groups) / groups,
+                false => (group * strips_per_task).min(strips),
+            };
+            let group = cut(task / row_cuts)..cut(task / row_cuts + 1);
             // SAFETY: no two running tasks share a slot.
             let (kept, own) = unsafe { scratch.part(slot * floats, floats) }.split_at_mut(LINE);
             let done = self.multiply_few(right, group.clone(), own);
@@ -294,7 +297,7 @@ impl Block<'_> {
                 kept[0] = NOTHING_KEPT;
             }
             // The task that most likely comes next on this thread.
-            let next = if rows.end < self.rows.len() { group.clone() } else { group.end..after };
+            let next = if rows.end < self.rows.len() { group.clone() } else { group.end..cut(task / row_cuts + 2) };
             self.multiply_group(right, rows, done..group.end, next, &mut kept[0], own);
         });
     }
@@ -338,7 +341,7 @@ impl Block<'_> {
         let (lanes, depth, keeps) = (lanes(self.isa), self.size.k, self.cuts.keeps());
         let (packed, own) = own.split_at_mut(self.cuts.task_left_floats());
         let (room, sums) = own.split_at_mut(self.cuts.panel_floats());
-        let strip_floats = self.cuts.panel_floats() / self.cuts.task_strips;
+        let strip_floats = self.cuts.strip_floats();
         // Bits, of which nothing is computed.
         let these = group.start as u32;
         let made = keeps && kept.to_bits() == these;
@@ -350,8 +353,9 @@ impl Block<'_> {
             self.pack_rows(rows.clone(), k.clone(), packed);
             for first in group.clone().step_by(self.cuts.strips_at_once) {
                 let strips = first..(first + self.cuts.strips_at_once).min(group.end);
+                // Where kept panels begin.
                 let place =
-                    |at: usize, k: usize, width: usize| (at - group.start) * strip_floats + if keeps { k * width } else { 0 };
+                    |at: usize, k: usize, width: usize| if keeps { (at - group.start) * strip_floats + k * width } else { 0 };
                 let mut panels: [&[f32]; TASK_STRIPS] = [&[]; TASK_STRIPS];
                 let kept_from = room.as_ptr();
                 let mut left = &mut room[place(first, 0, 0)..];
@@ -369,7 +373,8 @@ impl Block<'_> {
                     (false, true) => (group.clone(), k.end),
                     (false, false) => (next.clone(), 0),
                 };
-                let coming_is_kept = self.cuts.packs_by_task && made && group.contains(&coming.start);
+                let all_made = made || strips.end == group.end && k.end == depth;
+                let coming_is_kept = keeps && self.cuts.packs_by_task && all_made && group.contains(&coming.start);
                 let mut ahead = [Ahead::NONE; TASK_STRIPS];
                 for (ahead, at) in ahead.iter_mut().zip(coming.take(self.cuts.strips_at_once)) {
                     let (strip, k) = (self.strip(at), begin..right.panel_end(begin, depth));
@@ -460,7 +465,7 @@ impl Block<'_> {
     }
 }
 
-/// Packs `rows` of a left factor as [`Block::packed`] has them for the panels of `right`.
+/// Packs `rows` of a left factor as [`LeftBlock::Packed`] has them for the panels of `right`.
 #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
 fn pack_block(
     pool: &Pool,
