@@ -71,8 +71,8 @@ const TASK_ROWS: usize = 256;
 /// Fewest rows of a task when rows are cut so that tasks may have TASK_STRIPS strips.
 const CUT_ROWS: usize = 64;
 
-/// Most strips of a task that packs no rows, and that a tile meets one after the other: each costs 96 KiB of panel and as much of sums, and saves reading the rows once. For few rows they are as
-/// many streams, which keep the memory busy.
+/// Most strips of a task that packs no rows, and most that a tile meets one after the other: each costs 96 KiB of panel and as much of
+/// sums, and saves reading the rows once. For few rows they are as many streams, which keep the memory busy.
 pub(crate) const TASK_STRIPS: usize = 4;
 
 simd_fn! {
