@@ -256,7 +256,9 @@ mod tests {
                         assert!(cuts.packs_by_task || slots > 2, "{case}");
                         if cuts.packs_by_task {
                             assert!(slots == 1 || 17 * tasks >= 16 * tasks.next_multiple_of(slots), "{tasks} tasks: {case}");
-                            assert!(cuts.task_floats() <= 10 << 20, "{case}");
+                            let kept_bytes = (KEPT_BY_ALL / slots).clamp(KEPT_BY_ONE.0, KEPT_BY_ONE.1);
+                            assert!(!cuts.keeps || 4 * cuts.panel_floats() <= kept_bytes, "{case}");
+                            assert!(4 * (cuts.task_floats() - cuts.panel_floats()) <= 2 << 20, "{case}");
                         }
                     }
                 }
