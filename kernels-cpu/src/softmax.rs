@@ -2,7 +2,9 @@
 
 use crate::CpuBackend;
 use crate::dtypes::{floats, with_float};
-use crate::simd::{Float, Isa, Simd, Span, Stores, fold, head, map, math, prefetch_slice, simd_fn, spans_from, sum_of_four};
+use crate::simd::{
+    Float, Isa, Simd, Span, Stores, fold, head, map, math, prefetch, prefetch_slice, simd_fn, spans, spans_from, sum_of_four,
+};
 use crate::strided::{InRows, OutRows, each_row, each_task_of_rows, rows_of_task};
 use crate::threads::{Parts, SERIAL_WORK};
 use kernels::ops::Softmax;
@@ -12,8 +14,9 @@ use std::ops::Range;
 /// Elements of a row that are passed twice while they are in the first-level cache.
 const BLOCK: usize = 1024;
 
-/// Most blocks of a row whose exponentials are kept until its sum is known: those of two rows have 512 KiB, which L2 has room for.
-const BLOCKS: usize = 64;
+/// Most blocks of a row whose exponentials are kept until its sum is known. They are in the second-level cache, or in the third, which
+/// costs less than to compute them again; vocabularies have up to 262,144 entries.
+const BLOCKS: usize = 256;
 
 /// Largest scale·x. NaN is left out.
 #[inline(always)]
@@ -43,7 +46,7 @@ pub(crate) fn max_and_sum<S: Simd, T: Float>(s: S, x: &[T], scale: f32) -> (f32,
             sum *= if index == 0 { 0.0 } else { exp_one(s, max - higher) };
             max = higher;
         }
-        prefetch_slice(&x[((index + 1) * BLOCK).min(x.len())..]);
+        prefetch_slice(s, &x[((index + 1) * BLOCK).min(x.len())..]);
         let (scale, shift) = (s.splat(scale), s.splat(-shift(max)));
         let exps = fold(
             s,
@@ -71,8 +74,8 @@ fn shift(max: f32) -> f32 {
     if max == f32::NEG_INFINITY { 0.0 } else { max }
 }
 
-/// Blocks in work at the same time, so that memory is read and written while exponentials are computed: `exps` become
-/// exp(x − shift), exponentials that are `done` are scaled and written to `out`, the largest of `ahead` is found.
+/// Three blocks in work at the same time, so that memory is read and written while exponentials are computed: those in `exps`, of the
+/// row before, are scaled and written to `out`; exp(x − shift) takes their place; the largest of `ahead` is found.
 struct Pass<'a, S: Simd, T> {
     s: S,
     stores: Stores,
@@ -82,7 +85,6 @@ struct Pass<'a, S: Simd, T> {
     sums: [S::V; 4],
     ahead: &'a [T],
     highest: [S::V; 4],
-    done: &'a [f32],
     factor: S::V,
     out: &'a mut [T],
     head: usize,
@@ -98,17 +100,6 @@ impl<S: Simd, T: Float> Pass<'_, S, T> {
         }
         let exps = math::exp_of_negatives(s, exps);
         // Loops of few instructions, which are unrolled, so that sums stay in registers.
-        for k in 0..N {
-            spans[k].store(s, self.exps, exps[k]);
-            self.sums[k] = spans[k].select(s, self.sums[k] + exps[k], self.sums[k]);
-        }
-        if !self.ahead.is_empty() {
-            for k in 0..N {
-                spans[k].prefetch_after(self.ahead);
-                let next = s.max(spans[k].load(s, self.ahead), self.highest[k]);
-                self.highest[k] = spans[k].select(s, next, self.highest[k]);
-            }
-        }
         if !self.out.is_empty() {
             for k in 0..N {
                 if let Some(span) = spans[k].later(self.head) {
@@ -116,19 +107,23 @@ impl<S: Simd, T: Float> Pass<'_, S, T> {
                 }
             }
         }
+        for k in 0..N {
+            spans[k].store(s, self.exps, exps[k]);
+            self.sums[k] = spans[k].select(s, self.sums[k] + exps[k], self.sums[k]);
+        }
+        if !self.ahead.is_empty() {
+            for k in 0..N {
+                spans[k].prefetch_after(s, self.ahead);
+                let next = s.max(spans[k].load(s, self.ahead), self.highest[k]);
+                self.highest[k] = spans[k].select(s, next, self.highest[k]);
+            }
+        }
     }
 
     #[inline(always)]
     fn write(&mut self, span: Span) {
-        span.write(self.s, self.stores, self.out, span.load(self.s, self.done) * self.factor);
+        span.write(self.s, self.stores, self.out, span.load(self.s, self.exps) * self.factor);
     }
-}
-
-/// A block whose exponentials are to be scaled and written.
-struct Done<'a, T> {
-    exps: &'a [f32],
-    factor: f32,
-    out: &'a mut [T],
 }
 
 simd_fn! {
@@ -149,16 +144,15 @@ simd_fn! {
         let (factor, shift) = (s.splat(reciprocal(sum)), s.splat(shift(max)));
         map(s, stores, [x], out, #[inline(always)] |[x]| math::exp(s, x - shift) * factor);
     }
-    /// See [`Pass`]. Gives the sum of `exps`, and the largest of `ahead`.
-    fn pass[T: Float](s, stores: Stores, x: &[T], shift: f32, exps: &mut [f32], done: Done<'_, T>, ahead: &[T]) -> (f32, f32) {
-        let Done { exps: done, factor, out } = done;
+    /// Writes factor·exps.
+    fn write[T: Float](s, stores: Stores, exps: &[f32], factor: f32, out: &mut [T]) {
         let factor = s.splat(factor);
-        // What has another length is passed alone: what is written after the last block, and the first block after a shorter last.
-        let (writes, reads) = (out.len() == x.len(), ahead.len() == x.len());
-        if !writes {
-            map(s, stores, [done], &mut *out, #[inline(always)] |[exp]| exp * factor);
-        }
-        let out = if writes { out } else { &mut [] };
+        map(s, stores, [exps], out, #[inline(always)] |[exp]| exp * factor);
+    }
+    /// See [`Pass`]; there may be no `out`. Gives the sum of the new exponentials, and the largest of `ahead`.
+    fn pass[T: Float](s, stores: Stores, x: &[T], shift: f32, exps: &mut [f32], factor: f32, out: &mut [T], ahead: &[T]) -> (f32, f32) {
+        // What has another length is passed alone: the first block after a shorter last one.
+        let reads = ahead.len() == x.len();
         let mut pass = Pass {
             s,
             stores,
@@ -168,15 +162,18 @@ simd_fn! {
             sums: [s.zero(); 4],
             ahead: if reads { ahead } else { &[] },
             highest: [s.splat(f32::NEG_INFINITY); 4],
-            done,
-            factor,
+            factor: s.splat(factor),
             head: head(s, stores, out),
             out,
         };
         // The vectors at its ends are written through the caches: stores behind them would wait.
         if pass.head > 0 {
-            prefetch_slice(&pass.out[..1]);
-            prefetch_slice(&pass.out[pass.out.len() - 1..]);
+            prefetch(pass.out.as_ptr());
+            prefetch(pass.out.as_ptr().wrapping_add(pass.out.len() - 1));
+            // Also read before they are overwritten: what whole vectors from the head on leave.
+            let len = pass.out.len();
+            pass.write(Span::first(pass.head, len));
+            spans_from(s, len - (len - pass.head) % S::LANES, len, #[inline(always)] |span| pass.write(span));
         }
         let mut at = 0;
         while let Some(spans) = Span::whole::<S, 4>(s, at, x.len()) {
@@ -184,15 +181,12 @@ simd_fn! {
             at += 4 * S::LANES;
         }
         spans_from(s, at, x.len(), #[inline(always)] |span| pass.step([span]));
-        if pass.head > 0 {
-            // What whole vectors from the head on leave.
-            let len = pass.out.len();
-            pass.write(Span::first(pass.head, len));
-            spans_from(s, len - (len - pass.head) % S::LANES, len, #[inline(always)] |span| pass.write(span));
-        }
         let highest = match reads {
             true => s.reduce_max(s.max(s.max(pass.highest[0], pass.highest[1]), s.max(pass.highest[2], pass.highest[3]))),
-            false => largest(s, ahead, 1.0),
+            false => {
+                spans(s, ahead.len(), #[inline(always)] |span| span.prefetch_after(s, ahead));
+                largest(s, ahead, 1.0)
+            }
         };
         (sum_of_four(s, pass.sums), highest)
     }
@@ -204,77 +198,77 @@ fn reciprocal(sum: f32) -> f32 {
     if sum == 0.0 { 0.0 } else { 1.0 / sum }
 }
 
-/// A row in work. The exponentials of a block count from the largest element up to its end.
-struct Row<'a, T> {
-    /// Those largest elements, then the exponentials.
-    room: &'a mut [f32],
+/// Elements of a block of a row.
+fn block(index: usize, width: usize) -> Range<usize> {
+    index * BLOCK..((index + 1) * BLOCK).min(width)
+}
+
+/// Room for the exponentials of a row, in whole lines. Those of a block count from the largest element up to its end; these largest
+/// elements come first.
+fn room_of(width: usize) -> usize {
+    BLOCKS + width.next_multiple_of(16)
+}
+
+/// A row whose exponentials are in room, and how they become probabilities.
+struct Done<'a, T> {
     max: f32,
-    sum: f32,
+    reciprocal: f32,
     out: &'a mut [T],
 }
 
-impl<T: Float> Row<'_, T> {
-    /// Room for a row: whole lines.
-    fn room(width: usize) -> usize {
-        BLOCKS + width.next_multiple_of(16)
-    }
-
-    /// Elements of a block.
-    fn block(index: usize, width: usize) -> Range<usize> {
-        index * BLOCK..((index + 1) * BLOCK).min(width)
-    }
-
-    /// A block of a row whose sum is known.
-    fn done(&mut self, isa: Isa, index: usize) -> Done<'_, T> {
-        let block = Self::block(index, self.out.len());
-        let (here, max) = (self.room[index], self.max);
+impl<T> Done<'_, T> {
+    /// Factor of a block whose exponentials count from `max`, and where its probabilities are written.
+    fn block(&mut self, isa: Isa, index: usize, max: f32) -> (f32, &mut [T]) {
         // Equal ones may be −∞.
-        let factor = if here == max { 1.0 } else { exp_of(isa, here - max) } * reciprocal(self.sum);
-        Done { exps: &self.room[BLOCKS..][block.clone()], factor, out: &mut self.out[block] }
+        let factor = if max == self.max { 1.0 } else { exp_of(isa, max - self.max) };
+        let width = self.out.len();
+        (factor * self.reciprocal, &mut self.out[block(index, width)])
     }
 }
 
-/// Softmax of rows of at most [`BLOCKS`] blocks, in `room` for two of them.
+/// Softmax of rows of at most [`BLOCKS`] blocks, in `room` for one of them.
 fn softmax_rows<'r, T: Float>(isa: Isa, stores: Stores, room: &mut [f32], rows: impl Iterator<Item = (&'r [T], &'r mut [T])>) {
     let mut rows = rows.peekable();
     let Some((x, _)) = rows.peek() else { return };
-    let (width, first_block) = (x.len(), Row::<T>::block(0, x.len()));
-    let mut highest = largest_of(isa, &x[first_block.clone()]);
-    let (mut room, mut other) = room.split_at_mut(Row::<T>::room(width));
-    let mut done: Option<Row<'_, T>> = None;
+    let width = x.len();
+    let (maxima, exps) = room.split_at_mut(BLOCKS);
+    let mut highest = largest_of(isa, &x[block(0, width)]);
+    let mut done: Option<Done<'_, T>> = None;
     while let Some((x, out)) = rows.next() {
-        let mut row = Row { room, max: f32::NEG_INFINITY, sum: 0.0, out };
+        let (mut max, mut sum) = (f32::NEG_INFINITY, 0.0);
         for index in 0..width.div_ceil(BLOCK) {
-            let block = Row::<T>::block(index, width);
-            if highest > row.max {
+            let here = block(index, width);
+            if highest > max {
                 // What has been summed up so far refers to the former maximum.
-                row.sum *= if index == 0 { 0.0 } else { exp_of(isa, row.max - highest) };
-                row.max = highest;
+                sum *= if index == 0 { 0.0 } else { exp_of(isa, max - highest) };
+                max = highest;
             }
-            let ahead = match block.end < width {
-                true => &x[Row::<T>::block(index + 1, width)],
-                false => rows.peek().map_or(&[][..], |(x, _)| &x[first_block.clone()]),
+            let ahead = match here.end < width {
+                true => &x[block(index + 1, width)],
+                false => rows.peek().map_or(&[][..], |(x, _)| &x[block(0, width)]),
             };
-            let (maxima, exps) = row.room.split_at_mut(BLOCKS);
-            maxima[index] = row.max;
-            let former = match &mut done {
-                Some(row) => row.done(isa, index),
-                None => Done { exps: &[], factor: 0.0, out: &mut [] },
+            let (factor, former) = match &mut done {
+                Some(row) => row.block(isa, index, maxima[index]),
+                None => (0.0, &mut [][..]),
             };
-            let (sum, next) = pass(isa, stores, &x[block.clone()], shift(row.max), &mut exps[block], former, ahead);
-            row.sum += sum;
+            maxima[index] = max;
+            let (of_block, next) = pass(isa, stores, &x[here.clone()], shift(max), &mut exps[here], factor, former, ahead);
+            sum += of_block;
             highest = next;
         }
-        if row.sum.is_nan() {
+        let mut reciprocal = reciprocal(sum);
+        if sum.is_nan() {
             // One NaN for all, whichever of two a product would keep.
-            row.sum = f32::NAN;
-            row.room[BLOCKS..].fill(0.0);
+            reciprocal = f32::NAN;
+            maxima.fill(max);
+            exps[..width].fill(0.0);
         }
-        room = done.replace(row).map_or_else(|| std::mem::take(&mut other), |row| row.room);
+        done = Some(Done { max, reciprocal, out });
     }
     let Some(mut row) = done else { return };
     for index in 0..width.div_ceil(BLOCK) {
-        pass::<T>(isa, stores, &[], 0.0, &mut [], row.done(isa, index), &[]);
+        let (factor, out) = row.block(isa, index, maxima[index]);
+        write(isa, stores, &exps[block(index, width)], factor, out);
     }
 }
 
@@ -298,7 +292,7 @@ impl Launch<Softmax<'_>> for CpuBackend {
             }
             let rows_of_task = rows_of_task(rows, weight);
             let alone = rows <= rows_of_task || numel.saturating_mul(4) < SERIAL_WORK;
-            let (slots, each) = (if alone { 1 } else { self.pool.threads() }, 2 * Row::<T>::room(width));
+            let (slots, each) = (if alone { 1 } else { self.pool.threads() }, room_of(width));
             let mut scratch = self.heap.scratch(slots * each * size_of::<f32>())?;
             let rooms = Parts::new(scratch.as_mut_slice::<f32>());
             each_task_of_rows(&self.pool, slots, rows_of_task, &x, out, |rows, slot| {
@@ -320,7 +314,7 @@ mod tests {
     /// Rows of `width` elements `stride` apart, in work at once.
     fn run<T: Float>(isa: Isa, stores: Stores, x: &[T], width: usize, stride: usize) -> Vec<T> {
         let mut out = vec![T::from_f32(7.0); x.len() + 1];
-        let mut room = vec![f32::NAN; 2 * Row::<T>::room(width)];
+        let mut room = vec![f32::NAN; room_of(width)];
         softmax_rows(
             isa,
             stores,
@@ -413,7 +407,7 @@ mod tests {
     /// Through the front door: rows of a matrix whose rows are further apart, for any number of threads.
     #[test]
     fn threads_give_the_same_bits() {
-        for (rows, width) in [(300, 1030), (5, 3000), (70_000, 3), (1, BLOCKS * BLOCK), (2, BLOCKS * BLOCK + 1), (3, 70_000)] {
+        for (rows, width) in [(300, 1030), (5, 3000), (70_000, 3), (1, BLOCKS * BLOCK), (2, BLOCKS * BLOCK + 1), (3, 300_000)] {
             let x = noise(rows, width);
             let mut first = None;
             for threads in [1, 2, 3, 7] {

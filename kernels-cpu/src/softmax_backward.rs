@@ -17,8 +17,8 @@ simd_fn! {
             #[inline(always)]
             |span| {
                 // The next row: this pass reads caches alone, and memory would idle.
-                span.prefetch_after(y);
-                span.prefetch_after(dout);
+                span.prefetch_after(s, y);
+                span.prefetch_after(s, dout);
                 span.write(s, stores, dx, span.load(s, y) * (span.load(s, dout) - dot));
             },
         );

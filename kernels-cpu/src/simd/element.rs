@@ -275,9 +275,10 @@ impl Span {
     }
 
     /// Asks for these elements of the slice that begins where `before` ends, whether there is one or not: of the next row, mostly.
+    /// In L2: few lines can be on their way to L1 at a time, and whatever L2 has would wait behind those from memory.
     #[inline(always)]
-    pub fn prefetch_after<T>(self, before: &[T]) {
-        super::prefetch(before.as_ptr().wrapping_add(before.len() + self.at));
+    pub fn prefetch_after<S: Simd, T>(self, s: S, before: &[T]) {
+        s.prefetch_l2(before.as_ptr().wrapping_add(before.len() + self.at));
     }
 
     /// Writes these elements.
@@ -427,10 +428,10 @@ pub(crate) fn sum_of_four<S: Simd>(s: S, chains: [S::V; 4]) -> f32 {
     s.reduce_add((chains[0] + chains[1]) + (chains[2] + chains[3]))
 }
 
-/// Tells the processor that a slice is about to be read: its first 4 KiB; beyond, it sees by itself.
+/// Asks for the first 4 KiB of a slice, in L2; beyond, the processor sees by itself that it is read.
 #[inline(always)]
-pub(crate) fn prefetch_slice<T>(slice: &[T]) {
+pub(crate) fn prefetch_slice<S: Simd, T>(s: S, slice: &[T]) {
     for line in (0..size_of_val(slice).min(4096)).step_by(64) {
-        super::prefetch(slice.as_ptr().wrapping_byte_add(line));
+        s.prefetch_l2(slice.as_ptr().wrapping_byte_add(line));
     }
 }
