@@ -427,11 +427,3 @@ pub(crate) fn fold<S: Simd, T: Float, const N: usize>(
 pub(crate) fn sum_of_four<S: Simd>(s: S, chains: [S::V; 4]) -> f32 {
     s.reduce_add((chains[0] + chains[1]) + (chains[2] + chains[3]))
 }
-
-/// Asks for the first 4 KiB of a slice, in L2; beyond, the processor sees by itself that it is read.
-#[inline(always)]
-pub(crate) fn prefetch_slice<S: Simd, T>(s: S, slice: &[T]) {
-    for line in (0..size_of_val(slice).min(4096)).step_by(64) {
-        s.prefetch_l2(slice.as_ptr().wrapping_byte_add(line));
-    }
-}

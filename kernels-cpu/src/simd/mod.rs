@@ -22,9 +22,7 @@ mod avx512;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
-pub(crate) use element::{
-    Float, Span, Stores, fold, head, load, map, prefetch_slice, spans, spans_from, spans_in_four, store, sum_of_four,
-};
+pub(crate) use element::{Float, Span, Stores, fold, head, load, map, spans, spans_from, spans_in_four, store, sum_of_four};
 pub(crate) use pairs::{Bf16Pairs, Products, products_fn};
 pub use scalar::Scalar;
 
