@@ -30,7 +30,7 @@ simd_fn! {
             out.len(),
             #[inline(always)]
             |span| {
-                span.prefetch_after(s, x); // the next row: this pass reads caches alone, and memory would idle
+                span.prefetch_beyond(s, x, x.len()); // the next row: this pass reads caches alone, and memory would idle
                 let hat = (span.load(s, x) - center) * factor;
                 span.write(s, stores, out, s.fma(hat, span.load(s, weight), span.load(s, bias)));
             },

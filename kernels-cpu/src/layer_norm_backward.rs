@@ -48,8 +48,8 @@ simd_fn! {
             #[inline(always)]
             |span| {
                 // The next row: this pass reads caches alone, and memory would idle.
-                span.prefetch_after(s, x);
-                span.prefetch_after(s, dout);
+                span.prefetch_beyond(s, x, x.len());
+                span.prefetch_beyond(s, dout, dout.len());
                 let hat = (span.load(s, x) - center) * factor;
                 let d = span.load(s, dout);
                 let g = d * span.load(s, weight);

@@ -18,7 +18,7 @@ simd_fn! {
             out.len(),
             #[inline(always)]
             |span| {
-                span.prefetch_after(s, x); // the next row: this pass reads caches alone, and memory would idle
+                span.prefetch_beyond(s, x, x.len()); // the next row: this pass reads caches alone, and memory would idle
                 span.write(s, stores, out, span.load(s, x) * factor * span.load(s, weight));
             },
         );

@@ -31,8 +31,8 @@ simd_fn! {
             #[inline(always)]
             |span| {
                 // The next row: this pass reads caches alone, and memory would idle.
-                span.prefetch_after(s, x);
-                span.prefetch_after(s, dout);
+                span.prefetch_beyond(s, x, x.len());
+                span.prefetch_beyond(s, dout, dout.len());
                 let hat = span.load(s, x) * factor;
                 let d = span.load(s, dout);
                 span.write(s, stores, dx, factor * s.fma(hat, dot, d * span.load(s, weight)));

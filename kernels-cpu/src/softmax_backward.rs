@@ -17,8 +17,8 @@ simd_fn! {
             #[inline(always)]
             |span| {
                 // The next row: this pass reads caches alone, and memory would idle.
-                span.prefetch_after(s, y);
-                span.prefetch_after(s, dout);
+                span.prefetch_beyond(s, y, y.len());
+                span.prefetch_beyond(s, dout, dout.len());
                 span.write(s, stores, dx, span.load(s, y) * (span.load(s, dout) - dot));
             },
         );

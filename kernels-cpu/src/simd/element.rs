@@ -274,11 +274,11 @@ impl Span {
         (by <= self.len - self.at - self.count).then_some(Span { at: self.at + by, ..self })
     }
 
-    /// Asks for these elements of the slice that begins where `before` ends, whether there is one or not: of the next row, mostly.
-    /// In L2: few lines can be on their way to L1 at a time, and whatever L2 has would wait behind those from memory.
+    /// Asks for what lies `distance` elements beyond these, of the row or of a later one, whether there is something or not. In L2: few
+    /// lines can be on their way to L1 at a time, and whatever L2 has would wait behind those from memory.
     #[inline(always)]
-    pub fn prefetch_after<S: Simd, T>(self, s: S, before: &[T]) {
-        s.prefetch_l2(before.as_ptr().wrapping_add(before.len() + self.at));
+    pub fn prefetch_beyond<S: Simd, T>(self, s: S, row: &[T], distance: usize) {
+        s.prefetch_l2(row.as_ptr().wrapping_add(self.at).wrapping_add(distance));
     }
 
     /// Writes these elements.
