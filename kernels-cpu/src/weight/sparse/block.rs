@@ -12,7 +12,7 @@ use crate::gemm::blocking::lanes;
 use crate::gemm::pack::Strided;
 use crate::gemm::{Epilogue, Size};
 use crate::memory::CpuStorage;
-use crate::simd::{Float, Simd, simd_fn};
+use crate::simd::{Float, Isa, Simd, simd_fn};
 use crate::threads::Parts;
 use kernels::weight::Sparse;
 use kernels::{DType, Result};
@@ -27,6 +27,13 @@ const TASK_STRIPS: usize = 4;
 /// Most vectors of tokens of a panel, and the most bytes it may have if it is wider than one vector.
 const MAX_VECTORS: usize = 3;
 const PANEL_BYTES: usize = 1 << 20;
+
+/// Stretches of work per thread, each of tasks that follow each other through the panels. A thread packs the panels it meets by
+/// itself: what another core packed comes from that core's caches, slowly where the two share none. So a panel is packed several
+/// times; where that would be more than `MAX_PACKS` in the mean, since threads are many, all pack one panel after the other together.
+const STRETCHES: usize = 4;
+const MAX_PACKS: usize = 3;
+const NO_PANEL: u32 = u32::MAX;
 
 /// Strips of a packed weight.
 pub(crate) struct Blocks {
@@ -106,30 +113,71 @@ impl Blocks {
         let (lanes, slots) = (lanes(cpu.isa), slots(cpu, m, self.stored));
         let vectors = (PANEL_BYTES / (4 * lanes * k.max(1))).clamp(1, MAX_VECTORS).min(m.div_ceil(lanes));
         let (band, task_outputs) = (vectors * lanes, TASK_STRIPS * lanes);
-        let (task_sums, room) = (band * task_outputs, widened_floats(self.dtype, self.longest * lanes));
-        let task_floats = task_sums + lanes * task_outputs + room;
-        let mut scratch = cpu.heap.scratch(4 * (k * band + slots * task_floats))?;
-        let (panel, rest) = scratch.as_mut_slice::<f32>().split_at_mut(k * band);
-        for start in (0..m).step_by(band) {
-            let rows = start..(start + band).min(m);
-            let vectors = rows.len().div_ceil(lanes);
-            let width = vectors * lanes;
-            pack_band(cpu, slots, left, rows.clone(), k, width, panel);
-            let (panel, rest) = (&panel[..k * width], Parts::new(rest));
-            cpu.pool.run_slots(slots, n.div_ceil(task_outputs), &|task, slot| {
-                let outputs = task * task_outputs..((task + 1) * task_outputs).min(n);
-                // SAFETY: no two running tasks share a slot.
-                let own = unsafe { rest.part(slot * task_floats, task_floats) };
-                let (across, own) = own.split_at_mut(task_sums);
-                let (sums, room) = own.split_at_mut(lanes * task_outputs);
-                for (place, first) in outputs.clone().step_by(lanes).enumerate() {
-                    let across = &mut across[place * lanes * width..];
-                    with_type!(self.dtype, T => sum_many(cpu.isa, self, self.values.as_slice::<T>(), first / lanes, panel, vectors, across, room));
-                }
-                finish(cpu.isa, epilogue, across, width, rows.clone(), outputs, sums);
-            });
+        let (bands, tasks) = (m.div_ceil(band), n.div_ceil(task_outputs));
+        let rows = |index: usize| index * band..((index + 1) * band).min(m);
+        let outputs = |task: usize| task * task_outputs..((task + 1) * task_outputs).min(n);
+        let room = band * task_outputs + lanes * task_outputs + widened_floats(self.dtype, self.longest * lanes);
+        let panel = k * band;
+        if (bands + STRETCHES * slots).min(bands * slots) > MAX_PACKS * bands {
+            let mut scratch = cpu.heap.scratch(4 * (panel + slots * room))?;
+            let (panel, rooms) = scratch.as_mut_slice::<f32>().split_at_mut(panel);
+            for index in 0..bands {
+                let width = rows(index).len().next_multiple_of(lanes);
+                pack_band(cpu, slots, left, rows(index), k, width, panel);
+                let (panel, rooms) = (&panel[..k * width], Parts::new(rooms));
+                cpu.pool.run_slots(slots, tasks, &|task, slot| {
+                    // SAFETY: no two running tasks share a slot.
+                    let room = unsafe { rooms.part(slot * room, room) };
+                    self.task(cpu.isa, panel, rows(index), outputs(task), room, epilogue);
+                });
+            }
+            return Ok(());
         }
+        // The last element of a thread's room says which panel it has, as bits.
+        let (all, each) = (bands * tasks, (panel + room + 1).next_multiple_of(lanes));
+        let stretches = (STRETCHES * slots).min(all);
+        let mut scratch = cpu.heap.scratch(4 * slots * each)?;
+        let rooms = scratch.as_mut_slice::<f32>();
+        rooms.chunks_exact_mut(each).for_each(|room| room[each - 1] = f32::from_bits(NO_PANEL));
+        let rooms = Parts::new(rooms);
+        cpu.pool.run_slots(slots, stretches, &|stretch, slot| {
+            // SAFETY: no two running tasks share a slot.
+            let own = unsafe { rooms.part(slot * each, each) };
+            let (own, packed) = own.split_at_mut(each - 1);
+            let (panel, room) = own.split_at_mut(panel);
+            for at in all * stretch / stretches..all * (stretch + 1) / stretches {
+                let (index, task) = (at / tasks, at % tasks);
+                let width = rows(index).len().next_multiple_of(lanes);
+                if packed[0].to_bits() != index as u32 {
+                    packed[0] = f32::from_bits(index as u32);
+                    pack_panel(cpu.isa, left, rows(index), 0..k, width, panel);
+                }
+                self.task(cpu.isa, &panel[..k * width], rows(index), outputs(task), room, epilogue);
+            }
+        });
         Ok(())
+    }
+
+    /// Multiplies the strips of `outputs` with the panel of `rows`. `room` is for sums, and for values in f32.
+    fn task(
+        &self,
+        isa: Isa,
+        panel: &[f32],
+        rows: Range<usize>,
+        outputs: Range<usize>,
+        room: &mut [f32],
+        epilogue: &dyn Epilogue,
+    ) {
+        let lanes = lanes(isa);
+        let (vectors, task_outputs) = (rows.len().div_ceil(lanes), TASK_STRIPS * lanes);
+        let width = vectors * lanes;
+        let (across, room) = room.split_at_mut(width * task_outputs);
+        let (sums, room) = room.split_at_mut(lanes * task_outputs);
+        for (place, first) in outputs.clone().step_by(lanes).enumerate() {
+            let across = &mut across[place * lanes * width..];
+            with_type!(self.dtype, T => sum_many(isa, self, self.values.as_slice::<T>(), first / lanes, panel, vectors, across, room));
+        }
+        finish(isa, epilogue, across, width, rows, outputs, sums);
     }
 }
 
