@@ -174,10 +174,10 @@ simd_fn! {
             head: head(s, stores, out),
             out,
         };
-        // What is written through the caches is asked for before, or the stores behind it would wait: the end of the next block (where
-        // it begins, this one ends).
+        // The vectors at its ends are written through the caches: stores behind them would wait.
         if pass.head > 0 {
-            prefetch(pass.out.as_ptr().wrapping_add(2 * pass.out.len()));
+            prefetch(pass.out.as_ptr());
+            prefetch(pass.out.as_ptr().wrapping_add(pass.out.len() - 1));
             // Read before they are overwritten: what whole vectors from the head on leave.
             let len = pass.out.len();
             pass.write(Span::first(pass.head, len));
