@@ -1,11 +1,10 @@
 //! Tokens in lanes: x as tiles of columns that fit into L1, and two outputs abreast, which hide the latency of each other's
 //! multiply-adds. Per stored value one broadcast and a load per vector of tokens.
 
+use super::bands::Band;
 use super::panel::pack_panel;
-use crate::CpuBackend;
 use crate::gemm::pack::Strided;
-use crate::simd::{Float, Simd};
-use crate::threads::Parts;
+use crate::simd::{Float, Isa, Simd};
 use std::ops::Range;
 
 /// Columns of a tile, so that a column within it is a byte.
@@ -14,25 +13,12 @@ pub(super) const TILE: usize = 128;
 /// Most vectors of tokens of a panel.
 pub(super) const MAX_VECTORS: usize = 4;
 
-/// panel [tiles, TILE and one, width] = x with the tokens side by side. Row TILE of each tile and what lies beyond K is 0.
-pub(super) fn pack_tiles<X: Float>(
-    cpu: &CpuBackend,
-    slots: usize,
-    x: Strided<X>,
-    rows: Range<usize>,
-    k: usize,
-    width: usize,
-    panel: &mut [f32],
-) {
-    let tile_floats = (TILE + 1) * width;
-    let panel = Parts::new(panel);
-    cpu.pool.run_slots(slots, k.div_ceil(TILE), &|tile, _| {
-        // SAFETY: tiles do not meet.
-        let to = unsafe { panel.part(tile * tile_floats, tile_floats) };
-        let depth = tile * TILE..((tile + 1) * TILE).min(k);
-        pack_panel(cpu.isa, x, rows.clone(), depth.clone(), width, to);
-        to[depth.len() * width..].fill(0.0);
-    });
+/// to [TILE and one, width] = the columns `depth` of x, a tile or what there is, with the tokens side by side. What lies beyond them,
+/// row TILE at least, is 0.
+pub(super) fn pack_tile<X: Float>(isa: Isa, x: Strided<X>, band: &Band, depth: Range<usize>, to: &mut [f32]) {
+    let beyond = depth.len() * band.width;
+    pack_panel(isa, x, band.rows.clone(), depth, band.width, to);
+    to[beyond..].fill(0.0);
 }
 
 /// Stored values of two outputs within a tile: entry e of output i at `columns[e · LANES + i]` and `values[e · LANES + i]`.

@@ -5,6 +5,7 @@
 //! in a panel [K, tokens] that stays in L2. A tile of LANES/2 outputs × 3 vectors of tokens has 24 sums in registers, and per
 //! stored column 3 loads of tokens and LANES/2 broadcasts of weights for 24 multiply-adds: the multipliers bind, not the loads.
 
+use super::bands::{Band, Bands};
 use super::panel::{finish, pack_panel, widen_row};
 use super::{Value, filled, slots, widen_in, widened_floats, with_type};
 use crate::CpuBackend;
@@ -28,12 +29,8 @@ const TASK_STRIPS: usize = 4;
 const MAX_VECTORS: usize = 3;
 const PANEL_BYTES: usize = 1 << 20;
 
-/// Stretches of work per thread, each of tasks that follow each other through the panels. A thread packs the panels it meets by
-/// itself: what another core packed comes from that core's caches, slowly where the two share none. So a panel is packed several
-/// times; where that would be more than `MAX_PACKS` in the mean, since threads are many, all pack one panel after the other together.
-const STRETCHES: usize = 4;
-const MAX_PACKS: usize = 3;
-const NO_PANEL: u32 = u32::MAX;
+/// Columns of x packed at a time.
+const PACK_COLUMNS: usize = 256;
 
 /// Strips of a packed weight.
 pub(crate) struct Blocks {
@@ -112,95 +109,32 @@ impl Blocks {
         let Size { m, n, k } = size;
         let (lanes, slots) = (lanes(cpu.isa), slots(cpu, m, self.stored));
         let vectors = (PANEL_BYTES / (4 * lanes * k.max(1))).clamp(1, MAX_VECTORS).min(m.div_ceil(lanes));
-        let (band, task_outputs) = (vectors * lanes, TASK_STRIPS * lanes);
-        let (bands, tasks) = (m.div_ceil(band), n.div_ceil(task_outputs));
-        let rows = |index: usize| index * band..((index + 1) * band).min(m);
-        let outputs = |task: usize| task * task_outputs..((task + 1) * task_outputs).min(n);
-        let room = band * task_outputs + lanes * task_outputs + widened_floats(self.dtype, self.longest * lanes);
-        let panel = k * band;
-        if (bands + STRETCHES * slots).min(bands * slots) > MAX_PACKS * bands {
-            let mut scratch = cpu.heap.scratch(4 * (panel + slots * room))?;
-            let (panel, rooms) = scratch.as_mut_slice::<f32>().split_at_mut(panel);
-            for index in 0..bands {
-                let width = rows(index).len().next_multiple_of(lanes);
-                pack_band(cpu, slots, left, rows(index), k, width, panel);
-                let (panel, rooms) = (&panel[..k * width], Parts::new(rooms));
-                cpu.pool.run_slots(slots, tasks, &|task, slot| {
-                    // SAFETY: no two running tasks share a slot.
-                    let room = unsafe { rooms.part(slot * room, room) };
-                    self.task(cpu.isa, panel, rows(index), outputs(task), room, epilogue);
-                });
-            }
-            return Ok(());
-        }
-        // The last element of a thread's room says which panel it has, as bits.
-        let (all, each) = (bands * tasks, (panel + room + 1).next_multiple_of(lanes));
-        let stretches = (STRETCHES * slots).min(all);
-        let mut scratch = cpu.heap.scratch(4 * slots * each)?;
-        let rooms = scratch.as_mut_slice::<f32>();
-        rooms.chunks_exact_mut(each).for_each(|room| room[each - 1] = f32::from_bits(NO_PANEL));
-        let rooms = Parts::new(rooms);
-        cpu.pool.run_slots(slots, stretches, &|stretch, slot| {
-            // SAFETY: no two running tasks share a slot.
-            let own = unsafe { rooms.part(slot * each, each) };
-            let (own, packed) = own.split_at_mut(each - 1);
-            let (panel, room) = own.split_at_mut(panel);
-            for at in all * stretch / stretches..all * (stretch + 1) / stretches {
-                let (index, task) = (at / tasks, at % tasks);
-                let width = rows(index).len().next_multiple_of(lanes);
-                if packed[0].to_bits() != index as u32 {
-                    packed[0] = f32::from_bits(index as u32);
-                    pack_panel(cpu.isa, left, rows(index), 0..k, width, panel);
-                }
-                self.task(cpu.isa, &panel[..k * width], rows(index), outputs(task), room, epilogue);
-            }
-        });
-        Ok(())
+        let (height, task_outputs) = (vectors * lanes, TASK_STRIPS * lanes);
+        let room = (height + lanes) * task_outputs + widened_floats(self.dtype, self.longest * lanes);
+        let (chunks, tasks) = (k.div_ceil(PACK_COLUMNS), n.div_ceil(task_outputs));
+        let bands = Bands { m, height, lanes, chunks, chunk_depth: PACK_COLUMNS, tasks, room };
+        let pack = |band: &Band, chunk: usize, to: &mut [f32]| {
+            let depth = chunk * PACK_COLUMNS..((chunk + 1) * PACK_COLUMNS).min(k);
+            pack_panel(cpu.isa, left, band.rows.clone(), depth, band.width, to);
+        };
+        bands.run(cpu, slots, &pack, &|band, panel, task, room| {
+            let outputs = task * task_outputs..((task + 1) * task_outputs).min(n);
+            self.task(cpu.isa, band, panel, outputs, room, epilogue);
+        })
     }
 
-    /// Multiplies the strips of `outputs` with the panel of `rows`. `room` is for sums, and for values in f32.
-    fn task(
-        &self,
-        isa: Isa,
-        panel: &[f32],
-        rows: Range<usize>,
-        outputs: Range<usize>,
-        room: &mut [f32],
-        epilogue: &dyn Epilogue,
-    ) {
-        let lanes = lanes(isa);
-        let (vectors, task_outputs) = (rows.len().div_ceil(lanes), TASK_STRIPS * lanes);
-        let width = vectors * lanes;
+    /// Multiplies the strips of `outputs` with a panel. `room` is for sums, and for values in f32.
+    fn task(&self, isa: Isa, band: &Band, panel: &[f32], outputs: Range<usize>, room: &mut [f32], epilogue: &dyn Epilogue) {
+        let (lanes, width) = (lanes(isa), band.width);
+        let task_outputs = TASK_STRIPS * lanes;
         let (across, room) = room.split_at_mut(width * task_outputs);
         let (sums, room) = room.split_at_mut(lanes * task_outputs);
-        for (place, first) in outputs.clone().step_by(lanes).enumerate() {
+        for (place, strip) in (outputs.start / lanes..outputs.end.div_ceil(lanes)).enumerate() {
             let across = &mut across[place * lanes * width..];
-            with_type!(self.dtype, T => sum_many(isa, self, self.values.as_slice::<T>(), first / lanes, panel, vectors, across, room));
+            with_type!(self.dtype, T => sum_many(isa, self, self.values.as_slice::<T>(), strip, panel, width / lanes, across, room));
         }
-        finish(isa, epilogue, across, width, rows, outputs, sums);
+        finish(isa, epilogue, across, width, band.rows.clone(), outputs, sums);
     }
-}
-
-/// Columns of x a task packs.
-const PACK_COLUMNS: usize = 256;
-
-/// panel [K, width] = rows of x, with the tokens side by side.
-fn pack_band<X: Float>(
-    cpu: &CpuBackend,
-    slots: usize,
-    x: Strided<X>,
-    rows: Range<usize>,
-    k: usize,
-    width: usize,
-    panel: &mut [f32],
-) {
-    let panel = Parts::new(panel);
-    cpu.pool.run_slots(slots, k.div_ceil(PACK_COLUMNS), &|task, _| {
-        let depth = task * PACK_COLUMNS..((task + 1) * PACK_COLUMNS).min(k);
-        // SAFETY: parts of different tasks do not meet.
-        let to = unsafe { panel.part(depth.start * width, depth.len() * width) };
-        pack_panel(cpu.isa, x, rows.clone(), depth, width, to);
-    });
 }
 
 simd_fn! {

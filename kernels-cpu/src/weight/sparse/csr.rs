@@ -8,7 +8,8 @@
 //!
 //! What fills up a group is a [`Value::filler`] at column TILE, where the copies of x have a 0.
 
-use super::abreast::{MAX_VECTORS, TILE, Two, add_two, pack_tiles};
+use super::abreast::{MAX_VECTORS, TILE, Two, add_two, pack_tile};
+use super::bands::{Band, Bands};
 use super::panel::{finish, widen_row};
 use super::{Value, filled, slots, widen_in, widened_floats, with_type};
 use crate::CpuBackend;
@@ -162,29 +163,20 @@ impl Rows {
     fn many<X: Float>(&self, cpu: &CpuBackend, size: Size, left: Strided<X>, epilogue: &dyn Epilogue) -> Result<()> {
         let Size { m, n, k } = size;
         let (lanes, slots) = (lanes(cpu.isa), self.slots(cpu, m));
-        let band = MAX_VECTORS.min(m.div_ceil(lanes)) * lanes;
-        let (panel_floats, task_sums) = (self.tiles * (TILE + 1) * band, (TASK_ROWS + 1) * band); // and the output that is none
-        let room = widened_floats(self.dtype, TILE * lanes);
-        let task_floats = task_sums + lanes * TASK_ROWS + room;
-        let mut scratch = cpu.heap.scratch(4 * (panel_floats + slots * task_floats))?;
-        let (panel, rest) = scratch.as_mut_slice::<f32>().split_at_mut(panel_floats);
-        for start in (0..m).step_by(band) {
-            let rows = start..(start + band).min(m);
-            let vectors = rows.len().div_ceil(lanes);
-            let width = vectors * lanes;
-            pack_tiles(cpu, slots, left, rows.clone(), k, width, panel);
-            let (panel, rest) = (&*panel, Parts::new(rest));
-            cpu.pool.run_slots(slots, n.div_ceil(TASK_ROWS), &|task, slot| {
-                // SAFETY: no two running tasks share a slot.
-                let own = unsafe { rest.part(slot * task_floats, task_floats) };
-                let (across, own) = own.split_at_mut(task_sums);
-                let (sums, room) = own.split_at_mut(lanes * TASK_ROWS);
-                let (across, outputs) = (&mut across[..(TASK_ROWS + 1) * width], outputs_of(task, n));
-                with_type!(self.dtype, T => sum_many(cpu.isa, self, self.values.as_slice::<T>(), n, task, panel, vectors, across, room));
-                finish(cpu.isa, epilogue, across, width, rows.clone(), outputs, sums);
-            });
-        }
-        Ok(())
+        let height = MAX_VECTORS.min(m.div_ceil(lanes)) * lanes;
+        let room = (TASK_ROWS + 1) * height + lanes * TASK_ROWS + widened_floats(self.dtype, TILE * lanes);
+        let (chunks, tasks) = (self.tiles, n.div_ceil(TASK_ROWS));
+        let bands = Bands { m, height, lanes, chunks, chunk_depth: TILE + 1, tasks, room };
+        let pack = |band: &Band, tile: usize, to: &mut [f32]| {
+            pack_tile(cpu.isa, left, band, tile * TILE..((tile + 1) * TILE).min(k), to)
+        };
+        bands.run(cpu, slots, &pack, &|band, panel, task, room| {
+            let (across, room) = room.split_at_mut((TASK_ROWS + 1) * band.width); // and the output that is none
+            let (sums, room) = room.split_at_mut(lanes * TASK_ROWS);
+            let vectors = band.width / lanes;
+            with_type!(self.dtype, T => sum_many(cpu.isa, self, self.values.as_slice::<T>(), n, task, panel, vectors, across, room));
+            finish(cpu.isa, epilogue, across, band.width, band.rows.clone(), outputs_of(task, n), sums);
+        })
     }
 }
 

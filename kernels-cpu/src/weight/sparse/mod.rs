@@ -12,6 +12,7 @@
 //! scale of its output ([`SparseWeight::scales`]).
 
 mod abreast;
+mod bands;
 mod block;
 mod csr;
 mod panel;

@@ -45,7 +45,7 @@ fn every_path_gives_the_same_bits_and_reads_only_what_is_stored() {
     let mut noise = Noise::new(5);
     let mut x: Vec<_> = noise.vec(70 * k).iter().map(|v| v * 1e-12).collect();
     let weights = weights(&mut noise, n, k);
-    for cpu in backends(&[2, 5]) {
+    for cpu in backends(&[2, 3, 4, 5]) {
         for weight in &weights {
             let packed = cpu.pack(weight).unwrap();
             let run = |x: &[f32]| {
