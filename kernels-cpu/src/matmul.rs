@@ -90,7 +90,9 @@ fn float<T: Float, O: Float>(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
             (0..batch).for_each(|index| one(index, (0, 1)));
             return Ok(());
         }
-        let parts = gemm::small_parts(cpu.isa, size, (2 * cpu.pool.threads()).div_ceil(batch.max(1)));
+        // Parts enough for a thread that begins late.
+        let wanted = if cpu.pool.threads() == 1 { 1 } else { (2 * cpu.pool.threads()).div_ceil(batch.max(1)) };
+        let parts = gemm::small_parts(cpu.isa, size, wanted);
         cpu.pool.run(batch * parts, &|task| one(task / parts, (task % parts, parts)));
         return Ok(());
     }

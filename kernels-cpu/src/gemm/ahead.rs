@@ -9,27 +9,48 @@ use std::ops::Range;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Memory to be fetched to L2. It is never read, so that any address will do.
+/// Memory to be fetched to L2: lines side by side, or rows of them. It is never read, so that any address will do.
 #[derive(Clone, Copy)]
 pub(crate) struct Ahead {
-    start: *const f32,
+    /// The next line.
+    start: *const u8,
     lines: usize,
+    /// Lines of a row, and those left of this one.
+    of_row: usize,
+    left: usize,
+    /// Bytes from behind a row to the next.
+    gap: usize,
 }
 
 impl Ahead {
     /// Nothing.
-    pub const NONE: Self = Ahead { start: std::ptr::null(), lines: 0 };
+    pub const NONE: Self = Ahead { start: std::ptr::null(), lines: 0, of_row: usize::MAX, left: usize::MAX, gap: 0 };
 
     /// `len` elements from `start` on.
     pub fn new(start: *const f32, len: usize) -> Self {
-        Ahead { start, lines: (len * size_of::<f32>()).div_ceil(LINE) }
+        Ahead { start: start.cast(), lines: (len * size_of::<f32>()).div_ceil(LINE), ..Ahead::NONE }
     }
 
-    /// The share of the parts `of` when all is fetched by `parts` equal ones.
+    /// `rows` rows of `len` elements, `stride` elements apart.
+    pub fn rows<T>(start: *const T, len: usize, stride: usize, rows: usize) -> Self {
+        let (bytes, stride) = (len * size_of::<T>(), stride.wrapping_mul(size_of::<T>()));
+        // A row that does not begin a line ends in one more.
+        let of_row = bytes.div_ceil(LINE) + usize::from(!(start.addr() | stride).is_multiple_of(LINE));
+        let gap = stride.wrapping_sub(of_row * LINE);
+        Ahead { start: start.cast(), lines: of_row * rows, of_row, left: of_row, gap }
+    }
+
+    /// The share of the parts `of` when all is fetched by `parts` equal ones. Rows are shared as a whole, not what is left of them.
     #[inline(always)]
     pub fn share(self, of: Range<usize>, parts: usize) -> Self {
+        if self.lines == 0 {
+            return self;
+        }
         let [from, to] = [of.start, of.end].map(|part| self.lines * part / parts.max(1));
-        Ahead { start: self.start.wrapping_byte_add(from * LINE), lines: to - from }
+        debug_assert!(self.of_row == usize::MAX || self.left == self.of_row);
+        let (row, line) = (from / self.of_row, from % self.of_row);
+        let start = self.start.wrapping_add(from * LINE).wrapping_add(row.wrapping_mul(self.gap));
+        Ahead { start, lines: to - from, left: self.of_row - line, ..self }
     }
 
     /// Lines to be fetched each time so that all are by the last of `times`.
@@ -43,36 +64,59 @@ impl Ahead {
     pub fn fetch<S: Simd>(&mut self, s: S, count: usize) {
         let count = count.min(self.lines);
         for _ in 0..count {
-            s.prefetch_l2(self.start);
-            self.start = self.start.wrapping_byte_add(LINE);
+            s.prefetch_l2(self.next());
         }
         self.lines -= count;
+    }
+
+    /// The next line.
+    #[inline(always)]
+    fn next(&mut self) -> *const u8 {
+        let line = self.start;
+        self.start = self.start.wrapping_add(LINE);
+        self.left -= 1;
+        if self.left == 0 {
+            (self.start, self.left) = (self.start.wrapping_add(self.gap), self.of_row);
+        }
+        line
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
-    /// Whatever tiles rows are cut into, nothing is fetched twice or left out.
+    /// Whatever tiles rows are cut into, and whether lines lie side by side or in rows: those of every element are asked for, each
+    /// once but where rows meet.
     #[test]
-    fn shares_follow_each_other_from_the_first_line_to_the_last() {
-        for (len, rows, tile) in [(0, 5, 8), (1, 5, 8), (24_576, 32, 8), (24_577, 37, 8), (100, 512, 4), (1000, 7, 1)] {
-            let all = Ahead::new(std::ptr::null(), len);
-            let mut next = all.start;
-            for first in (0..rows).step_by(tile) {
-                let share = all.share(first..rows.min(first + tile), rows);
-                assert_eq!(share.start, next);
-                next = next.wrapping_byte_add(share.lines * LINE);
+    fn shares_hold_every_line_once() {
+        for (start, len, stride, rows) in [(0, 48, 64, 5), (4, 48, 101, 7), (0, 48, 48, 3), (60, 24, 4096, 512), (0, 16, 17, 1)] {
+            let start = std::ptr::without_provenance::<f32>(start);
+            let line_start = start.wrapping_byte_sub(start.addr() % LINE);
+            let side_by_side = (Ahead::new(line_start, rows * len), line_start, len);
+            for (ahead, start, stride) in [(Ahead::rows(start, len, stride, rows), start, stride), side_by_side] {
+                for (parts, tile) in [(1, 1), (37, 8), (512, 4), (7, 1)] {
+                    let mut asked = Vec::new();
+                    for first in (0..parts).step_by(tile) {
+                        let mut share = ahead.share(first..parts.min(first + tile), parts);
+                        asked.extend((0..share.lines).map(|_| share.next().addr() / LINE));
+                    }
+                    assert_eq!(asked.len(), ahead.lines);
+                    let line = |row: usize, at: usize| start.wrapping_add(row * stride + at).addr() / LINE;
+                    let wanted: BTreeSet<_> = (0..rows).flat_map(|row| (0..len).map(move |at| line(row, at))).collect();
+                    let case = format!("{rows} rows of {len}, {stride} apart, by {parts}");
+                    assert!(asked.len() <= rows * (len.div_ceil(16) + 1), "{case}");
+                    assert!(asked.into_iter().collect::<BTreeSet<_>>().is_superset(&wanted), "{case}");
+                }
             }
-            assert_eq!(next.addr(), (4 * len).next_multiple_of(LINE), "{len} elements by {rows} rows");
         }
     }
 
     #[test]
     fn what_is_fetched_each_time_reaches_the_last_line_in_time() {
         for (lines, times) in [(0, 3), (1, 3), (100, 7), (7, 100), (5, 0)] {
-            let ahead = Ahead { start: std::ptr::null(), lines };
+            let ahead = Ahead { lines, ..Ahead::NONE };
             assert!(ahead.each(times) * times.max(1) >= lines, "{lines} lines in {times} times");
         }
     }

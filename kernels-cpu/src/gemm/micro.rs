@@ -4,6 +4,7 @@
 
 use super::ahead::Ahead;
 use super::blocking::{NV as MAX_NV, mr as max_mr};
+use super::pack::{AHEAD as PACK_AHEAD, Source};
 use super::{Plain, PlainStart, one_nan};
 use crate::simd::{Bf16Pairs, Float, Isa, Products, Simd, keep_rolled, prefetch, products_fn};
 use std::ops::Range;
@@ -199,7 +200,8 @@ pub(crate) struct Sums {
 /// beside the tile's own.
 const FETCH_UNITS: usize = 16;
 
-/// sums[i, j] (+)= Σ a[i, k] · b[k, j] over the rows of `units`, one chain of products added in rising k.
+/// sums[i, j] (+)= Σ a[i, k] · b[k, j] over the rows of `units`, one chain of products added in rising k. Of what `fetching`
+/// names so many lines are fetched every `FETCH_UNITS`, and a row of the result; of a small product nothing.
 ///
 /// # Safety
 /// `a` and `b` hold MR rows, NV vectors and all rows of `units`; the sums are writable for MR rows of NV vectors, or
@@ -210,11 +212,10 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
     units: Range<usize>,
     a: A,
     b: B,
-    mut ahead: Ahead,
+    fetching: Option<(&mut Ahead, usize)>,
     sums: Sums,
 ) {
     let (s, lanes) = (p.simd(), P::S::LANES);
-    let each = ahead.each(units.len().div_ceil(FETCH_UNITS));
     let mut sum = [[s.zero(); NV]; MR];
     // SAFETY: all accesses are those the contract of this function grants.
     unsafe {
@@ -225,31 +226,20 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
                 }
             }
         }
-        for (row, first) in units.clone().step_by(FETCH_UNITS).enumerate() {
-            ahead.fetch(s, each);
-            if let Some(plain) = sums.result.filter(|_| row < MR) {
-                plain.prefetch(row, NV * lanes);
-            }
-            if A::MEETS_MANY_STRIPS && sums.before == Before::Sum && row < MR {
-                let next = sums.at.wrapping_add((MR + row) * sums.stride);
-                (0..NV).for_each(|j| prefetch(next.wrapping_add(j * lanes)));
-            }
-            for at in first..(first + FETCH_UNITS).min(units.end) {
-                keep_rolled();
-                if lanes < 16 && MR * NV == 12 && add_by_halves(p, a, b, at, &mut sum) {
-                    continue;
+        if let Some((ahead, each)) = fetching {
+            for (row, first) in units.clone().step_by(FETCH_UNITS).enumerate() {
+                ahead.fetch(s, each);
+                if let Some(plain) = sums.result.filter(|_| row < MR) {
+                    plain.prefetch(row, NV * lanes);
                 }
-                let (k, count) = b.span(at);
-                let unit = b.unit::<NV>(s, at);
-                for_rows!(b, s, unit, count, |place, row| {
-                    for (i, sum) in sum.iter_mut().enumerate() {
-                        let x = s.splat(a.at::<MR>(i, k + place));
-                        for (v, &w) in sum.iter_mut().zip(&row) {
-                            *v = p.add(x, w, *v);
-                        }
-                    }
-                });
+                if A::MEETS_MANY_STRIPS && sums.before == Before::Sum && row < MR {
+                    let next = sums.at.wrapping_add((MR + row) * sums.stride);
+                    (0..NV).for_each(|j| prefetch(next.wrapping_add(j * lanes)));
+                }
+                add_units(p, first..(first + FETCH_UNITS).min(units.end), a, b, &mut sum);
             }
+        } else {
+            add_units(p, units, a, b, &mut sum);
         }
         match sums.result {
             Some(plain) => match plain.start {
@@ -263,6 +253,40 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
                     }
                 }
             }
+        }
+    }
+}
+
+/// sum[i, j] += Σ a[i, k] · b[k, j] over the rows of `units`.
+///
+/// # Safety
+/// As for [`tile`], of these units.
+#[inline(always)]
+unsafe fn add_units<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const NV: usize>(
+    p: P,
+    units: Range<usize>,
+    a: A,
+    b: B,
+    sum: &mut [[<P::S as Simd>::V; NV]; MR],
+) {
+    let s = p.simd();
+    // SAFETY: by contract.
+    unsafe {
+        for at in units {
+            keep_rolled();
+            if P::S::LANES < 16 && MR * NV == 12 && add_by_halves(p, a, b, at, sum) {
+                continue;
+            }
+            let (k, count) = b.span(at);
+            let unit = b.unit::<NV>(s, at);
+            for_rows!(b, s, unit, count, |place, row| {
+                for (i, sum) in sum.iter_mut().enumerate() {
+                    let x = s.splat(a.at::<MR>(i, k + place));
+                    for (v, &w) in sum.iter_mut().zip(&row) {
+                        *v = p.add(x, w, *v);
+                    }
+                }
+            });
         }
     }
 }
@@ -335,7 +359,7 @@ unsafe fn add_by_halves<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usiz
     true
 }
 
-/// [`run`] for NV vectors.
+/// [`tile`] of NV vectors for `rows` rows: at most MR, or 6 where NV is 4.
 ///
 /// # Safety
 /// As for [`run`].
@@ -346,20 +370,20 @@ pub(crate) unsafe fn run_vectors<P: Products, A: LeftTile, B: Strip<P::S>, const
     units: Range<usize>,
     a: A,
     b: B,
-    ahead: Ahead,
+    fetching: Option<(&mut Ahead, usize)>,
     sums: Sums,
 ) {
     // SAFETY: the contract of `run`, passed on with the row count as a constant.
     unsafe {
         match rows {
-            1 => tile::<P, A, B, 1, NV>(p, units, a, b, ahead, sums),
-            2 => tile::<P, A, B, 2, NV>(p, units, a, b, ahead, sums),
-            3 => tile::<P, A, B, 3, NV>(p, units, a, b, ahead, sums),
-            4 => tile::<P, A, B, 4, NV>(p, units, a, b, ahead, sums),
-            5 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 5, NV>(p, units, a, b, ahead, sums),
-            6 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 6, NV>(p, units, a, b, ahead, sums),
-            7 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 7, NV>(p, units, a, b, ahead, sums),
-            8 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 8, NV>(p, units, a, b, ahead, sums),
+            1 => tile::<P, A, B, 1, NV>(p, units, a, b, fetching, sums),
+            2 => tile::<P, A, B, 2, NV>(p, units, a, b, fetching, sums),
+            3 => tile::<P, A, B, 3, NV>(p, units, a, b, fetching, sums),
+            4 => tile::<P, A, B, 4, NV>(p, units, a, b, fetching, sums),
+            5 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 5, NV>(p, units, a, b, fetching, sums),
+            6 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 6, NV>(p, units, a, b, fetching, sums),
+            7 if max_mr(P::S::LANES) == 8 && NV <= MAX_NV => tile::<P, A, B, 7, NV>(p, units, a, b, fetching, sums),
+            8 if max_mr(P::S::LANES) == 8 && NV <= MAX_NV => tile::<P, A, B, 8, NV>(p, units, a, b, fetching, sums),
             _ => debug_assert!(false, "a tile of {rows} rows"),
         }
     }
@@ -377,70 +401,175 @@ pub(crate) unsafe fn run<P: Products, A: LeftTile, B: Strip<P::S>>(
     units: Range<usize>,
     a: A,
     b: B,
-    ahead: Ahead,
+    fetching: Option<(&mut Ahead, usize)>,
     sums: Sums,
 ) {
     const { assert!(MAX_NV == 3) };
     // SAFETY: same contract, with the vector count as a constant.
     unsafe {
         match vectors {
-            1 => run_vectors::<P, A, B, 1>(p, rows, units, a, b, ahead, sums),
-            2 => run_vectors::<P, A, B, 2>(p, rows, units, a, b, ahead, sums),
-            3 => run_vectors::<P, A, B, 3>(p, rows, units, a, b, ahead, sums),
+            1 => run_vectors::<P, A, B, 1>(p, rows, units, a, b, fetching, sums),
+            2 => run_vectors::<P, A, B, 2>(p, rows, units, a, b, fetching, sums),
+            3 => run_vectors::<P, A, B, 3>(p, rows, units, a, b, fetching, sums),
             _ => debug_assert!(false, "a tile of {vectors} vectors"),
         }
     }
 }
 
-/// [`run`] for `depth` rows of a panel whose rows are `vectors` vectors: the kernel of all large products, compiled once.
-///
-/// # Safety
-/// As for [`run`].
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-pub(crate) unsafe fn run_panel(
-    isa: Isa,
-    pairs: Option<Bf16Pairs>,
-    size: (usize, usize),
-    depth: usize,
-    a: PackedLeft,
-    panel: *const f32,
-    ahead: Ahead,
-    sums: Sums,
-) {
-    products_fn! {
-        fn checked(p, size: (usize, usize), depth: usize, a: PackedLeft, panel: *const f32, ahead: Ahead, sums: Sums) {
-            let rows = DenseRows { start: panel, stride: size.1 * P::S::LANES };
-            // SAFETY: the contract of `run_panel`, the only caller.
-            unsafe { run(p, size, 0..depth, a, rows, ahead, sums) }
-        }
-    }
-    checked(isa, pairs, size, depth, a, panel, ahead, sums);
+/// A tile of a large product.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile {
+    /// Rows and vectors.
+    pub size: (usize, usize),
+    /// Rows of the panel it is multiplied with.
+    pub depth: usize,
+    pub rows: TileRows,
+    pub sums: Sums,
 }
 
-/// [`run_panel`] for rows of elements where they lie, `row_stride` apart and side by side along K.
+/// Tiles of the same size: `count` below each other with each of `panels`.
+pub(crate) struct Tiles<'a> {
+    pub first: Tile,
+    pub count: usize,
+    /// How many there are with those that other calls multiply, which fetch their share.
+    pub of: usize,
+    pub panels: &'a [*const f32],
+    /// What the tiles of each panel fetch meanwhile.
+    pub aheads: &'a mut [Ahead],
+    /// Elements from the sums of a panel's tiles, which follow each other, to those of the next.
+    pub across: usize,
+}
+
+/// Where left rows lie.
+#[derive(Clone, Copy)]
+pub(crate) enum TileRows {
+    /// Tiles one after the other.
+    Packed(PackedLeft),
+    /// In place: elements side by side along K, from the first row's on, and from row to row.
+    InPlace(*const f32, usize),
+}
+
+/// Tiles times panels, whose rows are the vectors of a tile: the kernel of all large products, compiled once.
 ///
 /// # Safety
-/// As for [`run`].
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-pub(crate) unsafe fn run_panel_in_place(
-    isa: Isa,
-    pairs: Option<Bf16Pairs>,
-    size: (usize, usize),
-    depth: usize,
-    a: *const f32,
-    row_stride: usize,
-    panel: *const f32,
-    ahead: Ahead,
-    sums: Sums,
-) {
+/// As for [`run`], for each tile; all panels have as many columns as the first.
+pub(crate) unsafe fn run_panels(isa: Isa, pairs: Option<Bf16Pairs>, tiles: Tiles<'_>) {
     products_fn! {
-        fn checked(p, size: (usize, usize), depth: usize, a: *const f32, row_stride: usize, panel: *const f32, ahead: Ahead, sums: Sums) {
-            let (a, rows) = (RowsLeft::new(a, row_stride, 1), DenseRows { start: panel, stride: size.1 * P::S::LANES });
-            // SAFETY: the contract of `run_panel_in_place`, the only caller.
-            unsafe { run(p, size, 0..depth, a, rows, ahead, sums) }
+        fn packed(p, tiles: Tiles<'_>, first: PackedLeft) {
+            let each = tiles.first.size.0 * tiles.first.depth;
+            // SAFETY: the contract of `run_panels`, the only caller.
+            unsafe { run_tiles(p, tiles, #[inline(always)] |at| PackedLeft(first.0.wrapping_add(at * each))) }
         }
     }
-    checked(isa, pairs, size, depth, a, row_stride, panel, ahead, sums);
+    products_fn! {
+        fn in_place(p, tiles: Tiles<'_>, start: *const f32, row_stride: usize) {
+            let each = tiles.first.size.0.wrapping_mul(row_stride);
+            // SAFETY: as above.
+            unsafe {
+                run_tiles(p, tiles, #[inline(always)] |at| RowsLeft::new(start.wrapping_add(at.wrapping_mul(each)), row_stride, 1))
+            }
+        }
+    }
+    match tiles.first.rows {
+        TileRows::Packed(first) => packed(isa, pairs, tiles, first),
+        TileRows::InPlace(start, row_stride) => in_place(isa, pairs, tiles, start, row_stride),
+    }
+}
+
+/// [`run_panels`] with the left rows of tile `at` from `left`.
+///
+/// # Safety
+/// As for [`run_panels`].
+#[inline(always)]
+unsafe fn run_tiles<P: Products, A: LeftTile>(p: P, tiles: Tiles<'_>, left: impl Fn(usize) -> A) {
+    let Tile { size, depth, sums, .. } = tiles.first;
+    let width = size.1 * P::S::LANES;
+    for at in 0..tiles.count {
+        let a = left(at);
+        for (across, (&panel, ahead)) in tiles.panels.iter().zip(tiles.aheads.iter_mut()).enumerate() {
+            let strip = DenseRows { start: panel, stride: width };
+            let sums = Sums {
+                at: sums.at.wrapping_add(across * tiles.across + at * size.0 * width),
+                result: sums.result.map(|plain| plain.moved(at * size.0, across * width)),
+                ..sums
+            };
+            let each = ahead.each((tiles.of - at) * depth.div_ceil(FETCH_UNITS));
+            // SAFETY: same contract.
+            unsafe { run(p, size, 0..depth, a, strip, Some((ahead, each)), sums) };
+        }
+    }
+}
+
+/// Rows of a right factor where they lie, from column `i` and row `k` on, that are packed as they are read.
+#[derive(Clone, Copy)]
+struct PackedOnTheWay<F> {
+    from: F,
+    i: usize,
+    k: usize,
+    panel: *mut f32,
+}
+
+impl<S: Simd, F: Source> Strip<S> for PackedOnTheWay<F> {
+    const ROWS: usize = 1;
+    type Unit<const NV: usize> = [S::V; NV];
+
+    #[inline(always)]
+    fn span(self, unit: usize) -> (usize, usize) {
+        (unit, 1)
+    }
+    #[inline(always)]
+    unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> [S::V; NV] {
+        let mut row = [s.zero(); NV];
+        for (j, v) in row.iter_mut().enumerate() {
+            let i = self.i + j * S::LANES;
+            self.from.prefetch(i, self.k + unit + PACK_AHEAD);
+            // SAFETY: by contract the row exists, and all its vectors, in the factor and in the panel.
+            unsafe {
+                *v = self.from.across(s, i, self.k + unit, S::LANES);
+                s.store(self.panel.add((unit * NV + j) * S::LANES), *v);
+            }
+        }
+        row
+    }
+    #[inline(always)]
+    fn row<const NV: usize, const ROW: usize>(self, _: S, unit: [S::V; NV]) -> [S::V; NV] {
+        unit
+    }
+}
+
+/// Rows of a tile of [`run_packing`].
+pub(crate) const PACKING_ROWS: usize = 8;
+
+/// [`run_panels`] for one tile of `PACKING_ROWS` rows and NR columns, with the rows from `k` on of a factor whose elements from `i` on
+/// lie side by side, which go to `panel` meanwhile: the multiply-adds of a row hide its stores.
+///
+/// # Safety
+/// As for [`run`]; the factor has these rows and NR columns, `panel` is writable for as many.
+#[inline(always)]
+pub(crate) unsafe fn run_packing<P: Products, F: Source>(
+    p: P,
+    one: Tile,
+    mut ahead: Ahead,
+    from: F,
+    i: usize,
+    k: usize,
+    panel: *mut f32,
+) {
+    let strip = PackedOnTheWay { from, i, k, panel };
+    let Tile { size, depth, rows, sums } = one;
+    debug_assert!(size == (PACKING_ROWS, MAX_NV));
+    let each = ahead.each(depth.div_ceil(FETCH_UNITS));
+    let (units, fetching) = (0..depth, Some((&mut ahead, each)));
+    // SAFETY: same contract, with both sizes as constants.
+    unsafe {
+        match rows {
+            TileRows::Packed(rows) => tile::<P, _, _, PACKING_ROWS, MAX_NV>(p, units, rows, strip, fetching, sums),
+            TileRows::InPlace(start, row_stride) => {
+                let rows = RowsLeft::new(start, row_stride, 1);
+                tile::<P, _, _, PACKING_ROWS, MAX_NV>(p, units, rows, strip, fetching, sums);
+            }
+        }
+    }
 }
 
 /// Writes the rows of `units` in f32 to a panel whose rows are `vectors` vectors.
@@ -498,16 +627,16 @@ pub(crate) unsafe fn run_rows<S: Simd, A: LeftTile, B: Strip<S>, const MR: usize
     // SAFETY: same contract, with both sizes as constants.
     unsafe {
         match vectors {
-            1 => tile::<S, A, B, MR, 1>(s, units, a, b, Ahead::NONE, sums),
-            2 => tile::<S, A, B, MR, 2>(s, units, a, b, Ahead::NONE, sums),
-            3 => tile::<S, A, B, MR, 3>(s, units, a, b, Ahead::NONE, sums),
+            1 => tile::<S, A, B, MR, 1>(s, units, a, b, None, sums),
+            2 => tile::<S, A, B, MR, 2>(s, units, a, b, None, sums),
+            3 => tile::<S, A, B, MR, 3>(s, units, a, b, None, sums),
             _ => debug_assert!(false, "a tile of {vectors} vectors"),
         }
     }
 }
 
-/// How far ahead of its reads a stream is fetched.
-const AHEAD_BYTES: usize = 2048;
+/// How far ahead of their reads streams are fetched, all together: beyond what a core reads in one memory latency, within L1.
+const AHEAD_BYTES: usize = 8 << 10;
 
 /// `rows` ≤ MR rows of a packed tile with `strips` neighbouring strips of NR columns each, `depth` rows deep: strips are read side
 /// by side, since several streams get more out of memory than one. c is [strips, rows, NR].
@@ -586,7 +715,7 @@ unsafe fn streams<P: Products, const MR: usize, const STRIPS: usize>(
                 let row = b.add((strip * depth + k) * width);
                 let row: [_; MAX_NV] = std::array::from_fn(|j| {
                     let from = row.add(j * lanes);
-                    prefetch(from.wrapping_byte_add(AHEAD_BYTES));
+                    prefetch(from.wrapping_byte_add(AHEAD_BYTES / STRIPS));
                     s.load(from)
                 });
                 for (i, sums) in sums.iter_mut().enumerate() {

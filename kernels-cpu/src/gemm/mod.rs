@@ -25,7 +25,7 @@ use ahead::Ahead;
 use blocking::{Cuts, KC, LINE, Strips, TASK_STRIPS, lanes, mr, nr};
 use half::bf16;
 use kernels::{DType, Element, Result};
-use micro::{Before, PackedLeft, Sums, run_panel, run_panel_in_place};
+use micro::{Before, PackedLeft, Sums, Tile, TileRows, Tiles, run_panels};
 use pack::Strided;
 use std::ops::Range;
 
@@ -65,9 +65,26 @@ pub(crate) trait Right: Sync {
     /// as many.
     fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32];
 
-    /// Rows `k` of a strip, if they are stored as [`Right::panel`] gives them and so may be fetched before they are asked for.
-    fn stored_panel(&self, _isa: Isa, _strip: &Strip, _k: Range<usize>) -> &[f32] {
-        &[]
+    /// Makes in `room` what [`Right::panel`] makes and multiplies `tile` with it meanwhile, if that is faster than one after the other.
+    /// Returns whether it has.
+    ///
+    /// # Safety
+    /// Rows and sums are what [`micro::run`] asks of them, for this panel.
+    unsafe fn panel_with_tile(
+        &self,
+        _isa: Isa,
+        _strip: &Strip,
+        _k: Range<usize>,
+        _room: &mut [f32],
+        _tile: Tile,
+        _ahead: Ahead,
+    ) -> bool {
+        false
+    }
+
+    /// What [`Right::panel`] or the micro-kernel will read of memory for rows `k` of a strip, if that is worth to be fetched before.
+    fn coming(&self, _isa: Isa, _strip: &Strip, _k: Range<usize>) -> Ahead {
+        Ahead::NONE
     }
 
     /// The token of their products if elements are pairs of bf16; those of the left factor are the same.
@@ -156,12 +173,18 @@ impl Plain {
     /// The part of `columns` from `row` on, for vectors of so many lanes.
     #[inline(always)]
     fn part(self, row: usize, columns: &Range<usize>, lanes: usize) -> Self {
-        let offset = row * self.row_stride + columns.start;
+        Plain { tail: columns.len() - (columns.len() - 1) / lanes * lanes, ..self.moved(row, columns.start) }
+    }
+
+    /// The part so many rows and columns on, as wide as this.
+    #[inline(always)]
+    fn moved(self, rows: usize, columns: usize) -> Self {
+        let offset = rows * self.row_stride + columns;
         let start = match self.start {
             PlainStart::F32(start) => PlainStart::F32(start.wrapping_add(offset)),
             PlainStart::Bf16(start) => PlainStart::Bf16(start.wrapping_add(offset)),
         };
-        Plain { start, tail: columns.len() - (columns.len() - 1) / lanes * lanes, ..self }
+        Plain { start, ..self }
     }
 }
 
@@ -356,8 +379,29 @@ impl Block<'_> {
                 // Where kept panels begin.
                 let place =
                     |at: usize, k: usize, width: usize| if keeps { (at - group.start) * strip_floats + k * width } else { 0 };
-                let mut panels: [&[f32]; TASK_STRIPS] = [&[]; TASK_STRIPS];
                 let kept_from = room.as_ptr();
+                // What is read next: panels of the next strips, or deeper ones, or those of the next task.
+                let (coming, from) = match (strips.end < group.end, k.end < depth) {
+                    (true, _) => (strips.end..group.end, k.start),
+                    (false, true) => (group.clone(), k.end),
+                    (false, false) => (next.clone(), 0),
+                };
+                let all_made = made || strips.end == group.end && k.end == depth;
+                let coming_is_made = keeps && all_made && group.contains(&coming.start);
+                let mut aheads = [Ahead::NONE; TASK_STRIPS];
+                for (ahead, at) in aheads.iter_mut().zip(coming.take(self.cuts.strips_at_once)) {
+                    let (strip, k) = (self.strip(at), from..right.panel_end(from, depth));
+                    let width = strip.vectors * lanes;
+                    *ahead = match (coming_is_made, self.cuts.packs_by_task) {
+                        (true, true) => Ahead::new(kept_from.wrapping_add(place(at, k.start, width)), k.len() * width),
+                        (true, false) => Ahead::NONE,
+                        (false, _) => right.coming(self.isa, &strip, k),
+                    };
+                }
+                let part = Part { rows: rows.clone(), k: k.clone(), packed };
+                let sums = &mut sums[(first - group.start) * rows.len() * nr(lanes)..];
+                let mut panels: [&[f32]; TASK_STRIPS] = [&[]; TASK_STRIPS];
+                let mut begun = 0;
                 let mut left = &mut room[place(first, 0, 0)..];
                 for (panel, at) in panels.iter_mut().zip(strips.clone()) {
                     let strip = self.strip(at);
@@ -365,40 +409,18 @@ impl Block<'_> {
                     left = rest;
                     let (from, len) = (if keeps { k.start } else { 0 }, if own.is_empty() { 0 } else { k.len() });
                     let own = &mut own[from * strip.vectors * lanes..][..len * strip.vectors * lanes];
-                    *panel = if made { own } else { right.panel(self.isa, &strip, k.clone(), own) };
-                }
-                // What is read next: panels of the next strips, or deeper ones, or those of the next task.
-                let (coming, begin) = match (strips.end < group.end, k.end < depth) {
-                    (true, _) => (strips.end..group.end, k.start),
-                    (false, true) => (group.clone(), k.end),
-                    (false, false) => (next.clone(), 0),
-                };
-                let all_made = made || strips.end == group.end && k.end == depth;
-                let coming_is_kept = keeps && self.cuts.packs_by_task && all_made && group.contains(&coming.start);
-                let mut ahead = [Ahead::NONE; TASK_STRIPS];
-                for (ahead, at) in ahead.iter_mut().zip(coming.take(self.cuts.strips_at_once)) {
-                    let (strip, k) = (self.strip(at), begin..right.panel_end(begin, depth));
-                    let width = strip.vectors * lanes;
-                    *ahead = if coming_is_kept {
-                        Ahead::new(kept_from.wrapping_add(place(at, k.start, width)), k.len() * width)
+                    let ahead = aheads[at - first].share(0..mr(lanes), rows.len());
+                    let sums = &mut sums[(at - first) * rows.len() * nr(lanes)..];
+                    *panel = if made {
+                        own
+                    } else if begun == at - first && self.begin(right, &part, &strip, own, ahead, sums) {
+                        begun += 1;
+                        own
                     } else {
-                        let panel = right.stored_panel(self.isa, &strip, k);
-                        Ahead::new(panel.as_ptr(), panel.len())
+                        right.panel(self.isa, &strip, k.clone(), own)
                     };
                 }
-                let sums = &mut sums[(first - group.start) * rows.len() * nr(lanes)..];
-                for first in rows.clone().step_by(mr(lanes)) {
-                    let of_tile = first..(first + mr(lanes)).min(rows.end);
-                    let from_first = of_tile.start - rows.start..of_tile.end - rows.start;
-                    let each = strips.clone().zip(panels).zip(ahead);
-                    for (((at, panel), ahead), sums) in each.zip(sums.chunks_mut(rows.len() * nr(lanes))) {
-                        let strip = self.strip(at);
-                        let sums = &mut sums[from_first.start * strip.vectors * lanes..];
-                        let ahead = ahead.share(from_first.clone(), rows.len());
-                        let packed = packed.get(from_first.start * k.len()..).unwrap_or_default();
-                        self.multiply_tile(of_tile.clone(), k.clone(), &strip, (packed, panel, ahead), sums);
-                    }
-                }
+                self.multiply_part(&part, strips, begun, &panels, &mut aheads, sums);
             }
             start = k.end;
             if start == depth {
@@ -418,51 +440,147 @@ impl Block<'_> {
         }
     }
 
-    /// sums (+)= tile · panel, for at most MR rows of the block, which are in `packed` if tasks pack them. The first panel starts the
-    /// sums; after the last they go to the epilogue. Meanwhile part of a panel is fetched.
+    /// Whether finished sums go to the epilogue, which does not take them as they are, once rows `k` are done.
+    fn finishes(&self, k: &Range<usize>) -> bool {
+        k.end == self.size.k && self.epilogue.plain().is_none()
+    }
+
+    /// A tile of a part: `rows` rows, at most MR, from row `first` on. `sums` begins with the part's sums with the strip. After the last
+    /// panel they become the result, if the epilogue takes them as they are.
     ///
     /// # Panics
-    /// If the tile, the panel or the sums are too short.
-    fn multiply_tile(
-        &self,
-        tile: Range<usize>,
-        k: Range<usize>,
-        strip: &Strip,
-        (packed, panel, ahead): (&[f32], &[f32], Ahead),
-        sums: &mut [f32],
-    ) {
-        let lanes = lanes(self.isa);
-        let (count, width) = (tile.len(), strip.vectors * lanes);
-        assert!(count <= mr(lanes) && tile.end <= self.rows.len() && k.end <= self.size.k && panel.len() >= k.len() * width);
-        let sums = &mut sums[..count * width];
-        let before = if k.start == 0 { Before::Zero } else { Before::Sum };
-        let last = k.end == self.size.k;
-        let result = if last { self.epilogue.plain() } else { None };
-        let result = result.map(|plain| plain.part(self.rows.start + tile.start, &strip.columns, lanes));
-        let to = Sums { at: sums.as_mut_ptr(), stride: width, before, result };
-        let (size, panel) = ((count, strip.vectors), panel.as_ptr());
-        let packed = match self.left {
-            LeftBlock::Packed(all) => &all[self.rows.len() * k.start + tile.start * k.len()..],
-            _ => packed,
-        };
-        match self.left {
-            LeftBlock::Packed(_) | LeftBlock::OfTask(_) => {
-                let packed = PackedLeft(packed[..count * k.len()].as_ptr());
-                // SAFETY: the tile holds `count` ≤ MR rows of this depth; panel and sums have been measured; a plain result has these
-                // rows and columns.
-                unsafe { run_panel(self.isa, self.pairs, size, k.len(), packed, panel, ahead, to) }
-            }
-            LeftBlock::InPlace(rows) => {
-                let start = rows.at(tile.start, k.start);
-                // SAFETY: the factor has these rows to the full depth, side by side along k; the rest as above.
-                unsafe { run_panel_in_place(self.isa, self.pairs, size, k.len(), start, rows.row_stride, panel, ahead, to) }
-            }
-        }
-        if last && result.is_none() {
-            let rows = self.rows.start + tile.start..self.rows.start + tile.end;
-            self.epilogue.finish(self.isa, rows, strip.columns.clone(), sums, strip.vectors);
+    /// If the part and the sums do not hold `all` rows from `first` on, those of the tiles that follow.
+    fn tile(&self, part: &Part<'_>, first: usize, rows: usize, all: usize, strip: &Strip, sums: &mut [f32]) -> Tile {
+        let (lanes, k) = (lanes(self.isa), &part.k);
+        let width = strip.vectors * lanes;
+        assert!(rows <= mr(lanes) && first + all <= self.rows.len() && k.end <= self.size.k);
+        let from_first = first - part.rows.start;
+        assert!(sums.len() >= (from_first + all) * width);
+        let result = if k.end == self.size.k { self.epilogue.plain() } else { None };
+        let packed = |tiles: &[f32]| TileRows::Packed(PackedLeft(tiles[..all * k.len()].as_ptr()));
+        Tile {
+            size: (rows, strip.vectors),
+            depth: k.len(),
+            rows: match self.left {
+                LeftBlock::Packed(block) => packed(&block[self.rows.len() * k.start + first * k.len()..]),
+                LeftBlock::OfTask(_) => packed(&part.packed[from_first * k.len()..]),
+                LeftBlock::InPlace(rows) => TileRows::InPlace(rows.at(first, k.start), rows.row_stride),
+            },
+            sums: Sums {
+                at: sums.as_mut_ptr().wrapping_add(from_first * width),
+                stride: width,
+                before: if k.start == 0 { Before::Zero } else { Before::Sum },
+                result: result.map(|plain| plain.part(self.rows.start + first, &strip.columns, lanes)),
+            },
         }
     }
+
+    /// Makes the panel of a strip and multiplies it with the first tile of a part meanwhile, if the right factor can. Returns whether it
+    /// has.
+    fn begin(&self, right: &dyn Right, part: &Part<'_>, strip: &Strip, room: &mut [f32], ahead: Ahead, sums: &mut [f32]) -> bool {
+        let (first, rows) = (part.rows.start, part.rows.len().min(mr(lanes(self.isa))));
+        let tile = self.tile(part, first, rows, rows, strip, sums);
+        // SAFETY: the tile holds so many rows of this depth, packed or in place side by side along k, and so do the sums; a plain
+        // result has these rows and columns.
+        let begun = unsafe { right.panel_with_tile(self.isa, strip, part.k.clone(), room, tile, ahead) };
+        if begun && self.finishes(&part.k) {
+            self.finish(first..first + rows, strip, sums);
+        }
+        begun
+    }
+
+    /// Multiplies a part with strips and their panels, but for its first tile with the first `begun` strips, which is done. For each
+    /// strip there is room for `rows.len()` · NR sums.
+    fn multiply_part(
+        &self,
+        part: &Part<'_>,
+        strips: Range<usize>,
+        begun: usize,
+        panels: &[&[f32]],
+        aheads: &mut [Ahead],
+        sums: &mut [f32],
+    ) {
+        let (mr, nr) = (mr(lanes(self.isa)), nr(lanes(self.isa)));
+        let rows = part.rows.clone();
+        let whole = rows.end - rows.len() % mr;
+        let full = strips.clone().filter(|&at| self.strips.columns(at).len() == nr).count();
+        aheads[..begun].iter_mut().for_each(|ahead| *ahead = ahead.share(mr..rows.len(), rows.len()));
+        for (some, first) in [(0..begun, rows.start + mr), (begun..full, rows.start), (full..strips.len(), rows.start)] {
+            if some.is_empty() {
+                continue;
+            }
+            let sums = &mut sums[some.start * rows.len() * nr..];
+            let (strips, panels, aheads) = (strips.clone().skip(some.start), &panels[some.clone()], &mut aheads[some]);
+            for (tiles, height) in [(first..whole, mr), (whole..rows.end, rows.end - whole)] {
+                self.multiply_tiles(part, tiles, height, strips.clone(), panels, aheads, sums);
+            }
+        }
+    }
+
+    /// Multiplies `rows` of a part, tiles of `height` each, with as many strips as there are panels, all of one width.
+    ///
+    /// # Panics
+    /// If rows, panels or sums are too short.
+    #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+    fn multiply_tiles(
+        &self,
+        part: &Part<'_>,
+        rows: Range<usize>,
+        height: usize,
+        strips: impl Iterator<Item = usize> + Clone,
+        panels: &[&[f32]],
+        aheads: &mut [Ahead],
+        sums: &mut [f32],
+    ) {
+        let across = part.rows.len() * nr(lanes(self.isa));
+        let Some(strip) = strips.clone().next().map(|at| self.strip(at)) else { return };
+        let width = strip.vectors * lanes(self.isa);
+        let mut starts = [std::ptr::null(); TASK_STRIPS];
+        for (start, panel) in starts.iter_mut().zip(panels) {
+            assert!(panel.len() >= part.k.len() * width);
+            *start = panel.as_ptr();
+        }
+        let mut first = rows.start;
+        while first < rows.end {
+            // Finished sums are taken from L1.
+            let all = if self.finishes(&part.k) { height } else { rows.len() };
+            assert!(sums.len() >= (panels.len() - 1) * across + (first + all - part.rows.start) * width);
+            let tile = self.tile(part, first, height, all, &strip, sums);
+            let tiles = Tiles {
+                first: tile,
+                count: all / height,
+                of: (rows.end - first) / height,
+                panels: &starts[..panels.len()],
+                aheads,
+                across,
+            };
+            // SAFETY: so many tiles hold rows of this depth, packed one after the other or in place side by side along k; panels and
+            // sums have been measured; a plain result has these rows and columns.
+            unsafe { run_panels(self.isa, self.pairs, tiles) };
+            if self.finishes(&part.k) {
+                for (at, sums) in strips.clone().zip(sums.chunks(across)).take(panels.len()) {
+                    let strip = self.strip(at);
+                    let width = strip.vectors * lanes(self.isa);
+                    self.finish(first..first + all, &strip, &sums[(first - part.rows.start) * width..][..all * width]);
+                }
+            }
+            first += all;
+        }
+    }
+
+    /// Hands finished sums of rows of the block to the epilogue.
+    fn finish(&self, rows: Range<usize>, strip: &Strip, sums: &[f32]) {
+        let rows = self.rows.start + rows.start..self.rows.start + rows.end;
+        self.epilogue.finish(self.isa, rows, strip.columns.clone(), sums, strip.vectors);
+    }
+}
+
+/// Rows of a block that a task multiplies, to columns `k`.
+struct Part<'a> {
+    rows: Range<usize>,
+    k: Range<usize>,
+    /// The rows, if tasks pack them.
+    packed: &'a [f32],
 }
 
 /// Packs `rows` of a left factor as [`LeftBlock::Packed`] has them for the panels of `right`.

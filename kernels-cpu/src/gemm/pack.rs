@@ -1,6 +1,8 @@
 //! Packing: factors of any strides become contiguous tiles and panels of elements of 32 bits.
 
-use super::blocking::{NV, lanes};
+use super::ahead::Ahead;
+use super::blocking::{NV, lanes, mr, nr};
+use super::micro::{PACKING_ROWS, Tile, run_packing};
 use super::{Left, Right, Strip};
 use crate::simd::{Float, Isa, Simd, prefetch, simd_fn};
 use kernels::Element;
@@ -179,7 +181,7 @@ unsafe fn copy_rows<S: Simd, F: Source, const COUNT: usize>(s: S, from: F, i: us
 }
 
 /// How many rows ahead a copy asks for: each lies elsewhere, which no prefetcher foresees.
-const AHEAD: usize = 8;
+pub(super) const AHEAD: usize = 8;
 
 /// Columns copied at a time, so that rows pass through L1.
 const CHUNK: usize = 64;
@@ -198,6 +200,12 @@ unsafe fn transpose<S: Simd, F: Source>(s: S, from: F, rows: Range<usize>, cols:
         let mut band = [0f32; BAND * CHUNK];
         let (first, rows) = (rows.start, rows.len());
         let mut k = cols.start;
+        if let Some(lying) = from.in_place().filter(|_| S::LANES == 16 && rows == BAND) {
+            while k + 16 <= cols.end {
+                transpose_eight::<S>(lying.at(first, k), lying.row_stride, to.add((k - cols.start) * to_stride), to_stride);
+                k += 16;
+            }
+        }
         while k < cols.end {
             let len = CHUNK.min(cols.end - k);
             for i in 0..rows {
@@ -205,12 +213,9 @@ unsafe fn transpose<S: Simd, F: Source>(s: S, from: F, rows: Range<usize>, cols:
             }
             let to = to.add((k - cols.start) * to_stride);
             let mut done = 0;
-            #[cfg(target_arch = "x86_64")]
-            if S::LANES == 16 && rows == BAND {
-                while done + 8 <= len {
-                    transpose_8x8(band.as_ptr().add(done), CHUNK, to.add(done * to_stride), to_stride);
-                    done += 8;
-                }
+            while S::LANES == 16 && rows == BAND && done + 16 <= len {
+                transpose_eight::<S>(band.as_ptr().add(done), CHUNK, to.add(done * to_stride), to_stride);
+                done += 16;
             }
             #[cfg(target_arch = "x86_64")]
             if rows.is_multiple_of(4) {
@@ -231,25 +236,61 @@ unsafe fn transpose<S: Simd, F: Source>(s: S, from: F, rows: Range<usize>, cols:
     }
 }
 
+/// to[k, i] = from[i, k] for 8 rows of 16 elements.
+///
 /// # Safety
-/// The processor has AVX2; 8 rows of 8 elements are readable and writable.
+/// Vectors of S have 16 lanes; so many elements are readable and writable.
+#[inline(always)]
+unsafe fn transpose_eight<S: Simd>(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+    const { assert!(S::LANES == 16 || S::LANES == 8) };
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: only AVX-512 has 16 lanes.
+    unsafe {
+        transpose_8x16(from, from_stride, to, to_stride);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    for k in 0..16 {
+        for i in 0..8 {
+            // SAFETY: contract.
+            unsafe { *to.add(k * to_stride + i) = from.wrapping_add(i.wrapping_mul(from_stride) + k).read_unaligned() };
+        }
+    }
+}
+
+/// As [`transpose_eight`].
+///
+/// # Safety
+/// The processor has AVX-512; so many elements are readable and writable.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn transpose_8x8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+unsafe fn transpose_8x16(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
     use std::arch::x86_64::*;
     // SAFETY: by contract.
     unsafe {
-        let half = |row: usize, at: usize| _mm_loadu_ps(from.add(row * from_stride + at));
-        // Row i beside row i + 4, left and right halves: then four-by-four transposition of both 128-bit lanes at once.
-        let pair = |i: usize, at: usize| _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(half(i, at)), half(i + 4, at));
-        for at in [0, 4] {
-            let (r0, r1, r2, r3) = (pair(0, at), pair(1, at), pair(2, at), pair(3, at));
-            let (t0, t1) = (_mm256_unpacklo_ps(r0, r1), _mm256_unpackhi_ps(r0, r1));
-            let (t2, t3) = (_mm256_unpacklo_ps(r2, r3), _mm256_unpackhi_ps(r2, r3));
-            _mm256_storeu_ps(to.add(at * to_stride), _mm256_shuffle_ps::<0b01_00_01_00>(t0, t2));
-            _mm256_storeu_ps(to.add((at + 1) * to_stride), _mm256_shuffle_ps::<0b11_10_11_10>(t0, t2));
-            _mm256_storeu_ps(to.add((at + 2) * to_stride), _mm256_shuffle_ps::<0b01_00_01_00>(t1, t3));
-            _mm256_storeu_ps(to.add((at + 3) * to_stride), _mm256_shuffle_ps::<0b11_10_11_10>(t1, t3));
+        // No closures here: the compiler would call them, and each intrinsic in them.
+        let mut rows = [_mm512_setzero_ps(); 8];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = _mm512_loadu_ps(from.wrapping_add(i.wrapping_mul(from_stride)));
+        }
+        // Columns c, 4 + c, 8 + c and 12 + c of four rows, one in each 128 bits, for c below 4.
+        let mut columns = [[_mm512_setzero_pd(); 4]; 2];
+        for (half, columns) in columns.iter_mut().enumerate() {
+            let (r0, r1, r2, r3) = (rows[4 * half], rows[4 * half + 1], rows[4 * half + 2], rows[4 * half + 3]);
+            let (l0, l1) = (_mm512_castps_pd(_mm512_unpacklo_ps(r0, r1)), _mm512_castps_pd(_mm512_unpacklo_ps(r2, r3)));
+            let (h0, h1) = (_mm512_castps_pd(_mm512_unpackhi_ps(r0, r1)), _mm512_castps_pd(_mm512_unpackhi_ps(r2, r3)));
+            columns[0] = _mm512_unpacklo_pd(l0, l1);
+            columns[1] = _mm512_unpackhi_pd(l0, l1);
+            columns[2] = _mm512_unpacklo_pd(h0, h1);
+            columns[3] = _mm512_unpackhi_pd(h0, h1);
+        }
+        let first_half = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+        let second_half = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+        for c in 0..4 {
+            for (first, order) in [(c, first_half), (c + 8, second_half)] {
+                let two = _mm512_castpd_ps(_mm512_permutex2var_pd(columns[0][c], order, columns[1][c]));
+                _mm256_storeu_ps(to.add(first * to_stride), _mm512_castps512_ps256(two));
+                _mm256_storeu_ps(to.add((first + 4) * to_stride), _mm512_extractf32x8_ps::<1>(two));
+            }
         }
     }
 }
@@ -286,7 +327,57 @@ impl<T: Float> Right for Strided<T> {
         pack(isa, self.transposed(), strip.columns.clone(), k, strip.vectors * lanes(isa), room);
         room
     }
+    unsafe fn panel_with_tile(
+        &self,
+        isa: Isa,
+        strip: &Strip,
+        k: Range<usize>,
+        room: &mut [f32],
+        tile: Tile,
+        ahead: Ahead,
+    ) -> bool {
+        let from = self.transposed();
+        let packs = packs_with(isa, from, strip, tile, k.len(), room);
+        if packs {
+            // SAFETY: by contract, and the factor has these rows and columns; the panel has been measured.
+            unsafe { multiply_packing(isa, tile, ahead, from, strip.columns.start, k.start, room.as_mut_ptr()) };
+        }
+        packs
+    }
+    fn coming(&self, _isa: Isa, strip: &Strip, k: Range<usize>) -> Ahead {
+        let from = self.from(k.start, strip.columns.start);
+        if self.col_stride == 1 { Ahead::rows(from.start, strip.columns.len(), from.row_stride, k.len()) } else { Ahead::NONE }
+    }
     fn makes_panels(&self) -> bool {
         true
     }
+}
+
+/// Lanes of vectors of which there are 32.
+const PACKING_LANES: usize = 16;
+
+/// Whether a panel is better made while `tile` is multiplied with it: both are whole, a row lies side by side, and registers are enough
+/// for all sums beside it. `room` is for the panel.
+///
+/// # Panics
+/// If it is too small.
+pub(super) fn packs_with<F: Source>(isa: Isa, from: F, strip: &Strip, tile: Tile, depth: usize, room: &[f32]) -> bool {
+    assert!(tile.depth == depth && room.len() >= depth * strip.vectors * lanes(isa));
+    const { assert!(PACKING_ROWS == mr(PACKING_LANES)) };
+    let whole = tile.size == (PACKING_ROWS, NV) && strip.columns.len() == nr(PACKING_LANES);
+    lanes(isa) == PACKING_LANES && from.dense_across() && whole
+}
+
+/// # Safety
+/// As for [`run_packing`], and [`packs_with`] has said that it may be.
+unsafe fn multiply_packing<T: Float>(isa: Isa, tile: Tile, ahead: Ahead, from: Strided<T>, i: usize, k: usize, panel: *mut f32) {
+    simd_fn! {
+        fn checked[T: Float](s, tile: Tile, ahead: Ahead, from: Strided<T>, i: usize, k: usize, panel: *mut f32) {
+            if S::LANES == PACKING_LANES {
+                // SAFETY: the contract of `multiply_packing`, the only caller.
+                unsafe { run_packing(s, tile, ahead, from, i, k, panel) }
+            }
+        }
+    }
+    checked(isa, tile, ahead, from, i, k, panel);
 }

@@ -1,7 +1,9 @@
 //! Factors of bf16 as elements of two that are neighbours along K: the first in the lower half, 0 beyond an odd K.
 
+use super::ahead::Ahead;
 use super::blocking::lanes;
-use super::pack::{Source, Strided, pack};
+use super::micro::{Tile, run_packing};
+use super::pack::{Source, Strided, pack, packs_with};
 use super::{Left, Right, Size, Strip};
 use crate::simd::{Bf16Pairs, Float, Isa, Simd};
 use half::bf16;
@@ -88,6 +90,32 @@ impl Right for Pairs {
     fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32] {
         pack(isa, *self, strip.columns.clone(), k, strip.vectors * lanes(isa), room);
         room
+    }
+    unsafe fn panel_with_tile(
+        &self,
+        isa: Isa,
+        strip: &Strip,
+        k: Range<usize>,
+        room: &mut [f32],
+        tile: Tile,
+        ahead: Ahead,
+    ) -> bool {
+        let (from, i, panel) = (*self, strip.columns.start, room.as_mut_ptr());
+        let packs = packs_with(isa, from, strip, tile, k.len(), room);
+        if packs {
+            self.token.run(
+                #[inline(always)]
+                |pairs| {
+                    // SAFETY: by contract, and the factor has these rows and columns; the panel has been measured.
+                    unsafe { run_packing(pairs, tile, ahead, from, i, k.start, panel) }
+                },
+            );
+        }
+        packs
+    }
+    fn coming(&self, isa: Isa, strip: &Strip, k: Range<usize>) -> Ahead {
+        let rows = 2 * k.start..(2 * k.end).min(self.depth);
+        self.of.transposed().coming(isa, strip, rows)
     }
     fn makes_panels(&self) -> bool {
         true

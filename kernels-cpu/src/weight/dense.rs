@@ -1,6 +1,7 @@
 //! A dense weight [N, K] as strips [K, NR] of its transpose.
 
 use crate::CpuBackend;
+use crate::gemm::ahead::Ahead;
 use crate::gemm::blocking::{NV, Strips, lanes, mr, nr};
 use crate::gemm::micro::{DenseRows, PackedLeft, run_streams};
 use crate::gemm::stored::Stored;
@@ -54,11 +55,12 @@ impl<T: Float> DenseStrips<T> {
 /// A strip of f32 is a panel as it lies.
 impl Right for DenseStrips<f32> {
     fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, _: &'a mut [f32]) -> &'a [f32] {
-        self.stored_panel(isa, strip, k)
-    }
-    fn stored_panel(&self, isa: Isa, strip: &Strip, k: Range<usize>) -> &[f32] {
         let width = strip.vectors * lanes(isa);
         &self.strips_at(strip.index, lanes(isa))[k.start * width..k.end * width]
+    }
+    fn coming(&self, isa: Isa, strip: &Strip, k: Range<usize>) -> Ahead {
+        let panel = self.panel(isa, strip, k, &mut []);
+        Ahead::new(panel.as_ptr(), panel.len())
     }
     fn makes_panels(&self) -> bool {
         false

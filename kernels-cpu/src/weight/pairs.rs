@@ -2,6 +2,7 @@
 
 use super::dense::DenseStrips;
 use crate::CpuBackend;
+use crate::gemm::ahead::Ahead;
 use crate::gemm::micro::{self, DenseRows};
 use crate::gemm::pairs::pair;
 use crate::gemm::stored::Stored;
@@ -47,8 +48,8 @@ impl Right for InPairs<'_> {
     fn panel<'a>(&'a self, isa: Isa, strip: &Strip, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32] {
         self.pairs.panel(isa, strip, k, room)
     }
-    fn stored_panel(&self, isa: Isa, strip: &Strip, k: Range<usize>) -> &[f32] {
-        self.pairs.stored_panel(isa, strip, k)
+    fn coming(&self, isa: Isa, strip: &Strip, k: Range<usize>) -> Ahead {
+        self.pairs.coming(isa, strip, k)
     }
     fn pairs(&self) -> Option<Bf16Pairs> {
         Some(self.token)
