@@ -7,6 +7,7 @@ use super::factors::{FactorRows, Factors, Source};
 use super::minima::{Minima, MinimaRows};
 use crate::CpuBackend;
 use crate::gemm::blocking::{Strips, lanes, nr};
+use crate::gemm::integer::tile::ahead_bytes;
 use crate::gemm::micro::Strip;
 use crate::gemm::stored::Stored;
 use crate::memory::CpuStorage;
@@ -15,9 +16,6 @@ use crate::simd::prefetch;
 use kernels::Result;
 use kernels::weight::{Bits, BlockFormat, Coded, Zero};
 use std::marker::PhantomData;
-
-/// Bytes by which a strip is fetched ahead, as in the kernels of integers.
-const AHEAD_BYTES: usize = 3 << 10;
 
 /// Where the columns of a weight lie.
 #[derive(Clone, Copy)]
@@ -254,7 +252,7 @@ impl<S: Simd, C: Code> Strip<S> for QuantRows<C> {
             // SAFETY: by contract the unit, and so its group, exists; rows are whole vectors.
             unsafe {
                 let words = self.words.add(step * C::WORDS * self.width + column);
-                prefetch(words.wrapping_byte_add(AHEAD_BYTES));
+                prefetch(words.wrapping_byte_add(ahead_bytes(false)));
                 all.quads[j] = match part {
                     _ if C::QUADS == 2 => [s.bits(s.load(words)); 2],
                     _ if C::QUADS == 1 => [C::quad::<S, 0>(s, words, self.width), s.int(0)],

@@ -5,7 +5,7 @@
 //! meet all three vectors of a strip. Sums are those of [`super::tile`], to the bit.
 
 use super::rows::tile_height;
-use super::tile::{Layer, Left, add_quad, ends_block, for_quads, store_totals};
+use super::tile::{Layer, Left, add_quad, ahead_bytes, ends_block, for_quads, store_totals};
 use crate::gemm::ahead::Ahead;
 use crate::simd::dot::{Dot, dot_fn};
 use crate::simd::{Simd, prefetch};
@@ -19,9 +19,6 @@ use crate::weight::minima::{BLOCK_GROUPS, MinimaRows, SUM_WORDS};
 pub(crate) fn takes<C: Code>(rows: usize, lanes: usize) -> bool {
     rows <= 2 || (lanes >= 16 && (!C::PLAIN || rows == 8))
 }
-
-/// Bytes by which codes are fetched ahead.
-const AHEAD_BYTES: usize = 3 << 10;
 
 /// Inputs of the steps between which nothing is decided, or of one step, if that has more.
 const INPUTS: usize = 32;
@@ -166,7 +163,7 @@ unsafe fn columns<D: Dot, C: Code, const MR: usize, const NV: usize>(d: D, left:
                 for step in 0..steps_at_once::<C>() {
                     let codes = codes.add(step * C::WORDS * width);
                     for word in 0..C::WORDS {
-                        let ahead = codes.wrapping_add(word * width).wrapping_byte_add(AHEAD_BYTES);
+                        let ahead = codes.wrapping_add(word * width).wrapping_byte_add(ahead_bytes(C::PLAIN));
                         (0..NV).for_each(|j| prefetch(ahead.wrapping_add(j * lanes)));
                     }
                     let x = x.add(step * C::QUADS * left.step);
