@@ -58,7 +58,7 @@ pub enum Command {
         #[arg(long, value_delimiter = ',', default_value = "cpu,wgpu,cuda")]
         backend: Vec<String>,
     },
-    /// Print docs/performance.md as a run of `cargo bench --bench peers` has it
+    /// Print the document in docs/ of a run of `cargo bench --bench peers`: for docs/NAME.json it is docs/NAME.md
     Performance {
         /// The file that the run left
         #[arg(default_value = "docs/performance.json")]

@@ -168,6 +168,7 @@ fn print_ops(names: &[String]) -> Outcome {
 }
 
 fn print_performance(run: &Path) -> Outcome {
-    print!("{}", performance::document(&PeerRun::read(run)?));
+    let name = run.file_stem().unwrap_or_default().to_string_lossy();
+    print!("{}", performance::document(&PeerRun::read(run)?, &name));
     Ok(ExitCode::SUCCESS)
 }

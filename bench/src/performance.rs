@@ -7,17 +7,26 @@ use crate::markdown::{self, or_absent};
 use crate::report::{Limits, Machine, PeerCell, PeerRun, Rival, Timing, Verdict};
 use crate::table::{Table, inline};
 
-/// The whole of `docs/performance.md`.
-pub fn document(run: &PeerRun) -> String {
+/// The whole of `docs/NAME.md` from `docs/NAME.json`; `performance` is the machine of the goals, other names are other machines'.
+pub fn document(run: &PeerRun, name: &str) -> String {
     format!(
         "# Performance\n\n\
-         Written by `cargo run -p bench -- performance > docs/performance.md` from `docs/performance.json`, the run that\n\
+         Written by `{}` from `docs/{}.json`, the run that\n\
          `{}` left; a test compares the two. No figure here is typed in.\n\n\
          {}\n{}",
+        made_by(name),
+        inline(name),
         inline(&run.command),
         METHOD,
         section(run, "##")
     )
+}
+
+/// The command that writes it.
+fn made_by(name: &str) -> String {
+    let name = inline(name);
+    let file = if name == "performance" { String::new() } else { format!(" docs/{name}.json") };
+    format!("cargo run -p bench -- performance{file} > docs/{name}.md")
 }
 
 const METHOD: &str = "Ours and theirs are measured in turns in one process, each warmed up, medians of batches of calls. The ratio is \
@@ -228,7 +237,7 @@ mod tests {
     #[test]
     fn every_table_names_machine_commit_and_command() {
         let run = fixture::report().peers.unwrap();
-        let text = document(&run);
+        let text = document(&run, "performance");
         assert_eq!(text.matches(&origin(&run)).count(), 1 + groups(&run).len());
         assert!(
             text.contains("1.25× (1.20–1.30)")
@@ -243,14 +252,20 @@ mod tests {
     }
 
     #[test]
-    fn the_document_says_what_the_committed_run_says() {
+    fn documents_say_what_the_committed_runs_say() {
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-        let (run, text) = (docs.join("performance.json"), docs.join("performance.md"));
-        assert_eq!(run.exists(), text.exists(), "a run and its document are committed together");
-        if run.exists() {
-            let committed = std::fs::read_to_string(text).unwrap();
-            let stale = "docs/performance.md is stale: cargo run -p bench -- performance > docs/performance.md";
-            assert!(committed.lines().eq(document(&PeerRun::read(&run).unwrap()).lines()), "{stale}");
+        let mut runs = 0;
+        for file in std::fs::read_dir(&docs).unwrap().map(|file| file.unwrap().path()) {
+            let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+            if !name.starts_with("performance") {
+                continue;
+            }
+            let text = docs.join(&name).with_extension("md");
+            let committed = std::fs::read_to_string(&text).expect("a run and its document are committed together");
+            let run = PeerRun::read(&docs.join(&name).with_extension("json")).unwrap();
+            assert!(committed.lines().eq(document(&run, &name).lines()), "docs/{name}.md is stale: {}", made_by(&name));
+            runs += 1;
         }
+        assert!(runs >= 2, "no run is committed");
     }
 }
