@@ -63,10 +63,18 @@ impl Ahead {
     #[inline(always)]
     pub fn fetch<S: Simd>(&mut self, s: S, count: usize) {
         let count = count.min(self.lines);
-        for _ in 0..count {
-            s.prefetch_l2(self.next());
-        }
         self.lines -= count;
+        // Most of what is fetched lies side by side, and kernels wait for every instruction here.
+        if self.of_row == usize::MAX {
+            for _ in 0..count {
+                s.prefetch_l2(self.start);
+                self.start = self.start.wrapping_add(LINE);
+            }
+        } else {
+            for _ in 0..count {
+                s.prefetch_l2(self.next());
+            }
+        }
     }
 
     /// The next line.

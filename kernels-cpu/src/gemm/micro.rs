@@ -198,7 +198,7 @@ pub(crate) struct Sums {
 
 /// Units between the fetches of what lies ahead: few enough that each time only a few lines are asked for, which is as many as wait
 /// beside the tile's own.
-const FETCH_UNITS: usize = 16;
+const FETCH_UNITS: usize = 8;
 
 /// sums[i, j] (+)= Σ a[i, k] · b[k, j] over the rows of `units`, one chain of products added in rising k. Of what `fetching`
 /// names so many lines are fetched every `FETCH_UNITS`, and a row of the result; of a small product nothing.
