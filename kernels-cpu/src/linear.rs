@@ -72,9 +72,10 @@ fn float<T: Float>(cpu: &CpuBackend, args: Linear<'_>) -> Result<()> {
                 None => gemm::multiply(cpu, size, &left, weight, &epilogue),
             },
             PackedWeight::F16(weight) => gemm::multiply(cpu, size, &left, weight, &epilogue),
-            PackedWeight::Quant(weight) => {
-                with_code!(weight.kind, C => gemm::multiply(cpu, size, &left, &weight.factor::<C>(), &epilogue))
-            }
+            PackedWeight::Quant(weight) => with_code!(weight.kind, C => match weight.zeros {
+                Some(_) => gemm::multiply(cpu, size, &left, &weight.factor::<C, true>(), &epilogue),
+                None => gemm::multiply(cpu, size, &left, &weight.factor::<C, false>(), &epilogue),
+            }),
             PackedWeight::Sparse(weight) => weight.multiply(cpu, size, left, &epilogue),
         },
     }

@@ -62,58 +62,21 @@ impl LeftTile for RowsLeft {
     }
 }
 
-/// A strip of the right factor: rows of up to NR columns, stored in units of one or more rows.
+/// A strip of the right factor: rows of up to NR columns.
 pub(crate) trait Strip<S: Simd>: Copy {
-    /// Rows of a unit.
-    const ROWS: usize;
-    /// A unit in registers.
-    type Unit<const NV: usize>: Copy;
-
-    /// First row k of unit `unit`, and how many of its rows exist (the others are padding).
-    fn span(self, unit: usize) -> (usize, usize);
-    /// Loads a unit.
+    /// Row k.
     ///
     /// # Safety
-    /// The strip has this unit and NV vectors.
-    unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> Self::Unit<NV>;
-    /// Row ROW < ROWS of a loaded unit, in f32.
-    fn row<const NV: usize, const ROW: usize>(self, s: S, unit: Self::Unit<NV>) -> [S::V; NV];
-    /// Vector j of unit `unit` alone, if that is one row whose vectors may be loaded one by one.
+    /// The strip has this row and NV vectors.
+    unsafe fn row<const NV: usize>(self, s: S, k: usize) -> [S::V; NV];
+    /// Vector j of row k alone, if vectors may be loaded one by one.
     ///
     /// # Safety
-    /// The strip has this unit and vector.
+    /// The strip has this row and vector.
     #[inline(always)]
-    unsafe fn vector(self, _s: S, _unit: usize, _j: usize) -> Option<S::V> {
+    unsafe fn vector(self, _s: S, _k: usize, _j: usize) -> Option<S::V> {
         None
     }
-}
-
-/// Runs `$body` for the rows of a unit that exist: unrolled for a full unit, so that a row's place in it is a constant.
-macro_rules! for_rows {
-    ($strip:ident, $s:ident, $unit:ident, $count:ident, |$place:ident, $row:ident| $body:block) => {
-        if $count == B::ROWS {
-            for_rows!(@ $strip $s $unit |$place, $row| $body; 0 1 2 3 4 5 6 7);
-        } else {
-            for $place in 0..$count {
-                let $row = match $place {
-                    0 => $strip.row::<NV, 0>($s, $unit),
-                    1 => $strip.row::<NV, 1>($s, $unit),
-                    2 => $strip.row::<NV, 2>($s, $unit),
-                    3 => $strip.row::<NV, 3>($s, $unit),
-                    4 => $strip.row::<NV, 4>($s, $unit),
-                    5 => $strip.row::<NV, 5>($s, $unit),
-                    _ => $strip.row::<NV, 6>($s, $unit),
-                };
-                $body
-            }
-        }
-    };
-    (@ $strip:ident $s:ident $unit:ident |$place:ident, $row:ident| $body:block; $($at:literal)*) => {
-        $(if $at < B::ROWS {
-            let ($place, $row) = ($at, $strip.row::<NV, $at>($s, $unit));
-            $body
-        })*
-    };
 }
 
 /// Rows of floats, or of pairs read as f32, `stride` elements apart. All vectors are read whole.
@@ -124,26 +87,15 @@ pub(crate) struct DenseRows<T> {
 }
 
 impl<S: Simd, T: Float> Strip<S> for DenseRows<T> {
-    const ROWS: usize = 1;
-    type Unit<const NV: usize> = [S::V; NV];
-
     #[inline(always)]
-    fn span(self, unit: usize) -> (usize, usize) {
-        (unit, 1)
-    }
-    #[inline(always)]
-    unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> [S::V; NV] {
+    unsafe fn row<const NV: usize>(self, s: S, k: usize) -> [S::V; NV] {
         // SAFETY: by contract the row exists, and all its vectors.
-        std::array::from_fn(|j| unsafe { T::load(s, self.start.add(unit * self.stride + j * S::LANES)) })
+        std::array::from_fn(|j| unsafe { T::load(s, self.start.add(k * self.stride + j * S::LANES)) })
     }
     #[inline(always)]
-    unsafe fn vector(self, s: S, unit: usize, j: usize) -> Option<S::V> {
+    unsafe fn vector(self, s: S, k: usize, j: usize) -> Option<S::V> {
         // SAFETY: by contract.
-        Some(unsafe { T::load(s, self.start.add(unit * self.stride + j * S::LANES)) })
-    }
-    #[inline(always)]
-    fn row<const NV: usize, const ROW: usize>(self, _: S, unit: [S::V; NV]) -> [S::V; NV] {
-        unit
+        Some(unsafe { T::load(s, self.start.add(k * self.stride + j * S::LANES)) })
     }
 }
 
@@ -157,21 +109,10 @@ pub(crate) struct ShortRows {
 }
 
 impl<S: Simd> Strip<S> for ShortRows {
-    const ROWS: usize = 1;
-    type Unit<const NV: usize> = [S::V; NV];
-
     #[inline(always)]
-    fn span(self, unit: usize) -> (usize, usize) {
-        (unit, 1)
-    }
-    #[inline(always)]
-    unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> [S::V; NV] {
+    unsafe fn row<const NV: usize>(self, s: S, k: usize) -> [S::V; NV] {
         // SAFETY: by contract the row exists; no more of it is read.
-        [unsafe { s.load_part(self.start.add(unit * self.stride), self.columns) }; NV]
-    }
-    #[inline(always)]
-    fn row<const NV: usize, const ROW: usize>(self, _: S, unit: [S::V; NV]) -> [S::V; NV] {
-        unit
+        [unsafe { s.load_part(self.start.add(k * self.stride), self.columns) }; NV]
     }
 }
 
@@ -180,7 +121,7 @@ impl<S: Simd> Strip<S> for ShortRows {
 pub(crate) enum Before {
     /// Nothing: the sum starts at 0.
     Zero,
-    /// The sum over the units before.
+    /// The sum over the rows before.
     Sum,
 }
 
@@ -196,20 +137,20 @@ pub(crate) struct Sums {
     pub result: Option<Plain>,
 }
 
-/// Units between the fetches of what lies ahead: few enough that each time only a few lines are asked for, which is as many as wait
+/// Rows between the fetches of what lies ahead: few enough that each time only a few lines are asked for, which is as many as wait
 /// beside the tile's own.
-const FETCH_UNITS: usize = 8;
+const FETCH_ROWS: usize = 8;
 
-/// sums[i, j] (+)= Σ a[i, k] · b[k, j] over the rows of `units`, one chain of products added in rising k. Of what `fetching`
-/// names so many lines are fetched every `FETCH_UNITS`, and a row of the result; of a small product nothing.
+/// sums[i, j] (+)= Σ a[i, k] · b[k, j] over k < `depth`, one chain of products added in rising k. Of what `fetching`
+/// names so many lines are fetched every `FETCH_ROWS`, and a row of the result; of a small product nothing.
 ///
 /// # Safety
-/// `a` and `b` hold MR rows, NV vectors and all rows of `units`; the sums are writable for MR rows of NV vectors, or
+/// `a` and `b` hold MR rows, NV vectors and `depth` columns and rows; the sums are writable for MR rows of NV vectors, or
 /// else the result to the end of its tail, and the sums initialised if `before` is `Sum`.
 #[inline(always)]
 unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const NV: usize>(
     p: P,
-    units: Range<usize>,
+    depth: usize,
     a: A,
     b: B,
     fetching: Option<(&mut Ahead, usize)>,
@@ -227,7 +168,7 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
             }
         }
         if let Some((ahead, each)) = fetching {
-            for (row, first) in units.clone().step_by(FETCH_UNITS).enumerate() {
+            for (row, first) in (0..depth).step_by(FETCH_ROWS).enumerate() {
                 ahead.fetch(s, each);
                 if let Some(plain) = sums.result.filter(|_| row < MR) {
                     plain.prefetch(row, NV * lanes);
@@ -236,10 +177,10 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
                     let next = sums.at.wrapping_add((MR + row) * sums.stride);
                     (0..NV).for_each(|j| prefetch(next.wrapping_add(j * lanes)));
                 }
-                add_units(p, first..(first + FETCH_UNITS).min(units.end), a, b, &mut sum);
+                add_rows(p, first..(first + FETCH_ROWS).min(depth), a, b, &mut sum);
             }
         } else {
-            add_units(p, units, a, b, &mut sum);
+            add_rows(p, 0..depth, a, b, &mut sum);
         }
         match sums.result {
             Some(plain) => match plain.start {
@@ -257,14 +198,14 @@ unsafe fn tile<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const 
     }
 }
 
-/// sum[i, j] += Σ a[i, k] · b[k, j] over the rows of `units`.
+/// sum[i, j] += Σ a[i, k] · b[k, j] over the k of `rows`.
 ///
 /// # Safety
-/// As for [`tile`], of these units.
+/// As for [`tile`], of these rows.
 #[inline(always)]
-unsafe fn add_units<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const NV: usize>(
+unsafe fn add_rows<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, const NV: usize>(
     p: P,
-    units: Range<usize>,
+    rows: Range<usize>,
     a: A,
     b: B,
     sum: &mut [[<P::S as Simd>::V; NV]; MR],
@@ -272,21 +213,18 @@ unsafe fn add_units<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usize, c
     let s = p.simd();
     // SAFETY: by contract.
     unsafe {
-        for at in units {
+        for k in rows {
             keep_rolled();
-            if P::S::LANES < 16 && MR * NV == 12 && add_by_halves(p, a, b, at, sum) {
+            if P::S::LANES < 16 && MR * NV == 12 && add_by_halves(p, a, b, k, sum) {
                 continue;
             }
-            let (k, count) = b.span(at);
-            let unit = b.unit::<NV>(s, at);
-            for_rows!(b, s, unit, count, |place, row| {
-                for (i, sum) in sum.iter_mut().enumerate() {
-                    let x = s.splat(a.at::<MR>(i, k + place));
-                    for (v, &w) in sum.iter_mut().zip(&row) {
-                        *v = p.add(x, w, *v);
-                    }
+            let row = b.row::<NV>(s, k);
+            for (i, sum) in sum.iter_mut().enumerate() {
+                let x = s.splat(a.at::<MR>(i, k));
+                for (v, &w) in sum.iter_mut().zip(&row) {
+                    *v = p.add(x, w, *v);
                 }
-            });
+            }
         }
     }
 }
@@ -367,7 +305,7 @@ unsafe fn add_by_halves<P: Products, A: LeftTile, B: Strip<P::S>, const MR: usiz
 pub(crate) unsafe fn run_vectors<P: Products, A: LeftTile, B: Strip<P::S>, const NV: usize>(
     p: P,
     rows: usize,
-    units: Range<usize>,
+    depth: usize,
     a: A,
     b: B,
     fetching: Option<(&mut Ahead, usize)>,
@@ -376,14 +314,14 @@ pub(crate) unsafe fn run_vectors<P: Products, A: LeftTile, B: Strip<P::S>, const
     // SAFETY: the contract of `run`, passed on with the row count as a constant.
     unsafe {
         match rows {
-            1 => tile::<P, A, B, 1, NV>(p, units, a, b, fetching, sums),
-            2 => tile::<P, A, B, 2, NV>(p, units, a, b, fetching, sums),
-            3 => tile::<P, A, B, 3, NV>(p, units, a, b, fetching, sums),
-            4 => tile::<P, A, B, 4, NV>(p, units, a, b, fetching, sums),
-            5 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 5, NV>(p, units, a, b, fetching, sums),
-            6 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 6, NV>(p, units, a, b, fetching, sums),
-            7 if max_mr(P::S::LANES) == 8 && NV <= MAX_NV => tile::<P, A, B, 7, NV>(p, units, a, b, fetching, sums),
-            8 if max_mr(P::S::LANES) == 8 && NV <= MAX_NV => tile::<P, A, B, 8, NV>(p, units, a, b, fetching, sums),
+            1 => tile::<P, A, B, 1, NV>(p, depth, a, b, fetching, sums),
+            2 => tile::<P, A, B, 2, NV>(p, depth, a, b, fetching, sums),
+            3 => tile::<P, A, B, 3, NV>(p, depth, a, b, fetching, sums),
+            4 => tile::<P, A, B, 4, NV>(p, depth, a, b, fetching, sums),
+            5 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 5, NV>(p, depth, a, b, fetching, sums),
+            6 if max_mr(P::S::LANES) == 8 => tile::<P, A, B, 6, NV>(p, depth, a, b, fetching, sums),
+            7 if max_mr(P::S::LANES) == 8 && NV <= MAX_NV => tile::<P, A, B, 7, NV>(p, depth, a, b, fetching, sums),
+            8 if max_mr(P::S::LANES) == 8 && NV <= MAX_NV => tile::<P, A, B, 8, NV>(p, depth, a, b, fetching, sums),
             _ => debug_assert!(false, "a tile of {rows} rows"),
         }
     }
@@ -392,13 +330,13 @@ pub(crate) unsafe fn run_vectors<P: Products, A: LeftTile, B: Strip<P::S>, const
 /// [`tile`] for `rows` ≤ MR rows and `vectors` ≤ 3 vectors.
 ///
 /// # Safety
-/// `a` holds `rows` rows, `b` `vectors` vectors, both all rows k of `units`; the sums are writable for `rows` rows of
+/// `a` holds `rows` rows, `b` `vectors` vectors, both to `depth`; the sums are writable for `rows` rows of
 /// `vectors` vectors, or else the result to the end of its tail, and the sums initialised if `before` is `Sum`.
 #[inline(always)]
 pub(crate) unsafe fn run<P: Products, A: LeftTile, B: Strip<P::S>>(
     p: P,
     (rows, vectors): (usize, usize),
-    units: Range<usize>,
+    depth: usize,
     a: A,
     b: B,
     fetching: Option<(&mut Ahead, usize)>,
@@ -408,9 +346,9 @@ pub(crate) unsafe fn run<P: Products, A: LeftTile, B: Strip<P::S>>(
     // SAFETY: same contract, with the vector count as a constant.
     unsafe {
         match vectors {
-            1 => run_vectors::<P, A, B, 1>(p, rows, units, a, b, fetching, sums),
-            2 => run_vectors::<P, A, B, 2>(p, rows, units, a, b, fetching, sums),
-            3 => run_vectors::<P, A, B, 3>(p, rows, units, a, b, fetching, sums),
+            1 => run_vectors::<P, A, B, 1>(p, rows, depth, a, b, fetching, sums),
+            2 => run_vectors::<P, A, B, 2>(p, rows, depth, a, b, fetching, sums),
+            3 => run_vectors::<P, A, B, 3>(p, rows, depth, a, b, fetching, sums),
             _ => debug_assert!(false, "a tile of {vectors} vectors"),
         }
     }
@@ -493,9 +431,9 @@ unsafe fn run_tiles<P: Products, A: LeftTile>(p: P, tiles: Tiles<'_>, left: impl
                 result: sums.result.map(|plain| plain.moved(at * size.0, across * width)),
                 ..sums
             };
-            let each = ahead.each((tiles.of - at) * depth.div_ceil(FETCH_UNITS));
+            let each = ahead.each((tiles.of - at) * depth.div_ceil(FETCH_ROWS));
             // SAFETY: same contract.
-            unsafe { run(p, size, 0..depth, a, strip, Some((ahead, each)), sums) };
+            unsafe { run(p, size, depth, a, strip, Some((ahead, each)), sums) };
         }
     }
 }
@@ -510,30 +448,19 @@ struct PackedOnTheWay<F> {
 }
 
 impl<S: Simd, F: Source> Strip<S> for PackedOnTheWay<F> {
-    const ROWS: usize = 1;
-    type Unit<const NV: usize> = [S::V; NV];
-
     #[inline(always)]
-    fn span(self, unit: usize) -> (usize, usize) {
-        (unit, 1)
-    }
-    #[inline(always)]
-    unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> [S::V; NV] {
+    unsafe fn row<const NV: usize>(self, s: S, k: usize) -> [S::V; NV] {
         let mut row = [s.zero(); NV];
         for (j, v) in row.iter_mut().enumerate() {
             let i = self.i + j * S::LANES;
-            self.from.prefetch(i, self.k + unit + PACK_AHEAD);
+            self.from.prefetch(i, self.k + k + PACK_AHEAD);
             // SAFETY: by contract the row exists, and all its vectors, in the factor and in the panel.
             unsafe {
-                *v = self.from.across(s, i, self.k + unit, S::LANES);
-                s.store(self.panel.add((unit * NV + j) * S::LANES), *v);
+                *v = self.from.across(s, i, self.k + k, S::LANES);
+                s.store(self.panel.add((k * NV + j) * S::LANES), *v);
             }
         }
         row
-    }
-    #[inline(always)]
-    fn row<const NV: usize, const ROW: usize>(self, _: S, unit: [S::V; NV]) -> [S::V; NV] {
-        unit
     }
 }
 
@@ -558,79 +485,16 @@ pub(crate) unsafe fn run_packing<P: Products, F: Source>(
     let strip = PackedOnTheWay { from, i, k, panel };
     let Tile { size, depth, rows, sums } = one;
     debug_assert!(size == (PACKING_ROWS, MAX_NV));
-    let each = ahead.each(depth.div_ceil(FETCH_UNITS));
-    let (units, fetching) = (0..depth, Some((&mut ahead, each)));
+    let each = ahead.each(depth.div_ceil(FETCH_ROWS));
+    let fetching = Some((&mut ahead, each));
     // SAFETY: same contract, with both sizes as constants.
     unsafe {
         match rows {
-            TileRows::Packed(rows) => tile::<P, _, _, PACKING_ROWS, MAX_NV>(p, units, rows, strip, fetching, sums),
+            TileRows::Packed(rows) => tile::<P, _, _, PACKING_ROWS, MAX_NV>(p, depth, rows, strip, fetching, sums),
             TileRows::InPlace(start, row_stride) => {
                 let rows = RowsLeft::new(start, row_stride, 1);
-                tile::<P, _, _, PACKING_ROWS, MAX_NV>(p, units, rows, strip, fetching, sums);
+                tile::<P, _, _, PACKING_ROWS, MAX_NV>(p, depth, rows, strip, fetching, sums);
             }
-        }
-    }
-}
-
-/// Writes the rows of `units` in f32 to a panel whose rows are `vectors` vectors.
-///
-/// # Safety
-/// As for [`run`]; `panel` is writable for the rows of `units`, from the first.
-#[inline(always)]
-pub(crate) unsafe fn widen<S: Simd, B: Strip<S>>(s: S, vectors: usize, units: Range<usize>, b: B, panel: *mut f32) {
-    // SAFETY: same contract, with the vector count as a constant.
-    unsafe {
-        match vectors {
-            1 => widen_vectors::<S, B, 1>(s, units, b, panel),
-            2 => widen_vectors::<S, B, 2>(s, units, b, panel),
-            3 => widen_vectors::<S, B, 3>(s, units, b, panel),
-            _ => debug_assert!(false, "a panel of {vectors} vectors"),
-        }
-    }
-}
-
-/// [`widen`] for NV vectors.
-///
-/// # Safety
-/// As for [`widen`].
-#[inline(always)]
-unsafe fn widen_vectors<S: Simd, B: Strip<S>, const NV: usize>(s: S, units: Range<usize>, b: B, panel: *mut f32) {
-    let mut to = panel;
-    for at in units {
-        let (_, count) = b.span(at);
-        // SAFETY: the unit exists; the panel has room for all rows of `units`.
-        unsafe {
-            let unit = b.unit::<NV>(s, at);
-            for_rows!(b, s, unit, count, |_place, row| {
-                for (j, &v) in row.iter().enumerate() {
-                    s.store(to.add(j * S::LANES), v);
-                }
-                to = to.add(NV * S::LANES);
-            });
-        }
-    }
-}
-
-/// [`run`] for tiles of MR rows.
-///
-/// # Safety
-/// As for [`run`].
-#[inline(always)]
-pub(crate) unsafe fn run_rows<S: Simd, A: LeftTile, B: Strip<S>, const MR: usize>(
-    s: S,
-    vectors: usize,
-    units: Range<usize>,
-    a: A,
-    b: B,
-    sums: Sums,
-) {
-    // SAFETY: same contract, with both sizes as constants.
-    unsafe {
-        match vectors {
-            1 => tile::<S, A, B, MR, 1>(s, units, a, b, None, sums),
-            2 => tile::<S, A, B, MR, 2>(s, units, a, b, None, sums),
-            3 => tile::<S, A, B, MR, 3>(s, units, a, b, None, sums),
-            _ => debug_assert!(false, "a tile of {vectors} vectors"),
         }
     }
 }

@@ -116,13 +116,13 @@ pub(crate) unsafe fn multiply_small(
                     unsafe {
                         if columns.len() < S::LANES {
                             let strip = ShortRows { start: first, stride: right.row_stride, columns: columns.len() };
-                            run_vectors::<S, _, _, 1>(s, rows.len(), 0..size.k, tile, strip, None, sums);
+                            run_vectors::<S, _, _, 1>(s, rows.len(), size.k, tile, strip, None, sums);
                         } else {
                             let strip = DenseRows { start: first, stride: right.row_stride };
                             if S::LANES >= 16 && vectors == WIDE.0 {
-                                run_vectors::<S, _, _, { WIDE.0 }>(s, rows.len(), 0..size.k, tile, strip, None, sums);
+                                run_vectors::<S, _, _, { WIDE.0 }>(s, rows.len(), size.k, tile, strip, None, sums);
                             } else {
-                                run(s, (rows.len(), vectors), 0..size.k, tile, strip, None, sums);
+                                run(s, (rows.len(), vectors), size.k, tile, strip, None, sums);
                             }
                         }
                     }

@@ -325,6 +325,11 @@ impl Simd for Avx2 {
         I(unsafe { _mm256_srlv_epi32(i.0, _mm256_set1_epi32(N as i32)) })
     }
     #[inline(always)]
+    fn shr_by(self, i: I, n: u32) -> I {
+        // SAFETY: token.
+        I(unsafe { _mm256_srl_epi32(i.0, _mm_cvtsi32_si128(n as i32)) })
+    }
+    #[inline(always)]
     fn shl<const N: u32>(self, i: I) -> I {
         // SAFETY: token.
         I(unsafe { _mm256_sllv_epi32(i.0, _mm256_set1_epi32(N as i32)) })

@@ -334,6 +334,11 @@ impl Simd for Avx512 {
         I(unsafe { _mm512_srli_epi32::<N>(i.0) })
     }
     #[inline(always)]
+    fn shr_by(self, i: I, n: u32) -> I {
+        // SAFETY: token.
+        I(unsafe { _mm512_srl_epi32(i.0, _mm_cvtsi32_si128(n as i32)) })
+    }
+    #[inline(always)]
     fn shl<const N: u32>(self, i: I) -> I {
         // SAFETY: token.
         I(unsafe { _mm512_slli_epi32::<N>(i.0) })

@@ -275,6 +275,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn to_int(self, v: Self::V) -> Self::I;
     /// Logical shift right.
     fn shr<const N: u32>(self, i: Self::I) -> Self::I;
+    /// Each element shifted right by `n` < 32.
+    fn shr_by(self, i: Self::I, n: u32) -> Self::I;
     /// Shift left.
     fn shl<const N: u32>(self, i: Self::I) -> Self::I;
     /// Upper and lower halves of the 64-bit products of lanes and `factor`, all unsigned.

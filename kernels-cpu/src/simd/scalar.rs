@@ -271,6 +271,10 @@ impl Simd for Scalar {
         I(each(|x| (x as u32 >> N) as i32, i.0))
     }
     #[inline(always)]
+    fn shr_by(self, i: I, n: u32) -> I {
+        I(each(|x| (x as u32 >> n) as i32, i.0))
+    }
+    #[inline(always)]
     fn shl<const N: u32>(self, i: I) -> I {
         I(each(|x| x << N, i.0))
     }

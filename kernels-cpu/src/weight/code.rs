@@ -10,6 +10,7 @@
 //! So a few shifts and masks make quads of any kind, and no bit is stored that the codes do not have.
 
 use crate::simd::Simd;
+use std::ops::Range;
 
 /// Most inputs of a step, and most words.
 pub(crate) const STEP_INPUTS: usize = 32;
@@ -31,6 +32,11 @@ pub(crate) trait Code: Copy + Send + Sync + 'static {
     /// # Safety
     /// The words are readable.
     unsafe fn quad<S: Simd, const Q: usize>(s: S, step: *const f32, width: usize) -> S::I;
+    /// Quads 2·pair and 2·pair + 1, or the only one and nothing; of nibbles the word that both share, twice.
+    ///
+    /// # Safety
+    /// As for [`Code::quad`].
+    unsafe fn pair<S: Simd>(s: S, step: *const f32, width: usize, pair: usize) -> [S::I; 2];
 }
 
 /// Words of nibbles, and what remains of the codes.
@@ -52,6 +58,17 @@ unsafe fn nibble<S: Simd, const Q: usize>(s: S, step: *const f32, width: usize) 
     (if Q.is_multiple_of(2) { word } else { s.shr::<4>(word) }) & s.int(0x0f0f_0f0f)
 }
 
+/// Low nibbles of both quads of a pair, and the plane of upper bits, word PLANE.
+///
+/// # Safety
+/// Words `pair` and PLANE are readable.
+#[inline(always)]
+unsafe fn pair_and_plane<S: Simd, const PLANE: usize>(s: S, step: *const f32, width: usize, pair: usize) -> ([S::I; 2], S::I) {
+    // SAFETY: contract.
+    let [word, plane] = [pair, PLANE].map(|word| s.bits(unsafe { s.load(step.wrapping_add(word * width)) }));
+    ([word & s.int(0x0f0f_0f0f), s.shr::<4>(word) & s.int(0x0f0f_0f0f)], plane)
+}
+
 /// Eight bits.
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes;
@@ -67,6 +84,11 @@ impl Code for Bytes {
     unsafe fn quad<S: Simd, const Q: usize>(s: S, step: *const f32, _: usize) -> S::I {
         // SAFETY: contract.
         s.bits(unsafe { s.load(step) })
+    }
+    #[inline(always)]
+    unsafe fn pair<S: Simd>(s: S, step: *const f32, _: usize, _: usize) -> [S::I; 2] {
+        // SAFETY: contract.
+        [s.bits(unsafe { s.load(step) }), s.int(0)]
     }
 }
 
@@ -84,6 +106,11 @@ impl Code for Nibbles {
     unsafe fn quad<S: Simd, const Q: usize>(s: S, step: *const f32, width: usize) -> S::I {
         // SAFETY: contract.
         unsafe { nibble::<S, Q>(s, step, width) }
+    }
+    #[inline(always)]
+    unsafe fn pair<S: Simd>(s: S, step: *const f32, _: usize, _: usize) -> [S::I; 2] {
+        // SAFETY: contract.
+        [s.bits(unsafe { s.load(step) }); 2]
     }
 }
 
@@ -114,6 +141,14 @@ impl Code for Fives {
         };
         low | high & s.int(0x1010_1010)
     }
+    #[inline(always)]
+    unsafe fn pair<S: Simd>(s: S, step: *const f32, width: usize, pair: usize) -> [S::I; 2] {
+        // SAFETY: contract.
+        let (low, plane) = unsafe { pair_and_plane::<S, 4>(s, step, width, pair) };
+        // Of this pair, bits 0 and 1 of each byte.
+        let plane = s.shr_by(plane, 2 * pair as u32);
+        [low[0] | s.shl::<4>(plane) & s.int(0x1010_1010), low[1] | s.shl::<3>(plane) & s.int(0x1010_1010)]
+    }
 }
 
 /// Six bits.
@@ -139,6 +174,14 @@ impl Code for Sixes {
             _ => s.shr::<2>(plane),
         };
         low | high & s.int(0x3030_3030)
+    }
+    #[inline(always)]
+    unsafe fn pair<S: Simd>(s: S, step: *const f32, width: usize, pair: usize) -> [S::I; 2] {
+        // SAFETY: contract.
+        let (low, plane) = unsafe { pair_and_plane::<S, 2>(s, step, width, pair) };
+        // Of this pair, bits 0 to 3 of each byte.
+        let plane = s.shr_by(plane, 4 * pair as u32);
+        [low[0] | s.shl::<4>(plane) & s.int(0x3030_3030), low[1] | s.shl::<2>(plane) & s.int(0x3030_3030)]
     }
 }
 
@@ -216,13 +259,26 @@ impl Groups {
         let group = k / self.size;
         group * self.steps_per_group * (4 * self.quads / rows) + (k - group * self.size) / rows
     }
+    /// The group of unit `unit`, of `rows` inputs each.
+    #[inline(always)]
+    pub fn group_of(self, unit: usize, rows: usize) -> usize {
+        unit / self.units_per_group(rows)
+    }
+    #[inline(always)]
+    fn units_per_group(self, rows: usize) -> usize {
+        self.steps_per_group * (4 * self.quads / rows)
+    }
+    /// Units, of `rows` inputs each, and inputs of a group: its last units may hold fewer than others, or none, and not all be there.
+    #[inline(always)]
+    pub fn group_span(self, group: usize, rows: usize) -> (Range<usize>, Range<usize>) {
+        let per_group = self.units_per_group(rows);
+        (group * per_group..(group + 1) * per_group, group * self.size..((group + 1) * self.size).min(self.k))
+    }
     /// First input of unit `unit`, of `rows` inputs each, and how many it holds.
     #[inline(always)]
     pub fn span(self, unit: usize, rows: usize) -> (usize, usize) {
-        let per_group = self.steps_per_group * (4 * self.quads / rows);
-        let group = unit / per_group;
-        let start = group * self.size + (unit - group * per_group) * rows;
-        let end = ((group + 1) * self.size).min(self.k);
+        let (units, inputs) = self.group_span(self.group_of(unit, rows), rows);
+        let (start, end) = (inputs.start + (unit - units.start) * rows, inputs.end);
         (start, rows.min(end.saturating_sub(start)))
     }
 }

@@ -3,8 +3,8 @@
 use crate::CpuBackend;
 use crate::gemm::ahead::Ahead;
 use crate::gemm::blocking::{NV, Strips, lanes, mr, nr};
-use crate::gemm::micro::{DenseRows, PackedLeft, run_streams};
-use crate::gemm::stored::Stored;
+use crate::gemm::micro::{DenseRows, PackedLeft, Strip as _, run_streams};
+use crate::gemm::stored::{Stored, Widened};
 use crate::gemm::{Few, Right, Strip};
 use crate::memory::CpuStorage;
 use crate::simd::{Bf16Pairs, Float, Isa, Simd};
@@ -89,7 +89,7 @@ impl DenseStrips<f32> {
 
 /// A strip of f16 is widened.
 impl Stored for DenseStrips<f16> {
-    type Rows<S: Simd> = DenseRows<f16>;
+    type Rows<S: Simd> = HalfRows;
     const UNIT_ROWS: usize = 1;
 
     fn units(&self, k: usize) -> usize {
@@ -102,7 +102,40 @@ impl Stored for DenseStrips<f16> {
         (unit, 1)
     }
     #[inline(always)]
-    fn strip<S: Simd>(&self, index: usize, vectors: usize) -> DenseRows<f16> {
-        DenseRows { start: self.strips_at(index, S::LANES).as_ptr(), stride: vectors * S::LANES }
+    fn strip<S: Simd>(&self, index: usize, vectors: usize) -> HalfRows {
+        HalfRows { rows: DenseRows { start: self.strips_at(index, S::LANES).as_ptr(), stride: vectors * S::LANES }, k: self.k }
+    }
+}
+
+/// Rows of f16.
+#[derive(Clone, Copy)]
+pub(crate) struct HalfRows {
+    rows: DenseRows<f16>,
+    k: usize,
+}
+
+impl<S: Simd> Widened<S> for HalfRows {
+    const ROWS: usize = 1;
+    type Group<const NV: usize> = ();
+    type Unit<const NV: usize> = [S::V; NV];
+
+    #[inline(always)]
+    fn group_of(self, _: usize) -> usize {
+        0
+    }
+    #[inline(always)]
+    fn span(self, _: usize) -> (Range<usize>, Range<usize>) {
+        (0..self.k, 0..self.k)
+    }
+    #[inline(always)]
+    unsafe fn group<const NV: usize>(self, _: S, _: usize) {}
+    #[inline(always)]
+    unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> [S::V; NV] {
+        // SAFETY: same contract.
+        unsafe { self.rows.row::<NV>(s, unit) }
+    }
+    #[inline(always)]
+    fn row<const NV: usize, const ROW: usize>(self, _: S, (): &(), unit: [S::V; NV]) -> [S::V; NV] {
+        unit
     }
 }

@@ -3,9 +3,9 @@
 use super::dense::DenseStrips;
 use crate::CpuBackend;
 use crate::gemm::ahead::Ahead;
-use crate::gemm::micro::{self, DenseRows};
+use crate::gemm::micro::{DenseRows, Strip as _};
 use crate::gemm::pairs::pair;
-use crate::gemm::stored::Stored;
+use crate::gemm::stored::{Stored, Widened};
 use crate::gemm::{Few, Right, Strip};
 use crate::simd::{Bf16Pairs, Isa, Simd};
 use half::bf16;
@@ -89,22 +89,29 @@ pub(crate) struct PairRows {
     k: usize,
 }
 
-impl<S: Simd> micro::Strip<S> for PairRows {
+impl<S: Simd> Widened<S> for PairRows {
     const ROWS: usize = 2;
+    type Group<const NV: usize> = ();
     type Unit<const NV: usize> = [S::V; NV];
 
     #[inline(always)]
-    fn span(self, unit: usize) -> (usize, usize) {
-        (2 * unit, (self.k - 2 * unit).min(2))
+    fn group_of(self, _: usize) -> usize {
+        0
     }
+    #[inline(always)]
+    fn span(self, _: usize) -> (Range<usize>, Range<usize>) {
+        (0..self.k.div_ceil(2), 0..self.k)
+    }
+    #[inline(always)]
+    unsafe fn group<const NV: usize>(self, _: S, _: usize) {}
     #[inline(always)]
     unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> [S::V; NV] {
         // SAFETY: same contract.
-        unsafe { self.pairs.unit::<NV>(s, unit) }
+        unsafe { self.pairs.row::<NV>(s, unit) }
     }
     // A bf16 is the upper half of an f32.
     #[inline(always)]
-    fn row<const NV: usize, const ROW: usize>(self, s: S, unit: [S::V; NV]) -> [S::V; NV] {
+    fn row<const NV: usize, const ROW: usize>(self, s: S, (): &(), unit: [S::V; NV]) -> [S::V; NV] {
         let mut row = unit;
         for v in &mut row {
             let pair = s.bits(*v);

@@ -8,14 +8,14 @@ use super::minima::{Minima, MinimaRows};
 use crate::CpuBackend;
 use crate::gemm::blocking::{Strips, lanes, nr};
 use crate::gemm::integer::tile::ahead_bytes;
-use crate::gemm::micro::Strip;
-use crate::gemm::stored::Stored;
+use crate::gemm::stored::{Stored, Widened};
 use crate::memory::CpuStorage;
 use crate::simd::Simd;
 use crate::simd::prefetch;
 use kernels::Result;
 use kernels::weight::{Bits, BlockFormat, Coded, Zero};
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Where the columns of a weight lie.
 #[derive(Clone, Copy)]
@@ -108,8 +108,8 @@ impl QuantStrips {
         self.zeros.as_ref().map(|zeros| &zeros.as_slice::<u8>()[start * groups..][..groups * width])
     }
 
-    /// This weight as a factor whose codes are of kind `C`, which must be that of the weight.
-    pub fn factor<C: Code>(&self) -> QuantFactor<'_, C> {
+    /// This weight as a factor whose codes are of kind `C`, which must be that of the weight, with `zeros` or not.
+    pub fn factor<C: Code, const ZEROS: bool>(&self) -> QuantFactor<'_, C, ZEROS> {
         QuantFactor(self, PhantomData)
     }
 }
@@ -164,16 +164,16 @@ fn factors(cpu: &CpuBackend, placed: Placed, coded: Coded<'_>) -> Result<(Factor
     })
 }
 
-/// A weight of integer codes as right factor of the product.
-pub(crate) struct QuantFactor<'a, C>(&'a QuantStrips, PhantomData<C>);
+/// A weight of integer codes as right factor of the product. ZEROS: whether groups have zero points of their own.
+pub(crate) struct QuantFactor<'a, C, const ZEROS: bool>(&'a QuantStrips, PhantomData<C>);
 
 /// Inputs of a unit, two quads where a step has as many.
 const fn unit_rows<C: Code>() -> usize {
     if C::QUADS == 1 { 4 } else { 8 }
 }
 
-impl<C: Code> Stored for QuantFactor<'_, C> {
-    type Rows<S: Simd> = QuantRows<C>;
+impl<C: Code, const ZEROS: bool> Stored for QuantFactor<'_, C, ZEROS> {
+    type Rows<S: Simd> = QuantRows<C, ZEROS>;
     const UNIT_ROWS: usize = unit_rows::<C>();
 
     fn units(&self, _: usize) -> usize {
@@ -186,17 +186,19 @@ impl<C: Code> Stored for QuantFactor<'_, C> {
         self.0.groups.span(unit, Self::UNIT_ROWS)
     }
     #[inline(always)]
-    fn strip<S: Simd>(&self, index: usize, vectors: usize) -> QuantRows<C> {
+    fn strip<S: Simd>(&self, index: usize, vectors: usize) -> QuantRows<C, ZEROS> {
         let (weight, start, width) = (self.0, index * nr(S::LANES), vectors * S::LANES);
-        let zero = if weight.zeros.is_some() { 0.0 } else { f32::from(weight.zero) };
+        let zero = if ZEROS { 0.0 } else { f32::from(weight.zero) };
         let mut nibbles = [0.0; 16];
         nibbles.iter_mut().enumerate().for_each(|(code, value)| *value = code as f32 - zero);
+        let zeros = weight.zeros(start, width);
+        assert_eq!(zeros.is_some(), ZEROS);
         QuantRows {
             nibbles,
             groups: weight.groups,
             words: weight.words(start, width, 0).as_ptr(),
             scales: weight.scales.rows(start, width),
-            zeros: weight.zeros(start, width).map(<[u8]>::as_ptr),
+            zeros: zeros.map_or(std::ptr::null(), <[u8]>::as_ptr),
             zero,
             minima: weight.minima.as_ref().map(|minima| minima.rows(start, width)),
             width,
@@ -207,12 +209,13 @@ impl<C: Code> Stored for QuantFactor<'_, C> {
 
 /// A strip of a weight of integer codes. Each value is as [`Group::value`](kernels::weight::Group::value) has it, rounded once.
 #[derive(Clone, Copy)]
-pub(crate) struct QuantRows<C> {
+pub(crate) struct QuantRows<C, const ZEROS: bool> {
     groups: Groups,
     words: *const f32,
     scales: FactorRows,
-    zeros: Option<*const u8>,
-    /// The code of zero where `zeros` has none.
+    /// Where ZEROS.
+    zeros: *const u8,
+    /// The code of zero where not.
     zero: f32,
     /// code − zero for every code of four bits.
     nibbles: [f32; 16],
@@ -221,49 +224,43 @@ pub(crate) struct QuantRows<C> {
     code: PhantomData<C>,
 }
 
-/// Quads (of nibbles, the word they share) of as many outputs as there are lanes, with their group's scale, zero point and minimum
-/// (negative).
+/// Scales, zero points (of bytes, and BIAS) and minima (negative) of a group of as many outputs as there are lanes.
 #[derive(Clone, Copy)]
-pub(crate) struct QuantUnit<S: Simd, const NV: usize> {
-    quads: [[S::I; 2]; NV],
+pub(crate) struct QuantGroup<S: Simd, const NV: usize> {
     nibbles: S::Table,
     scales: [S::V; NV],
     zeros: [S::V; NV],
     minima: [S::V; NV],
 }
 
-impl<S: Simd, C: Code> Strip<S> for QuantRows<C> {
+/// Quads of as many outputs as there are lanes; of nibbles, the word they share.
+type QuantUnit<S, const NV: usize> = [[<S as Simd>::I; 2]; NV];
+
+impl<S: Simd, C: Code, const ZEROS: bool> Widened<S> for QuantRows<C, ZEROS> {
     const ROWS: usize = unit_rows::<C>();
+    type Group<const NV: usize> = QuantGroup<S, NV>;
     type Unit<const NV: usize> = QuantUnit<S, NV>;
 
     #[inline(always)]
-    fn span(self, unit: usize) -> (usize, usize) {
-        self.groups.span(unit, unit_rows::<C>())
+    fn group_of(self, unit: usize) -> usize {
+        self.groups.group_of(unit, unit_rows::<C>())
     }
     #[inline(always)]
-    unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> QuantUnit<S, NV> {
-        let per_step = 4 * C::QUADS / unit_rows::<C>();
-        let (step, part) = (unit / per_step, unit % per_step);
-        let group = step / self.groups.steps_per_group;
-        let (scales, zeros, minima) = ([s.zero(); NV], [s.splat(self.zero); NV], [s.splat(-0.0); NV]);
-        let mut all = QuantUnit { quads: [[s.int(0); 2]; NV], nibbles: s.table(&self.nibbles), scales, zeros, minima };
+    fn span(self, group: usize) -> (Range<usize>, Range<usize>) {
+        self.groups.group_span(group, unit_rows::<C>())
+    }
+    #[inline(always)]
+    unsafe fn group<const NV: usize>(self, s: S, group: usize) -> QuantGroup<S, NV> {
+        let bias = s.splat(if C::QUADS == 2 { 0.0 } else { BIAS });
+        let (scales, zeros, minima) = ([s.zero(); NV], [s.splat(self.zero) + bias; NV], [s.splat(-0.0); NV]);
+        let mut all = QuantGroup { nibbles: s.table(&self.nibbles), scales, zeros, minima };
         for j in 0..NV {
             let column = j * S::LANES;
-            // SAFETY: by contract the unit, and so its group, exists; rows are whole vectors.
+            // SAFETY: by contract the group exists; rows are whole vectors.
             unsafe {
-                let words = self.words.add(step * C::WORDS * self.width + column);
-                prefetch(words.wrapping_byte_add(ahead_bytes(false)));
-                all.quads[j] = match part {
-                    _ if C::QUADS == 2 => [s.bits(s.load(words)); 2],
-                    _ if C::QUADS == 1 => [C::quad::<S, 0>(s, words, self.width), s.int(0)],
-                    0 => [C::quad::<S, 0>(s, words, self.width), C::quad::<S, 1>(s, words, self.width)],
-                    1 => [C::quad::<S, 2>(s, words, self.width), C::quad::<S, 3>(s, words, self.width)],
-                    2 => [C::quad::<S, 4>(s, words, self.width), C::quad::<S, 5>(s, words, self.width)],
-                    _ => [C::quad::<S, 6>(s, words, self.width), C::quad::<S, 7>(s, words, self.width)],
-                };
                 all.scales[j] = self.scales.at(s, group, column);
-                if let Some(zeros) = self.zeros {
-                    all.zeros[j] = s.to_float(s.load_u8(zeros.add(group * self.width + column)));
+                if ZEROS {
+                    all.zeros[j] = s.to_float(s.load_u8(self.zeros.add(group * self.width + column))) + bias;
                 }
                 if let Some(minima) = self.minima {
                     all.minima[j] = -minima.at(s, group, column);
@@ -273,21 +270,41 @@ impl<S: Simd, C: Code> Strip<S> for QuantRows<C> {
         all
     }
     #[inline(always)]
-    fn row<const NV: usize, const ROW: usize>(self, s: S, unit: QuantUnit<S, NV>) -> [S::V; NV] {
+    unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> QuantUnit<S, NV> {
+        let per_step = 4 * C::QUADS / unit_rows::<C>();
+        let (step, pair) = (unit / per_step, unit % per_step);
+        // As many lines as a unit is long, whichever words it reads.
+        let coming = self.words.wrapping_add(unit * C::WORDS * self.width / per_step).wrapping_byte_add(ahead_bytes(false));
+        for line in 0..(NV * C::WORDS).div_ceil(per_step) {
+            prefetch(coming.wrapping_add(line * S::LANES));
+        }
+        let words = self.words.wrapping_add(step * C::WORDS * self.width);
+        let mut quads = [[s.int(0); 2]; NV];
+        for (j, quads) in quads.iter_mut().enumerate() {
+            // SAFETY: by contract the unit exists; rows are whole vectors.
+            *quads = unsafe { C::pair(s, words.add(j * S::LANES), self.width, pair) };
+        }
+        quads
+    }
+    #[inline(always)]
+    fn row<const NV: usize, const ROW: usize>(self, s: S, group: &QuantGroup<S, NV>, unit: QuantUnit<S, NV>) -> [S::V; NV] {
         let mut row = [s.zero(); NV];
         for (j, value) in row.iter_mut().enumerate() {
-            let quad = unit.quads[j][ROW / 4];
-            let mut code = if C::QUADS == 2 { nibble::<S, ROW>(s, unit.nibbles, quad) } else { byte::<S, ROW>(s, quad) };
-            if C::QUADS != 2 || self.zeros.is_some() {
-                code = code - unit.zeros[j];
+            let quad = unit[j][ROW / 4];
+            let mut code = if C::QUADS == 2 { nibble::<S, ROW>(s, group.nibbles, quad) } else { byte::<S, ROW>(s, quad) };
+            if C::QUADS != 2 || ZEROS {
+                code = code - group.zeros[j];
             }
-            *value = s.fma(code, unit.scales[j], unit.minima[j]);
+            *value = s.fma(code, group.scales[j], group.minima[j]);
         }
         row
     }
 }
 
-/// Byte ROW % 4.
+/// 2²³, behind which bytes are the last bits of the mantissa: they become floats by being put there.
+const BIAS: f32 = 8_388_608.0;
+
+/// Byte ROW % 4, and BIAS.
 #[inline(always)]
 fn byte<S: Simd, const ROW: usize>(s: S, quad: S::I) -> S::V {
     let code = match ROW % 4 {
@@ -296,7 +313,7 @@ fn byte<S: Simd, const ROW: usize>(s: S, quad: S::I) -> S::V {
         2 => s.shr::<16>(quad),
         _ => s.shr::<24>(quad),
     };
-    s.to_float(code & s.int(0xff))
+    s.from_bits(code & s.int(0xff) | s.int(BIAS.to_bits() as i32))
 }
 
 /// What the table has for the code of input ROW of a step of nibbles.
