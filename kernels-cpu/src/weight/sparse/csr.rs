@@ -17,7 +17,7 @@ use crate::gemm::blocking::lanes;
 use crate::gemm::pack::Strided;
 use crate::gemm::{Epilogue, Size};
 use crate::memory::CpuStorage;
-use crate::simd::{Float, Simd, simd_fn};
+use crate::simd::{Float, Simd, prefetch, simd_fn};
 use crate::threads::Parts;
 use kernels::weight::Sparse;
 use kernels::{DType, Result};
@@ -203,6 +203,14 @@ simd_fn! {
             let panel = panel[tile * tile_floats..].as_ptr();
             for group in weight.groups(n, S::LANES, task, tile) {
                 let entries = group.entries.start * S::LANES..group.entries.end * S::LANES;
+                // The next group, about as long: the pairs of a group read the same lines, so that the first alone waits for them.
+                let (next_values, next_columns) = (values.as_ptr().wrapping_add(entries.end), columns.as_ptr().wrapping_add(entries.end));
+                for entry in 0..group.entries.len() {
+                    prefetch(next_values.wrapping_add(entry * S::LANES));
+                    if entry % 4 == 0 {
+                        prefetch(next_columns.wrapping_add(entry * S::LANES));
+                    }
+                }
                 let values = widen_in(s, &values[entries.clone()], room);
                 let columns = &columns[entries];
                 for (pair, &count) in group.counts.iter().enumerate() {
