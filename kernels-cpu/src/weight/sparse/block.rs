@@ -13,7 +13,7 @@ use crate::gemm::blocking::lanes;
 use crate::gemm::pack::Strided;
 use crate::gemm::{Epilogue, Size};
 use crate::memory::CpuStorage;
-use crate::simd::{Float, Isa, Simd, simd_fn};
+use crate::simd::{Float, Isa, Simd, prefetch, simd_fn};
 use crate::threads::Parts;
 use kernels::weight::Sparse;
 use kernels::{DType, Result};
@@ -230,6 +230,9 @@ unsafe fn few_rows<S: Simd, T: Value, const M: usize, const P: usize>(
     P
 }
 
+/// Entries by which values and rows of panels are fetched ahead.
+const AHEAD: usize = 8;
+
 /// All outputs of a strip, `O` at a time.
 ///
 /// # Safety
@@ -249,6 +252,10 @@ unsafe fn outputs<S: Simd, const O: usize, const V: usize>(
             // SAFETY: by contract.
             unsafe {
                 let (row, w) = (panel.add(column as usize * width), values.add(at * S::LANES + first));
+                prefetch(w.wrapping_add(AHEAD * S::LANES));
+                if let Some(&coming) = columns.get(at + AHEAD) {
+                    (0..V).for_each(|v| prefetch(panel.wrapping_add(coming as usize * width + v * S::LANES)));
+                }
                 let mut x = [s.zero(); V];
                 for (v, x) in x.iter_mut().enumerate() {
                     *x = s.load(row.add(v * S::LANES));
