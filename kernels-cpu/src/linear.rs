@@ -8,7 +8,7 @@ use crate::memory::{input, output};
 use crate::simd::{Float, Isa, Simd, math, simd_fn};
 use crate::threads::Parts;
 use crate::weight::PackedWeight;
-use crate::weight::code::with_code;
+use crate::weight::code::{Code, with_code};
 use half::{bf16, f16};
 use kernels::ops::{Act, Linear};
 use kernels::{Checked, DType, Error, Launch, Op, Result, Support, WeightRef};
@@ -72,9 +72,10 @@ fn float<T: Float>(cpu: &CpuBackend, args: Linear<'_>) -> Result<()> {
                 None => gemm::multiply(cpu, size, &left, weight, &epilogue),
             },
             PackedWeight::F16(weight) => gemm::multiply(cpu, size, &left, weight, &epilogue),
-            PackedWeight::Quant(weight) => with_code!(weight.kind, C => match weight.zeros {
-                Some(_) => gemm::multiply(cpu, size, &left, &weight.factor::<C, true>(), &epilogue),
-                None => gemm::multiply(cpu, size, &left, &weight.factor::<C, false>(), &epilogue),
+            PackedWeight::Quant(weight) => with_code!(weight.kind, C => if C::ZEROS && weight.zeros.is_some() {
+                gemm::multiply(cpu, size, &left, &weight.factor::<C, true>(), &epilogue)
+            } else {
+                gemm::multiply(cpu, size, &left, &weight.factor::<C, false>(), &epilogue)
             }),
             PackedWeight::Sparse(weight) => weight.multiply(cpu, size, left, &epilogue),
         },

@@ -2,7 +2,7 @@
 
 use crate::CpuBackend;
 use crate::gemm::Epilogue;
-use crate::gemm::ahead::Ahead;
+use crate::gemm::ahead::Lines;
 use crate::gemm::blocking::{Strips, lanes, nr};
 use crate::gemm::integer::direct::{self, Direct, sum_direct};
 use crate::gemm::integer::rows::{RowLayout, Rows};
@@ -257,7 +257,7 @@ impl Work<'_> {
                 let at_last = stored.filter(|_| last);
                 // The next piece, or that of the next strip, lies behind this one.
                 let len = some * C::WORDS * width;
-                let ahead = Ahead::new(words.as_ptr().wrapping_add(len), len).share(self.rows_of_cut(), self.cut.len());
+                let ahead = Lines::new(words.as_ptr().wrapping_add(len), len).share(self.rows_of_cut(), self.cut.len());
                 let tile = Tile {
                     x: self.packed.words(self.rows.start),
                     x_stride: self.packed.stride,
@@ -337,7 +337,7 @@ impl Work<'_> {
             out: self.stored.map_or(sums.as_mut_ptr(), |stored| stored.at),
             out_stride: self.stored.map_or(self.width, |stored| stored.row_stride),
             layer: self.stored.map(|stored| stored.layer),
-            ahead: Ahead::new(words.as_ptr_range().end, words.len()).share(self.rows_of_cut(), self.cut.len()),
+            ahead: Lines::new(words.as_ptr_range().end, words.len()).share(self.rows_of_cut(), self.cut.len()),
         };
         // SAFETY: the strip and the packed rows hold all groups, which are of one size and short; the sums have been measured, and the
         // part of the result belongs to one task.

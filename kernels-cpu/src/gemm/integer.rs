@@ -8,7 +8,7 @@ mod in_place;
 pub(crate) mod rows;
 pub(crate) mod tile;
 
-use super::ahead::Ahead;
+use super::ahead::Lines;
 use super::blocking::{Strips, lanes, mc};
 use super::pack::Strided;
 use crate::CpuBackend;
@@ -137,7 +137,7 @@ pub(crate) fn matmul(cpu: &CpuBackend, args: Matmul<'_>) -> Result<()> {
                                 resume: None,
                                 codes,
                                 stream: false,
-                                ahead: Ahead::NONE,
+                                ahead: Lines::NONE,
                                 width,
                                 steps,
                                 steps_per_group: steps,

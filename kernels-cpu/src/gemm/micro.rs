@@ -1,4 +1,5 @@
-//! The micro-kernel: a tile of the result in registers, written once for all instruction sets and forms of the factors.
+//! The micro-kernel: a tile of the result in registers, written once for all instruction sets and forms of the factors, but for few
+//! rows with what [`stored`](super::stored) widens.
 //!
 //! Elements have 32 bits: they are f32, or pairs of bf16 along K where [`Products`] are of those; then K counts pairs.
 

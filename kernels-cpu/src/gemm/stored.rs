@@ -37,7 +37,7 @@ pub(crate) trait Widened<S: Simd>: Copy {
     /// The group that unit `unit` is of.
     fn group_of(self, unit: usize) -> usize;
     /// Units and rows of a group: its last units may hold fewer rows than others, or none, and not all be there.
-    fn span(self, group: usize) -> (Range<usize>, Range<usize>);
+    fn group_span(self, group: usize) -> (Range<usize>, Range<usize>);
     /// Loads what the units of a group share.
     ///
     /// # Safety
@@ -152,10 +152,10 @@ simd_fn! {
     }
 }
 
-/// sums[i, j] = Σ a[i, k] · b[k, j] over the rows of `units`, one chain of products added in rising k.
+/// sums[i, j] = Σ a[i, k] · b[k, j] over the rows of the first `units` units, one chain of products added in rising k.
 ///
 /// # Safety
-/// The strip has these units and NV vectors, `a` MR rows as deep; the sums are writable.
+/// The strip has so many units and NV vectors, `a` MR rows as deep; the sums are writable.
 #[inline(always)]
 unsafe fn sum_rows<S: Simd, B: Widened<S>, const MR: usize, const NV: usize>(
     s: S,
@@ -169,7 +169,7 @@ unsafe fn sum_rows<S: Simd, B: Widened<S>, const MR: usize, const NV: usize>(
     // SAFETY: all accesses are those the contract of this function grants.
     unsafe {
         while at < units {
-            let (of_group, rows) = b.span(group);
+            let (of_group, rows) = b.group_span(group);
             let shared = b.group::<NV>(s, group);
             let mut k = rows.start;
             for unit in at..of_group.end.min(units) {
@@ -206,7 +206,7 @@ unsafe fn widen_rows<S: Simd, B: Widened<S>, const NV: usize>(s: S, units: Range
     // SAFETY: the units exist; the panel has room for all their rows.
     unsafe {
         while at < units.end {
-            let (of_group, rows) = b.span(group);
+            let (of_group, rows) = b.group_span(group);
             let shared = b.group::<NV>(s, group);
             let mut k = rows.start + (at - of_group.start) * B::ROWS;
             for unit in at..of_group.end.min(units.end) {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fixtures::{Noise, backends, buffer, values};
-use kernels::weight::{Bits, Pattern, Quant, QuantScheme, Sparse, SparseValues, Values, Zero};
+use kernels::weight::{Bits, BlockFormat, Blocks, Pattern, Quant, QuantScheme, Sparse, SparseValues, Values, Zero};
 use kernels::{Memory, Weight};
 
 fn quant(noise: &mut Noise, n: usize, k: usize, bits: Bits, group_size: usize, zero: Zero) -> Weight {
@@ -15,6 +15,16 @@ fn quant(noise: &mut Noise, n: usize, k: usize, bits: Bits, group_size: usize, z
     let zeros = if zero == Zero::Asymmetric { groups } else { 0 };
     let zeros = (0..zeros).map(|_| noise.below(scheme.max_code() as usize + 1) as u8).collect();
     Weight::Quant(Quant::new(n, k, scheme, codes, noise.vec(groups), zeros).unwrap())
+}
+
+fn blocks(noise: &mut Noise, n: usize, k: usize, format: BlockFormat) -> Weight {
+    let size = format.block_bytes();
+    let mut bytes: Vec<u8> = (0..n * k / format.block_size() * size).map(|_| noise.below(256) as u8).collect();
+    for block in bytes.chunks_exact_mut(size) {
+        let scales = if format == BlockFormat::Q6K { 208..210 } else { 0..if format.has_minima() { 4 } else { 2 } };
+        block[scales].chunks_exact_mut(2).for_each(|scale| scale.copy_from_slice(&f16::from_f32(noise.next()).to_le_bytes()));
+    }
+    Weight::Blocks(Blocks::new(n, k, format, bytes).unwrap())
 }
 
 fn codes(noise: &mut Noise, n: usize, len: usize) -> SparseValues {
@@ -45,6 +55,8 @@ fn weights(noise: &mut Noise, n: usize, k: usize) -> Vec<Weight> {
             }
         }
     }
+    let whole = BlockFormat::ALL.into_iter().filter(|format| k.is_multiple_of(format.block_size()));
+    all.extend(whole.map(|format| blocks(noise, n, k, format)));
     for block in [None, Some((16, 1)), Some((32, 3)), Some((2, 5))] {
         all.extend([DType::Bf16, DType::I8].map(|dtype| sparse(noise, n, k, block, dtype)));
     }
@@ -59,7 +71,9 @@ fn weights(noise: &mut Noise, n: usize, k: usize) -> Vec<Weight> {
 
 #[test]
 fn every_weight_means_its_matrix() {
-    for (m, n, k) in [(1, 1, 1), (1, 50, 64), (3, 49, 37), (9, 100, 71), (40, 33, 300), (2, 5, 0), (70, 17, 9)] {
+    let shapes =
+        [(1, 1, 1), (1, 50, 64), (3, 49, 37), (9, 100, 71), (40, 33, 300), (2, 5, 0), (70, 17, 9), (1, 49, 256), (9, 50, 768)];
+    for (m, n, k) in shapes {
         let mut noise = Noise::new((m + n + k) as u64);
         let (x, bias) = (noise.vec(m * k), noise.vec(n));
         for weight in weights(&mut noise, n, k) {
@@ -114,7 +128,7 @@ fn a_dense_view_equals_its_packed_form() {
 #[test]
 fn a_row_of_a_batch_equals_the_row_alone() {
     // The second in tasks that pack their rows.
-    for (m, n, k) in [(37, 101, 301), (260, 101, 1061)] {
+    for (m, n, k) in [(37, 101, 301), (260, 101, 1061), (37, 101, 1280)] {
         let mut noise = Noise::new(8);
         let x = noise.vec(m * k);
         let weights = weights(&mut noise, n, k);

@@ -275,7 +275,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn to_int(self, v: Self::V) -> Self::I;
     /// Logical shift right.
     fn shr<const N: u32>(self, i: Self::I) -> Self::I;
-    /// Each element shifted right by `n` < 32.
+    /// Logical shift right of each lane by `n` < 32.
     fn shr_by(self, i: Self::I, n: u32) -> Self::I;
     /// Shift left.
     fn shl<const N: u32>(self, i: Self::I) -> Self::I;

@@ -24,6 +24,8 @@ pub(crate) trait Code: Copy + Send + Sync + 'static {
     const WORDS: usize;
     /// Whether the quads lie as they are used.
     const PLAIN: bool = false;
+    /// Whether groups may have zero points of their own.
+    const ZEROS: bool = false;
 
     /// Writes the words of a step. Codes beyond the last are 0.
     fn pack(codes: &[u8; STEP_INPUTS], words: &mut [u32; STEP_WORDS]);
@@ -77,6 +79,7 @@ impl Code for Bytes {
     const QUADS: usize = 1;
     const WORDS: usize = 1;
     const PLAIN: bool = true;
+    const ZEROS: bool = true;
     fn pack(codes: &[u8; STEP_INPUTS], words: &mut [u32; STEP_WORDS]) {
         words[0] = u32::from_le_bytes([codes[0], codes[1], codes[2], codes[3]]);
     }
@@ -99,6 +102,7 @@ pub(crate) struct Nibbles;
 impl Code for Nibbles {
     const QUADS: usize = 2;
     const WORDS: usize = 1;
+    const ZEROS: bool = true;
     fn pack(codes: &[u8; STEP_INPUTS], words: &mut [u32; STEP_WORDS]) {
         pack_nibbles(codes, &mut words[..1]);
     }
@@ -257,7 +261,7 @@ impl Groups {
     /// The unit, of `rows` inputs each, that holds input `k`.
     pub fn unit_at(self, k: usize, rows: usize) -> usize {
         let group = k / self.size;
-        group * self.steps_per_group * (4 * self.quads / rows) + (k - group * self.size) / rows
+        group * self.units_per_group(rows) + (k - group * self.size) / rows
     }
     /// The group of unit `unit`, of `rows` inputs each.
     #[inline(always)]

@@ -124,7 +124,7 @@ impl<S: Simd> Widened<S> for HalfRows {
         0
     }
     #[inline(always)]
-    fn span(self, _: usize) -> (Range<usize>, Range<usize>) {
+    fn group_span(self, _: usize) -> (Range<usize>, Range<usize>) {
         (0..self.k, 0..self.k)
     }
     #[inline(always)]

@@ -99,7 +99,7 @@ impl<S: Simd> Widened<S> for PairRows {
         0
     }
     #[inline(always)]
-    fn span(self, _: usize) -> (Range<usize>, Range<usize>) {
+    fn group_span(self, _: usize) -> (Range<usize>, Range<usize>) {
         (0..self.k.div_ceil(2), 0..self.k)
     }
     #[inline(always)]

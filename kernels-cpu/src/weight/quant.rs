@@ -108,7 +108,7 @@ impl QuantStrips {
         self.zeros.as_ref().map(|zeros| &zeros.as_slice::<u8>()[start * groups..][..groups * width])
     }
 
-    /// This weight as a factor whose codes are of kind `C`, which must be that of the weight, with `zeros` or not.
+    /// This weight as a factor whose codes are of kind `C`, and whose groups have zero points of their own or not: as the weight does.
     pub fn factor<C: Code, const ZEROS: bool>(&self) -> QuantFactor<'_, C, ZEROS> {
         QuantFactor(self, PhantomData)
     }
@@ -224,7 +224,8 @@ pub(crate) struct QuantRows<C, const ZEROS: bool> {
     code: PhantomData<C>,
 }
 
-/// Scales, zero points (of bytes, and BIAS) and minima (negative) of a group of as many outputs as there are lanes.
+/// The values of nibbles; scales, zero points (and BIAS, unless codes are nibbles) and minima (negative) of a group, of as many outputs
+/// as there are lanes.
 #[derive(Clone, Copy)]
 pub(crate) struct QuantGroup<S: Simd, const NV: usize> {
     nibbles: S::Table,
@@ -246,7 +247,7 @@ impl<S: Simd, C: Code, const ZEROS: bool> Widened<S> for QuantRows<C, ZEROS> {
         self.groups.group_of(unit, unit_rows::<C>())
     }
     #[inline(always)]
-    fn span(self, group: usize) -> (Range<usize>, Range<usize>) {
+    fn group_span(self, group: usize) -> (Range<usize>, Range<usize>) {
         self.groups.group_span(group, unit_rows::<C>())
     }
     #[inline(always)]
@@ -273,10 +274,10 @@ impl<S: Simd, C: Code, const ZEROS: bool> Widened<S> for QuantRows<C, ZEROS> {
     unsafe fn unit<const NV: usize>(self, s: S, unit: usize) -> QuantUnit<S, NV> {
         let per_step = 4 * C::QUADS / unit_rows::<C>();
         let (step, pair) = (unit / per_step, unit % per_step);
-        // As many lines as a unit is long, whichever words it reads.
+        // As many vectors as a unit is long, whichever words it reads.
         let coming = self.words.wrapping_add(unit * C::WORDS * self.width / per_step).wrapping_byte_add(ahead_bytes(false));
-        for line in 0..(NV * C::WORDS).div_ceil(per_step) {
-            prefetch(coming.wrapping_add(line * S::LANES));
+        for vector in 0..(NV * C::WORDS).div_ceil(per_step) {
+            prefetch(coming.wrapping_add(vector * S::LANES));
         }
         let words = self.words.wrapping_add(step * C::WORDS * self.width);
         let mut quads = [[s.int(0); 2]; NV];

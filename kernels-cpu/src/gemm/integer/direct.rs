@@ -6,7 +6,7 @@
 
 use super::rows::tile_height;
 use super::tile::{Layer, Left, add_quad, ahead_bytes, ends_block, for_quads, store_totals};
-use crate::gemm::ahead::Ahead;
+use crate::gemm::ahead::Lines;
 use crate::simd::dot::{Dot, dot_fn};
 use crate::simd::{Simd, prefetch};
 use crate::weight::code::Code;
@@ -53,7 +53,7 @@ pub(crate) struct Direct {
     pub out_stride: usize,
     pub layer: Option<Layer>,
     /// What will be read next: fetched where bytes meet eight rows.
-    pub ahead: Ahead,
+    pub ahead: Lines,
 }
 
 dot_fn! {

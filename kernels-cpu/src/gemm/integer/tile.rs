@@ -10,7 +10,7 @@
 //! [`super::direct`]'s.
 
 use super::rows::tile_height;
-use crate::gemm::ahead::Ahead;
+use crate::gemm::ahead::Lines;
 use crate::gemm::one_nan;
 use crate::simd::dot::{Dot, dot_fn};
 use crate::simd::{Simd, prefetch, simd_fn};
@@ -62,7 +62,7 @@ pub(crate) struct Tile {
     /// Whether these are the first rows to meet them. If they are a single tile, codes come from memory as they are read.
     pub stream: bool,
     /// What will be read next: fetched by all tiles but such a single one.
-    pub ahead: Ahead,
+    pub ahead: Lines,
     pub width: usize,
     /// Steps of codes, and steps of a group.
     pub steps: usize,
@@ -176,7 +176,7 @@ dot_fn! {
         let long = D::S::LANES >= 16 && tile.steps_per_group.min(tile.steps) >= LONG_QUADS;
         let most = if !C::PLAIN { 2 } else if long { 8 } else { 4 };
         let stream = tile.stream && tile_height(rows).min(most) == rows;
-        let tile = Tile { stream, ahead: if stream { Ahead::NONE } else { tile.ahead }, ..tile };
+        let tile = Tile { stream, ahead: if stream { Lines::NONE } else { tile.ahead }, ..tile };
         let mut row = 0;
         while row < rows {
             let height = tile_height(rows - row);

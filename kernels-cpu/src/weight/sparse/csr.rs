@@ -13,6 +13,7 @@ use super::bands::{Band, Bands};
 use super::panel::{finish, widen_row};
 use super::{Value, filled, slots, widen_in, widened_floats, with_type};
 use crate::CpuBackend;
+use crate::gemm::ahead::LINE;
 use crate::gemm::blocking::lanes;
 use crate::gemm::pack::Strided;
 use crate::gemm::{Epilogue, Size};
@@ -180,6 +181,15 @@ impl Rows {
     }
 }
 
+/// Fetches as many elements as these from behind them.
+#[inline(always)]
+fn fetch<T>(these: &[T]) {
+    let bytes = size_of_val(these);
+    for line in (0..bytes).step_by(LINE) {
+        prefetch(these.as_ptr().wrapping_byte_add(bytes + line));
+    }
+}
+
 simd_fn! {
     /// sums[rows, TASK_ROWS and a vector] = x[rows, tiles, TILE and 0] · outputs of the task.
     fn sum_few[T: Value](s, weight: &Rows, values: &[T], n: usize, task: usize, x: &[f32], rows: usize, sums: &mut [f32]) {
@@ -203,14 +213,9 @@ simd_fn! {
             let panel = panel[tile * tile_floats..].as_ptr();
             for group in weight.groups(n, S::LANES, task, tile) {
                 let entries = group.entries.start * S::LANES..group.entries.end * S::LANES;
-                // The next group, about as long: the pairs of a group read the same lines, so that the first alone waits for them.
-                let (next_values, next_columns) = (values.as_ptr().wrapping_add(entries.end), columns.as_ptr().wrapping_add(entries.end));
-                for entry in 0..group.entries.len() {
-                    prefetch(next_values.wrapping_add(entry * S::LANES));
-                    if entry % 4 == 0 {
-                        prefetch(next_columns.wrapping_add(entry * S::LANES));
-                    }
-                }
+                // As much of what follows, which is the next group: its pairs read the same lines, so that the first waits for all.
+                fetch(&values[entries.clone()]);
+                fetch(&columns[entries.clone()]);
                 let values = widen_in(s, &values[entries.clone()], room);
                 let columns = &columns[entries];
                 for (pair, &count) in group.counts.iter().enumerate() {
