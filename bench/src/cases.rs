@@ -132,7 +132,7 @@ pub fn cases(full: bool) -> Vec<Case> {
         for storage in [Storage::Dense, Storage::Quant(INT8), Storage::Quant(INT4)] {
             list.extend([1, 8, 128].map(|m| f32(linear(m, 4096, 4096, storage))));
         }
-        for zeros in [0.5, 0.8, 0.95] {
+        for zeros in [0.5, 0.65, 0.8, 0.95] {
             list.extend([Places::Csr(zeros), Places::Block16(zeros)].map(|s| f32(linear(64, 2048, 2048, Storage::Sparse(s)))));
         }
         list.push(f32(linear(64, 2048, 2048, Storage::Dense)));

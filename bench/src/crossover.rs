@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::figures;
+use crate::markdown;
 use crate::report::{Family, Finding, KernelRow, ModelRow, Report, Topic, Verdict};
 use crate::stats::Interval;
 
@@ -74,6 +75,7 @@ pub fn find(report: &Report) -> Vec<Finding> {
         variants_by_batch(&task.name, &rows, &mut found);
     }
     weights_by_dimension(&report.kernels, &mut found);
+    weights_by_zeros(&report.kernels, &mut found);
     found
 }
 
@@ -231,6 +233,57 @@ topic: Topic::Crossover,
     }
 }
 
+/// The pattern of a sparse weight and its zeros in percent, from its name: `csr` and 80 from `csr-80`, `csr-int8` and 80 from
+/// `csr-80-int8`.
+pub fn pattern_and_zeros(weight: &str) -> Option<(String, u64)> {
+    let mut parts: Vec<&str> = weight.split('-').collect();
+    let zeros = parts.get(1)?.parse().ok().filter(|&zeros| zeros <= 100)?;
+    parts.remove(1);
+    Some((parts.join("-"), zeros))
+}
+
+/// Everything that must agree for two kernel rows to differ in weight only.
+type ShapeKey<'a> = (&'a str, &'a str, &'a str, u32, &'a BTreeMap<String, u64>);
+
+/// Where the share of zeros turns the choice between dense and sparse weights.
+fn weights_by_zeros(rows: &[KernelRow], found: &mut Vec<Finding>) {
+    let mut dense: BTreeMap<ShapeKey<'_>, &KernelRow> = BTreeMap::new();
+    let mut sparse: BTreeMap<(ShapeKey<'_>, String), BTreeMap<u64, &KernelRow>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.verdict == Verdict::Valid && !row.software) {
+        let key = (row.op.as_str(), row.backend.as_str(), row.dtype.as_str(), row.threads, &row.shape);
+        if row.weight == "dense" {
+            dense.insert(key, row);
+        } else if let Some((pattern, zeros)) = pattern_and_zeros(&row.weight) {
+            sparse.entry((key, pattern)).or_default().insert(zeros, row);
+        }
+    }
+    for ((key, pattern), by_zeros) in &sparse {
+        let Some(dense) = dense.get(key) else { continue };
+        let points: Vec<Point<'_>> = by_zeros
+            .iter()
+            .filter_map(|(zeros, sparse)| {
+                let winner = faster(dense.interval()?, sparse.interval()?);
+                Some(Point { at: *zeros, winner, first: &dense.id, second: &sparse.id })
+            })
+            .collect();
+        let (op, backend, dtype, _, shape) = key;
+        for flip in flips(&points) {
+            let (below, above) = flip.winners("dense", pattern);
+            found.push(Finding {
+                topic: Topic::Crossover,
+                text: format!(
+                    "{op} ({dtype}, {backend}, {}) is faster with {below} weights at {} % zeros, with {above} weights at {} %.",
+                    markdown::dimensions(shape),
+                    flip.before.at,
+                    flip.after.at
+                ),
+                evidence: flip.evidence(),
+                task: None,
+            });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +299,7 @@ mod tests {
     fn found(rows: &[KernelRow]) -> Vec<Finding> {
         let mut found = Vec::new();
         weights_by_dimension(rows, &mut found);
+        weights_by_zeros(rows, &mut found);
         found
     }
 
@@ -262,6 +316,36 @@ mod tests {
         let [finding] = found(&rows).try_into().expect("one flip");
         assert_eq!(finding.text, "linear (f32, cpu) is faster with int8 weights at m = 1, with dense weights at m = 64.");
         assert_eq!(finding.evidence, [&rows[0].id, &rows[1].id, &rows[4].id, &rows[5].id].map(String::clone));
+    }
+
+    #[test]
+    fn zeros_turn_the_choice_between_dense_and_sparse() {
+        let rows = [
+            kernel(64, "dense", 100.0, 110.0),
+            kernel(64, "csr-50", 150.0, 160.0),
+            kernel(64, "csr-65", 105.0, 115.0),
+            kernel(64, "csr-80", 50.0, 60.0),
+            kernel(64, "csr-50-int8", 50.0, 60.0),
+            kernel(64, "block16x1-50", 90.0, 95.0),
+            kernel(64, "int8", 150.0, 160.0),
+            kernel(1, "csr-90", 500.0, 510.0),
+        ];
+        let [finding] = found(&rows).try_into().expect("one flip");
+        let text = "linear (f32, cpu, m=64 n=512 k=512) is faster with dense weights at 50 % zeros, with csr weights at 80 %.";
+        assert_eq!(finding.text, text);
+        assert_eq!(finding.evidence, [&rows[0].id, &rows[1].id, &rows[0].id, &rows[3].id].map(String::clone));
+    }
+
+    #[test]
+    fn names_of_sparse_weights_tell_pattern_and_zeros() {
+        for (name, want) in [("csr-80", Some(("csr", 80))), ("block16x1-95-int8", Some(("block16x1-int8", 95)))] {
+            assert_eq!(pattern_and_zeros(name), want.map(|(pattern, zeros): (&str, _)| (pattern.to_owned(), zeros)), "{name}");
+        }
+        assert!(
+            ["dense", "2:4", "int4-g32", "int8-channel", "q4_k-dynamic", "csr-101"]
+                .iter()
+                .all(|name| pattern_and_zeros(name).is_none())
+        );
     }
 
     #[test]

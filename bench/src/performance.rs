@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::crossover::pattern_and_zeros;
 use crate::figures;
 use crate::markdown::{self, or_absent};
 use crate::report::{Limits, Machine, PeerCell, PeerRun, Rival, Timing, Verdict};
@@ -61,6 +62,7 @@ pub fn section(run: &PeerRun, level: &str) -> String {
         if !means.is_empty() {
             text += &format!("\nGeometric mean of the ratios to the best peer: {means}.\n");
         }
+        text += &break_even(&cells);
     }
     if !run.absent.is_empty() {
         text += &format!("\n{level} Peers not measured\n\n");
@@ -163,6 +165,34 @@ pub fn others(cell: &PeerCell) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
+/// Between which measured shares of zeros a sparse weight becomes faster than the dense one, a line for each pattern, shape and number
+/// of threads; nothing is fitted.
+fn break_even(cells: &[&PeerCell]) -> String {
+    let mut series: BTreeMap<(String, String, u32), BTreeMap<u64, f64>> = BTreeMap::new();
+    for cell in cells {
+        if let Some((pattern, zeros)) = pattern_and_zeros(&cell.weight)
+            && let Some(best) = cell.best()
+            && cell.verdict(best) == Verdict::Valid
+            && let Some(ratio) = best.ratio
+        {
+            series.entry((pattern, markdown::dimensions(&cell.shape), cell.threads)).or_default().insert(zeros, ratio);
+        }
+    }
+    let line = |((pattern, shape, threads), ratios): (&(String, String, u32), &BTreeMap<u64, f64>)| {
+        let slower = ratios.iter().rev().find(|(_, ratio)| **ratio < 1.0).map(|(zeros, _)| *zeros);
+        let faster = ratios.keys().find(|zeros| slower.is_none_or(|slower| **zeros > slower));
+        let text = match (slower, faster) {
+            (Some(slower), Some(faster)) => format!("from between {slower} and {faster} % zeros on"),
+            (None, Some(least)) => format!("at {least} % zeros, the least measured, and more"),
+            (Some(most), None) => format!("not even at {most} % zeros"),
+            (None, None) => String::from("nowhere measured"),
+        };
+        format!("- {} {shape} with {threads} {}: {text}\n", inline(pattern), plural(*threads))
+    };
+    let lines: String = series.iter().map(line).collect();
+    if lines.is_empty() { lines } else { format!("\nFaster than dense:\n\n{lines}") }
+}
+
 /// `1.12× on 1 thread, 1.08× on 2`, over the cells whose ratio may be ranked.
 fn means(cells: &[&PeerCell]) -> String {
     let mut logarithms: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
@@ -249,6 +279,33 @@ mod tests {
         assert!(line(&run.cells[0]).contains("gemm 0.0.0"));
         assert!(line(&run.cells[1]).contains("90 % of reading"));
         assert!(text.contains("| of reading |"), "{text}");
+    }
+
+    #[test]
+    fn break_even_lies_between_the_measured_shares() {
+        let template = &fixture::report().peers.unwrap().cells[0];
+        let cell = |weight: &str, ratio: f64| {
+            let mut cell = PeerCell { weight: weight.into(), ..template.clone() };
+            cell.rivals.truncate(1);
+            let rival = &mut cell.rivals[0];
+            (rival.ratio, rival.ratio_low, rival.ratio_high, rival.rounds) = (Some(ratio), Some(ratio), Some(ratio), 5);
+            cell
+        };
+        let cells = [
+            cell("csr-80", 2.0),
+            cell("csr-50", 0.8),
+            cell("csr-65", 0.9),
+            cell("block16x1-80", 3.0),
+            cell("csr-80-int8", 0.5),
+            cell("2:4", 0.9),
+        ];
+        let text = break_even(&cells.iter().collect::<Vec<_>>());
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("- ")).collect();
+        let [block, csr, int8] = lines.try_into().expect("a line for each pattern");
+        assert!(block.ends_with("at 80 % zeros, the least measured, and more") && block.contains("block16x1"), "{block}");
+        assert!(csr.ends_with("from between 65 and 80 % zeros on") && csr.starts_with("- csr m="), "{csr}");
+        assert!(int8.ends_with("not even at 80 % zeros"), "{int8}");
+        assert_eq!(break_even(&[&cell("dense", 0.5)]), "");
     }
 
     #[test]

@@ -95,6 +95,11 @@ pub fn cells(sizes: Sizes) -> Vec<Cell> {
                 push("sparse linear beside our dense", DType::F32, Kind::Linear { m, n, k, storage });
             }
         }
+        // Fewer zeros show where sparse weights begin to pay.
+        let percents = some(&[50, 65], &[50]).iter().map(|&percent| percent as f64 / 100.0);
+        for places in percents.flat_map(|zeros| [Places::Block16(zeros), Places::Csr(zeros)]) {
+            push("sparse linear beside our dense", DType::F32, Kind::Linear { m, n, k, storage: Storage::Sparse(places) });
+        }
     }
     list
 }
